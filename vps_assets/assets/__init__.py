@@ -1,0 +1,1 @@
+"""The assets, one file a layer, in the order of the flow."""

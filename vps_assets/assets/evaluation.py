@@ -1,0 +1,194 @@
+"""How good the models are: predictions on test rows, reports, ablations."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import polars as pl
+
+from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options, table_options
+from vps_assets.assets.pricing import Training, featured_listings, job_of, pricing_rows
+from vps_assets.report.figures import risk_coverage_curves
+from vps_assets.resources.io import Settings
+from vps_ml import metrics
+from vps_ml.ops.pricing import (
+    PredictionJob,
+    PricingJob,
+    ablation_variants,
+    predict_test_rows,
+    train_and_predict_ablations,
+)
+
+ALL = "all"
+
+
+def segment_row(predictions: pl.DataFrame, gated: bool) -> dict:
+    """The figures of one model on one segment's test rows."""
+    error = (predictions["predicted_log_price"] - predictions["log_price"]).to_numpy()
+    qualified = predictions["qualified"].to_numpy()
+    accepted = error[qualified]
+    listing_id, qualification = predictions["listing_id"].to_numpy(), predictions["qualification"].to_numpy()
+    return {
+        "tested": error.size,
+        "qualified": int(qualified.sum()),
+        "coverage": float(qualified.mean()),
+        "raw_coverage": float((predictions["gate_logit"] >= 0).mean()) if gated else None,
+        "male": metrics.male(accepted) if accepted.size else None,
+        "rmsle": metrics.rmsle(accepted) if accepted.size else None,
+        "male_of_all": metrics.male(error),
+        "aurc": metrics.aurc(error, qualification, listing_id) if gated else None,
+    }
+
+
+def reports(
+    predictions: pl.DataFrame, models: pl.DataFrame, category: pl.DataFrame, run_id: str, now: datetime
+) -> pl.DataFrame:
+    """One row per model and segment: all test rows, and each category's.
+
+    `models` has the variants by `model_id`, `category` the category by `listing_id`.
+    """
+    told = predictions.join(category, on="listing_id", how="left").partition_by("model_id", as_dict=True)
+    rows = []
+    for model in models.iter_rows(named=True):
+        mine = told[(model["model_id"],)]
+        gated = model["objective"] != "category_median"
+        segments = {ALL: mine} | {name: part for (name,), part in mine.partition_by("category", as_dict=True).items()}
+        for segment, part in segments.items():
+            common = {"run_id": run_id, **model, "segment": segment, "evaluated_at": now}
+            rows.append(common | segment_row(part, gated))
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def variants_of(models: pl.DataFrame) -> pl.DataFrame:
+    """What tells the models apart, without their calibration."""
+    return models.drop("logit_shift", "low_offset", "high_offset", "trained_on", "path")
+
+
+def report_markdown(rows: pl.DataFrame) -> str:
+    """The rows over all test listings, for the Dagster UI."""
+    lines = ["| model | split | coverage | MALE | RMSLE | AURC |", "|---|---|---|---|---|---|"]
+    for row in (
+        rows.filter(pl.col("segment") == ALL).sort("constraint_kind", "objective", "constraint_value").to_dicts()
+    ):
+        figures = [row["coverage"], row["male"], row["rmsle"], row["aurc"]]
+        shown = " | ".join("" if value is None else f"{value:.4f}" for value in figures)
+        name = f"{row['constraint_kind']} {row['constraint_value']} {row['objective']} {row['features']}"
+        lines.append(f"| {name} | {row['split_kind']} | {shown} |")
+    return "\n".join(lines)
+
+
+@dg.op
+def prediction_job(
+    settings: Settings,
+    clean_listings: pl.DataFrame,
+    image_embeddings: pl.DataFrame,
+    marketplace_statistics: pl.DataFrame,
+    category_statistics: pl.DataFrame,
+    seller_statistics: pl.DataFrame,
+    percentile_pricing_models: pl.DataFrame,
+    threshold_pricing_models: pl.DataFrame,
+    baseline_pricing_models: pl.DataFrame,
+) -> PredictionJob:
+    """All models, with the rows that they were trained on and are tested on."""
+    statistics = marketplace_statistics, category_statistics, seller_statistics
+    rows = pricing_rows(featured_listings(clean_listings, image_embeddings, *statistics))
+    models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
+    return PredictionJob(rows, models, settings.recipe, settings.home)
+
+
+@dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
+def record_predictions(context: dg.OpExecutionContext, predictions: pl.DataFrame) -> pl.DataFrame:
+    """Write the predictions."""
+    context.add_output_metadata({"models": predictions["model_id"].n_unique()})
+    return predictions
+
+
+@dg.graph_asset(**graph_options("evaluation_predictions", "evaluation", {"pytorch", "duckdb"}))
+def evaluation_predictions(
+    clean_listings: pl.DataFrame,
+    image_embeddings: pl.DataFrame,
+    marketplace_statistics: pl.DataFrame,
+    category_statistics: pl.DataFrame,
+    seller_statistics: pl.DataFrame,
+    percentile_pricing_models: pl.DataFrame,
+    threshold_pricing_models: pl.DataFrame,
+    baseline_pricing_models: pl.DataFrame,
+) -> pl.DataFrame:
+    """What every model says of the test rows of its split: one row per model and test listing."""
+    job = prediction_job(
+        clean_listings,
+        image_embeddings,
+        marketplace_statistics,
+        category_statistics,
+        seller_statistics,
+        percentile_pricing_models,
+        threshold_pricing_models,
+        baseline_pricing_models,
+    )
+    return record_predictions(predict_test_rows(job))
+
+
+@dg.asset(**table_options("evaluation_reports", "evaluation"))
+def evaluation_reports(
+    context: dg.AssetExecutionContext,
+    clean_listings: pl.DataFrame,
+    evaluation_predictions: pl.DataFrame,
+    percentile_pricing_models: pl.DataFrame,
+    threshold_pricing_models: pl.DataFrame,
+    baseline_pricing_models: pl.DataFrame,
+) -> pl.DataFrame:
+    """Coverage, MALE, RMSLE and AURC of every model and baseline, over all test rows and by category."""
+    models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
+    category = clean_listings.select("listing_id", "category")
+    rows = reports(evaluation_predictions, variants_of(models), category, context.run_id, datetime.now(UTC))
+    context.add_output_metadata(
+        {
+            "reports": dg.MetadataValue.md(report_markdown(rows)),
+            "risk and coverage": risk_coverage_curves(rows, evaluation_predictions),
+        }
+    )
+    return rows
+
+
+@dg.op
+def ablation_job(
+    context: dg.OpExecutionContext,
+    config: Training,
+    settings: Settings,
+    clean_listings: pl.DataFrame,
+    image_embeddings: pl.DataFrame,
+    marketplace_statistics: pl.DataFrame,
+    category_statistics: pl.DataFrame,
+    seller_statistics: pl.DataFrame,
+) -> PricingJob:
+    """The ablations' models, with their rows; STFE's are left out where the price backbone is not trained."""
+    statistics = marketplace_statistics, category_statistics, seller_statistics
+    rows = pricing_rows(featured_listings(clean_listings, image_embeddings, *statistics))
+    with_price = not rows.is_empty() and "price" in rows["tasks"][0]
+    variants = tuple(v for v in ablation_variants(config.seeds) if with_price or v.features != "STFE")
+    return job_of(context, settings, rows, variants)
+
+
+@dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
+def record_ablations(context: dg.OpExecutionContext, trained: dict, clean_listings: pl.DataFrame) -> pl.DataFrame:
+    """Judge the ablations' models; the reference model stands in both ablations."""
+    category = clean_listings.select("listing_id", "category")
+    rows = reports(trained["predictions"], variants_of(trained["models"]), category, context.run_id, datetime.now(UTC))
+    features = rows.filter(pl.col("warm_up")).with_columns(ablation=pl.lit("features"))
+    warm_up = rows.filter(pl.col("features") == "MSTFE").with_columns(ablation=pl.lit("warm_up"))
+    told = pl.concat([features, warm_up])
+    context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(told))})
+    return told
+
+
+@dg.graph_asset(**graph_options("ablation_reports", "evaluation", {"pytorch", "duckdb"}))
+def ablation_reports(
+    clean_listings: pl.DataFrame,
+    image_embeddings: pl.DataFrame,
+    marketplace_statistics: pl.DataFrame,
+    category_statistics: pl.DataFrame,
+    seller_statistics: pl.DataFrame,
+) -> pl.DataFrame:
+    """Tables 4 and 5: MSTFE against STFE, warm-up against none, at δ = 0.5 and ε = 0.5, for each seed."""
+    statistics = marketplace_statistics, category_statistics, seller_statistics
+    job = ablation_job(clean_listings, image_embeddings, *statistics)
+    return record_ablations(train_and_predict_ablations(job), clean_listings)

@@ -1,0 +1,163 @@
+"""From landed rows to priced listings: raw, bounds, clean, quarantined."""
+
+from datetime import UTC, datetime
+
+import dagster as dg
+import polars as pl
+
+from vps_assets.assets.options import table_options
+from vps_assets.landing import landed_rows
+from vps_assets.report.figures import contact_sheet, price_histograms
+from vps_assets.resources.io import Settings
+from vps_assets.schemas import CLEAN_LISTINGS, PRICE_BOUNDS, RAW_LISTINGS, conforming
+from vps_assets.splits import group_split, time_cuts, time_split
+
+TOO_LOW, TOO_HIGH = "sold_price is irrationally low", "sold_price is irrationally high"
+
+
+def good(raw_listings: pl.DataFrame) -> pl.DataFrame:
+    """Rows with nothing wrong by themselves, with their group."""
+    kept = raw_listings.filter(pl.col("landing_reasons").list.len() == 0)
+    return kept.with_columns(group_key=pl.coalesce("group_id", "photo_hash"))
+
+
+def fitted_bounds(
+    raw_listings: pl.DataFrame, quantiles: tuple[float, float], train_share: float, validation_share: float
+) -> pl.DataFrame:
+    """Bounds of sold prices, and the time split's days, fitted on sold rows; the bounds on training rows alone.
+
+    Training rows are those that train in the split by group *and* in the split by time.
+
+    Raises:
+        dg.Failure: no sold listing is in training.
+    """
+    sold = good(raw_listings).filter(pl.col("sold_price").is_not_null())
+    if sold.is_empty():
+        raise dg.Failure("No sold listing has landed: prices cannot be learnt. Land listings with sold_price.")
+    train_until, validation_until = time_cuts(sold["listed_on"], train_share, validation_share)
+    split = group_split(sold["group_key"], train_share, validation_share)
+    prices = sold.filter((split == "train") & (pl.col("listed_on") <= train_until))["sold_price"]
+    if prices.is_empty():
+        raise dg.Failure("No sold listing fell into training: land more listings.")
+    lower, upper = (prices.quantile(q, "linear") for q in quantiles)
+    row = {
+        "lower_price": lower,
+        "upper_price": upper,
+        "train_until": train_until,
+        "validation_until": validation_until,
+        "train_share": train_share,
+        "validation_share": validation_share,
+        "training_sales": prices.len(),
+        "fitted_at": datetime.now(UTC),
+    }
+    return conforming(pl.DataFrame([row]), PRICE_BOUNDS)
+
+
+def judged(raw_listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.DataFrame:
+    """The landed rows with `reasons`: those of landing, and a sold price out of bounds."""
+    bounds = price_bounds.row(0, named=True)
+    price = pl.col("sold_price")
+    irrational = pl.concat_list(
+        pl.when(price < bounds["lower_price"]).then(pl.lit(TOO_LOW)),
+        pl.when(price > bounds["upper_price"]).then(pl.lit(TOO_HIGH)),
+    ).list.drop_nulls()
+    fine = pl.col("landing_reasons").list.len() == 0
+    reasons = pl.when(fine).then(irrational).otherwise(pl.col("landing_reasons"))
+    return raw_listings.with_columns(reasons=reasons)
+
+
+def cleaned(raw_listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.DataFrame:
+    """The rows with no reason against them, with log price, day of sale, group and splits."""
+    bounds = price_bounds.row(0, named=True)
+    kept = good(judged(raw_listings, price_bounds).filter(pl.col("reasons").list.len() == 0))
+    split = group_split(kept["group_key"], bounds["train_share"], bounds["validation_share"])
+    return conforming(
+        kept.with_columns(
+            split.alias("split"),
+            time_split(bounds["train_until"], bounds["validation_until"]).alias("time_split"),
+            sold_on=pl.col("sold_at").dt.date(),
+            log_price=pl.col("sold_price").log(),
+        ),
+        CLEAN_LISTINGS,
+    )
+
+
+def quarantined(raw_listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are kept out, with every reason."""
+    return judged(raw_listings, price_bounds).filter(pl.col("reasons").list.len() > 0)
+
+
+def need_bounds(price_bounds: pl.DataFrame) -> None:
+    """Say what to do where the bounds have not been fitted."""
+    if price_bounds.is_empty():
+        raise dg.Failure("price_bounds is empty: materialise raw_listings, then price_bounds, then this asset.")
+
+
+@dg.asset(**table_options("raw_listings", "listings"))
+def raw_listings(context: dg.AssetExecutionContext, settings: Settings) -> pl.DataFrame:
+    """Every landed row in force, good or bad, one per listing (and its newest bad row, if that came later).
+
+    Key: `listing_id`. Partition: `listed_on`, a UTC day. Money: the warehouse's currency.
+    """
+    window = context.partition_time_window
+    last = (window.end.date()).toordinal() - 1
+    rows = landed_rows(settings.at, list(RAW_LISTINGS.columns), window.start.date(), datetime.fromordinal(last).date())
+    photos = rows.filter(pl.col("photo_hash").is_not_null())["photo_hash"].unique(maintain_order=True)
+    sample = photos.gather_every(max(1, photos.len() // 24))[:24]
+    context.add_output_metadata(
+        {
+            "landed": rows.height,
+            "bad": rows.filter(pl.col("landing_reasons").list.len() > 0).height,
+            "photos": contact_sheet([settings.at.photo(photo_hash) for photo_hash in sample]),
+        }
+    )
+    return rows
+
+
+@dg.asset(**table_options("price_bounds", "listings"))
+def price_bounds(context: dg.AssetExecutionContext, settings: Settings, raw_listings: pl.DataFrame) -> pl.DataFrame:
+    """The sold prices that are believed, and the days of the time split: one row, in force until refitted.
+
+    Fitted when there is none, when the recipe changes, or when it is materialised by name, so that a new day
+    does not change old partitions.
+    """
+    recipe = settings.recipe
+    bounds = fitted_bounds(raw_listings, recipe.price_quantiles, recipe.train_share, recipe.validation_share)
+    row = bounds.row(0, named=True)
+    context.add_output_metadata({name: str(row[name]) for name in ("lower_price", "upper_price", "train_until")})
+    return bounds
+
+
+@dg.asset(**table_options("clean_listings", "listings"))
+def clean_listings(
+    context: dg.AssetExecutionContext, raw_listings: pl.DataFrame, price_bounds: pl.DataFrame
+) -> pl.DataFrame:
+    """Listings to learn from (sold) or to price (open).
+
+    Key: `listing_id`. Partition: `listed_on`, a UTC day. `log_price` is the natural log of the sold price.
+    """
+    need_bounds(price_bounds)
+    kept = cleaned(raw_listings, price_bounds)
+    context.add_output_metadata(
+        {
+            "sold": kept["log_price"].count(),
+            "open": kept["log_price"].null_count(),
+            "prices": price_histograms(raw_listings["sold_price"].drop_nulls(), kept["log_price"].drop_nulls()),
+        }
+    )
+    return kept
+
+
+@dg.asset(**table_options("quarantined_listings", "listings"))
+def quarantined_listings(
+    context: dg.AssetExecutionContext, raw_listings: pl.DataFrame, price_bounds: pl.DataFrame
+) -> pl.DataFrame:
+    """Rows that are kept out, each with every reason that applies and as it came.
+
+    Partition: `listed_on`, the landing day where the row has none.
+    """
+    need_bounds(price_bounds)
+    rows = quarantined(raw_listings, price_bounds)
+    reasons = rows.select(pl.col("reasons").explode()).to_series().value_counts(sort=True)
+    context.add_output_metadata({f"reason: {reason}": count for reason, count in reasons.rows()[:20]})
+    return rows

@@ -1,0 +1,123 @@
+"""Asset checks: every table holds to its schema, nothing landed is lost, no feature sees the future."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+import polars as pl
+
+from vps_assets.assets.statistics import KEYS
+from vps_assets.lineage import LINEAGE
+from vps_assets.resources.io import Settings
+from vps_assets.schemas import TABLES, faults
+from vps_assets.splits import with_roles
+from vps_ml.features import HISTORIES
+
+WINDOW = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+def run_window(context: dg.AssetCheckExecutionContext) -> tuple[str, list]:
+    """The dates that this run wrote, as SQL; everything for a run without dates."""
+    tags = context.run.tags if context.run else {}
+    single = tags.get("dagster/partition")
+    start, end = (tags.get(name, single) for name in WINDOW)
+    if start is None or end is None:
+        return "true", []
+    return "listed_on between cast(? as date) and cast(? as date)", [start, end]
+
+
+def schema_check(asset: str) -> dg.AssetChecksDefinition:
+    """A blocking check that the table, as stored, holds to its pandera schema; daily tables for the run's dates."""
+
+    @dg.asset_check(asset=asset, name="schema", blocking=True, description=f"{asset} holds to its pandera schema.")
+    def check(context: dg.AssetCheckExecutionContext, settings: Settings) -> dg.AssetCheckResult:
+        where, parameters = run_window(context) if LINEAGE[asset].partitions == "day" else ("true", [])
+        rows = settings.warehouse.read(asset, where, parameters)
+        wrong = "the table is missing" if rows is None else faults(rows.select(list(TABLES[asset].columns)), TABLES[asset])
+        count = 0 if rows is None else rows.height
+        return dg.AssetCheckResult(passed=wrong is None, metadata={"rows": count, "faults": wrong or "none"})
+
+    return check
+
+
+def count_by_day(rows: pl.DataFrame | None) -> pl.DataFrame:
+    empty = pl.DataFrame(schema={"listed_on": pl.Date, "len": pl.UInt32})
+    return empty if rows is None else rows.group_by("listed_on").len()
+
+
+@dg.asset_check(asset="quarantined_listings", additional_deps=["clean_listings", "raw_listings"], blocking=True)
+def landed_is_clean_plus_quarantined(context: dg.AssetCheckExecutionContext, settings: Settings) -> dg.AssetCheckResult:
+    """Nothing is dropped silently: on each of the run's dates, landed rows = clean rows + quarantined rows."""
+    where, parameters = run_window(context)
+    tables = ("raw_listings", "clean_listings", "quarantined_listings")
+    raw, clean, out = (count_by_day(settings.warehouse.read(table, where, parameters)) for table in tables)
+    both = pl.concat([clean, out]).group_by("listed_on").agg(pl.col("len").sum().alias("kept"))
+    compared = raw.join(both, on="listed_on", how="full", coalesce=True).fill_null(0)
+    differ = compared.filter(pl.col("len") != pl.col("kept"))
+    counts = {"landed": int(raw["len"].sum()), "clean": int(clean["len"].sum()), "quarantined": int(out["len"].sum())}
+    days = ", ".join(str(day) for day in differ["listed_on"][:5])
+    return dg.AssetCheckResult(passed=differ.is_empty(), metadata={**counts, "days that differ": days or "none"})
+
+
+def future_rows(statistics: pl.DataFrame, clean_listings: pl.DataFrame, key: str | None) -> pl.DataFrame:
+    """Rows whose count is not that of the group's sales with `sold_on < as_of`, counted without the algorithm.
+
+    A row that had seen a sale of its own day or later would count one too many; one that missed a sale, too few.
+    """
+    sold = clean_listings.filter(pl.col("sold_on").is_not_null())
+    keys = [key] if key else []
+    sales = sold.drop_nulls(keys) if keys else sold
+    daily = sales.group_by("sold_on", *keys).len().sort("sold_on")
+    running = pl.col("len").cum_sum().over(keys) if keys else pl.col("len").cum_sum()
+    totals = daily.with_columns(before=running, day=pl.col("sold_on").dt.offset_by("1d")).sort("day")
+    joined = statistics.sort("as_of").join_asof(
+        totals, left_on="as_of", right_on="day", by=keys or None, strategy="backward", check_sortedness=False
+    )
+    return joined.filter(pl.col("sales") != pl.col("before").fill_null(0))
+
+
+def leak_check(history: str) -> dg.AssetChecksDefinition:
+    """A blocking check that no row of a statistics table could have seen a sale of its day or later."""
+    asset = f"{history}_statistics"
+
+    @dg.asset_check(
+        asset=asset,
+        name="sees_no_sale_of_its_day_or_later",
+        blocking=True,
+        description="Each row counts exactly the sales with sold_on < as_of; listings join rows with as_of <= listed_on.",
+    )
+    def check(settings: Settings) -> dg.AssetCheckResult:
+        rows, clean = settings.warehouse.read(asset), settings.warehouse.read("clean_listings")
+        if rows is None or clean is None:
+            return dg.AssetCheckResult(passed=False, metadata={"faults": "the table is missing"})
+        wrong = future_rows(rows, clean, KEYS[history])
+        return dg.AssetCheckResult(passed=wrong.is_empty(), metadata={"rows": rows.height, "wrong": wrong.height})
+
+    return check
+
+
+@dg.asset_check(asset="clean_listings", name="splits_are_disjoint", blocking=True)
+def splits_are_disjoint(settings: Settings) -> dg.AssetCheckResult:
+    """No group and no photo is on two sides of a split, and no training day is after a test day."""
+    clean = settings.warehouse.read("clean_listings")
+    if clean is None or clean.is_empty():
+        return dg.AssetCheckResult(passed=True, metadata={"rows": 0})
+    told = with_roles(clean)
+    crossing = sum(
+        told.drop_nulls(role).group_by(key).agg(pl.col(role).n_unique()).filter(pl.col(role) > 1).height
+        for role in ("group_role", "time_role")
+        for key in ("group_key", "photo_hash")
+    )
+    last = told.filter(pl.col("time_role") == "train")["listed_on"].max()
+    first = told.filter(pl.col("time_role") == "test")["listed_on"].min()
+    in_order = last is None or first is None or bool(last < first)  # type: ignore[operator]
+    return dg.AssetCheckResult(
+        passed=crossing == 0 and in_order,
+        metadata={"crossing groups or photos": crossing, "last training day": str(last), "first test day": str(first)},
+    )
+
+
+def all_checks() -> Iterable[dg.AssetChecksDefinition]:
+    yield from (schema_check(asset) for asset in LINEAGE)
+    yield from (leak_check(history) for history in HISTORIES)
+    yield landed_is_clean_plus_quarantined
+    yield splits_are_disjoint

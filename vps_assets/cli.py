@@ -1,0 +1,161 @@
+"""The command line, `vps`."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vps_assets.home import Home
+from vps_assets.landing_files import RefusedFile
+from vps_assets.resources.warehouse import WarehouseBusy
+from vps_ml.recipes import Recipe, recipe_named
+
+app = typer.Typer(
+    help="Price suggestions for second-hand items from their photos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+DATES = ["%Y-%m-%d"]
+
+
+class UsersMistake(Exception):
+    """Something that the user can put right; exit 2."""
+
+
+def tell(message: str) -> None:
+    """Progress goes to stderr: stdout is for results."""
+    print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Exit 2 for the user's mistakes and 1 for failures, each said in one line on stderr."""
+    from vps_assets.runs import RunFailed
+
+    try:
+        yield
+    except (UsersMistake, RefusedFile) as error:
+        tell(f"vps: {error}")
+        raise typer.Exit(2) from error
+    except (RunFailed, WarehouseBusy, OSError) as error:
+        tell(f"vps: {' '.join(str(error).split())}")
+        raise typer.Exit(1) from error
+
+
+def chosen_recipe() -> Recipe:
+    try:
+        return recipe_named(os.environ.get("VPS_RECIPE") or "demo", os.environ.get("VPS_WEIGHTS") or None)
+    except ValueError as error:
+        raise UsersMistake(f"VPS_RECIPE: {error}") from error
+
+
+@app.command()
+def demo(
+    listings: Annotated[int, typer.Option(help="How many listings the marketplace has.", min=1000)] = 4800,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same marketplace.")] = 0,
+) -> None:
+    """Make a small marketplace with photos, land it, materialise the whole lineage, print the tables."""
+    from vps_assets.demo.market import make_market
+    from vps_assets.landing import land
+
+    with one_line_errors():
+        home = Home.from_environment()
+        folder = make_market(home.path / "demo", listings, seed, tell)
+        told = land([folder / "listings.parquet"], folder, home, tell)
+        tell_landings(told)
+        materialise(home, None, None, None, 1)
+        from vps_assets.report.terminal import print_tables
+
+        print_tables(home)
+        print("Next: `vps report` writes the report, `make ui` opens the Dagster UI on http://127.0.0.1:3000")
+
+
+@app.command(name="land")
+def land_command(
+    files: Annotated[list[Path], typer.Argument(help="Parquet, CSV or JSON Lines files.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the photos; by default beside each file.")] = None,
+) -> None:
+    """Check and land listings; landing a file twice changes nothing."""
+    from vps_assets.landing import land
+
+    with one_line_errors():
+        if images is not None and not images.is_dir():
+            raise UsersMistake(f"--images: there is no folder {images}")
+        tell_landings(land(files, images, Home.from_environment(), tell))
+
+
+def tell_landings(landings: list) -> None:
+    for landing in landings:
+        if landing.unknown_columns:
+            tell(f"warning: {landing.source_file}: unknown columns are kept out: {', '.join(landing.unknown_columns)}")
+        again = ", all of it landed before: nothing changed" if landing.already_landed else ""
+        print(f"{landing.source_file}: {landing.rows:,} rows, {landing.bad:,} of them bad (to be quarantined){again}")
+
+
+@app.command()
+def run(
+    select: Annotated[str | None, typer.Option(help="Assets, as A,B+,+C; `+` takes up- or downstream along.")] = None,
+    first: Annotated[datetime | None, typer.Option("--from", formats=DATES, help="First listing date.")] = None,
+    last: Annotated[datetime | None, typer.Option("--to", formats=DATES, help="Last listing date.")] = None,
+    seeds: Annotated[int, typer.Option(help="How many seeds the models are trained with.", min=1, max=100)] = 1,
+) -> None:
+    """Materialise the lineage, or the part selected, on what has landed."""
+    with one_line_errors():
+        materialise(Home.from_environment(), select, first, last, seeds)
+
+
+def materialise(home: Home, select: str | None, first: datetime | None, last: datetime | None, seeds: int) -> None:
+    """Run the lineage and say how it went."""
+    from vps_assets.runs import Request, run_lineage
+
+    if not list(home.landing.glob("*.parquet")):
+        raise UsersMistake(f"nothing has landed in {home.path}: run `vps land FILE` or `vps demo` first")
+    request = Request(select, first and first.date(), last and last.date(), seeds)
+    try:
+        done = run_lineage(home, chosen_recipe(), request, tell)
+    except ValueError as error:
+        raise UsersMistake(str(error)) from error
+    if done:
+        print(f"Done: {done} Dagster runs. The tables are in {home.analytics}")
+    else:
+        print("Nothing had to be done: every asset is up to date with what has landed.")
+
+
+@app.command()
+def suggest(
+    image: Annotated[Path, typer.Argument(help="The photo: JPEG, PNG or WebP.")],
+    category: Annotated[str, typer.Option(help="The item's category.")],
+    seller: Annotated[str | None, typer.Option(help="The seller, if known.")] = None,
+) -> None:
+    """Suggest a price for one photo, as JSON on stdout."""
+    from vps_assets.suggest import NoChampion, suggest_one
+
+    with one_line_errors():
+        if not image.is_file():
+            raise UsersMistake(f"there is no photo {image}")
+        try:
+            print(suggest_one(image, category, seller, Home.from_environment()))
+        except (NoChampion, ValueError) as error:
+            raise UsersMistake(str(error)) from error
+
+
+@app.command()
+def report() -> None:
+    """Write the evaluation report, one HTML file, and print its path."""
+    from vps_assets.report.page import NothingEvaluated, write_report
+
+    with one_line_errors():
+        try:
+            print(write_report(Home.from_environment(), chosen_recipe()))
+        except NothingEvaluated as error:
+            raise UsersMistake(str(error)) from error
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,48 @@
+"""The code location: collects what stands in the package, nothing clever. Imports no torch."""
+
+import os
+
+import dagster as dg
+
+from vps_assets import checks
+from vps_assets.assets import (
+    backbones,
+    champion,
+    embeddings,
+    evaluation,
+    listings,
+    pricing,
+    statistics,
+    suggestions,
+)
+from vps_assets.assets.options import WAREHOUSE
+from vps_assets.home import Home
+from vps_assets.progress import terminal_logger
+from vps_assets.resources.io import Settings, WarehouseIOManager
+
+LAYERS = (listings, statistics, backbones, embeddings, pricing, evaluation, champion, suggestions)
+
+
+def settings_from_environment() -> Settings:
+    """`VPS_HOME`, `VPS_RECIPE` and `VPS_WEIGHTS`, as they are when the code location loads."""
+    return Settings(
+        home=str(Home.from_environment().path),
+        recipe_name=os.environ.get("VPS_RECIPE") or "demo",
+        weights=os.environ.get("VPS_WEIGHTS", ""),
+    )
+
+
+settings = settings_from_environment()
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules(LAYERS),
+    asset_checks=list(checks.all_checks()),
+    resources={
+        "settings": settings,
+        WAREHOUSE: WarehouseIOManager(settings=settings),
+        "io_manager": dg.FilesystemIOManager(base_dir=str(Home.from_environment().dagster / "storage")),
+    },
+    loggers={"console": terminal_logger},
+    # One process a run: training takes all cores anyway, and a process a step would cost 4 s each to start.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,1 @@
+"""The demo marketplace: made by us, deterministic by seed."""

@@ -1,0 +1,199 @@
+"""The demo marketplace as a folder: listings.parquet, photos, and apart from them the truth."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime, timedelta
+from math import exp, log
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from vps_assets.demo.catalogue import (
+    BRANDS,
+    CATEGORIES,
+    COLOURS,
+    EDITIONS,
+    FAULTS,
+    PATTERNS,
+    SIZES,
+    WEAR_EFFECT,
+    Item,
+)
+from vps_assets.demo.photos import draw_photo
+
+VERSION = 1
+"""Raise it when the same seed would draw another marketplace."""
+FIRST_DAY = datetime(2024, 5, 1, tzinfo=UTC)
+DAYS = 30
+SELLERS = 300
+FAULT_SHARE = 0.15
+ABSURD_SHARE = 0.03
+WRONG_CATEGORY_SHARE = 0.04
+MISSING = {"brand": 0.25, "attributes": 0.15, "specifications": 0.2, "seller_id": 0.03}
+RELISTED_SHARE = 0.02
+"""Listed again with the same photo by the same seller."""
+SOLD_SHARE = 0.93
+"""Of all items in the end; those whose day of sale has not come are open."""
+DAYS_TO_SALE = 3.0
+TREND_PER_DAY = 0.004
+BAD_ROWS = 24
+
+
+def draw_item_of(rng: np.random.Generator) -> Item:
+    """A random item, categories in the paper's shares, brands of a category's liking."""
+    names = list(CATEGORIES)
+    shares = np.array([CATEGORIES[name].share for name in names])
+    brands = list(BRANDS)
+    popularity = np.array([0.08, 0.1, 0.12, 0.15, 0.18, 0.15, 0.12, 0.1])
+    return Item(
+        category=names[rng.choice(len(names), p=shares / shares.sum())],
+        brand=brands[rng.choice(len(brands), p=popularity)],
+        colour=str(rng.choice(list(COLOURS))),
+        pattern=str(rng.choice(list(PATTERNS), p=[0.4, 0.25, 0.2, 0.15])),
+        size=str(rng.choice(list(SIZES))),
+        edition="limited" if rng.random() < 0.2 else "classic",
+        wear=float(rng.beta(1.2, 2.5)),
+    )
+
+
+def noise_free_log_price(item: Item, seller_level: float, day: float) -> float:
+    """What the item is worth: all of it visible in the photo but the seller's level and the day's."""
+    return (
+        log(CATEGORIES[item.category].base_price)
+        + log(BRANDS[item.brand][0])
+        + log(COLOURS[item.colour][0])
+        + log(PATTERNS[item.pattern])
+        + log(SIZES[item.size][0])
+        + log(EDITIONS[item.edition])
+        + WEAR_EFFECT * item.wear
+        + seller_level
+        + TREND_PER_DAY * day
+    )
+
+
+def simulated(count: int, seed: int) -> tuple[list[dict], list[dict], list[tuple[Item, str | None, tuple[int, ...]]]]:
+    """(listings, truths, photos to draw), in the order of listing."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(0, 0.25, SELLERS)
+    activity = 1 / np.arange(1, SELLERS + 1) ** 0.8  # very unequal: the busiest lists a hundred times the median
+    listings, truths, photos = [], [], []
+    listed = np.sort(rng.uniform(0, DAYS, count))
+    end = FIRST_DAY + timedelta(days=DAYS)
+    for number, day in enumerate(listed):
+        relisted = number > 50 and rng.random() < RELISTED_SHARE
+        if relisted:
+            photo = truths[int(rng.integers(max(0, number - 800), number))]["photo"]
+            seller = truths[photo]["seller"]
+            item, fault, _ = photos[photo]
+        else:
+            item = draw_item_of(rng)
+            seller = int(rng.choice(SELLERS, p=activity / activity.sum()))
+            fault = str(rng.choice(FAULTS)) if rng.random() < FAULT_SHARE else None
+            photo = number
+        photos.append((item, fault, (seed, photo)))
+        noise = CATEGORIES[item.category].noise
+        clear = noise_free_log_price(item, float(level[seller]), float(day))
+        price = exp(clear + rng.normal(0, noise))
+        absurd = bool(rng.random() < ABSURD_SHARE)
+        if absurd:
+            price = float(rng.choice([1.0, price * 40, 9999.0]))
+        listed_at = FIRST_DAY + timedelta(days=float(day))
+        sold_at = listed_at + timedelta(days=float(rng.exponential(DAYS_TO_SALE)) + 0.05)
+        sold = bool(rng.random() < SOLD_SHARE) and sold_at < end
+        category = str(rng.choice(list(CATEGORIES))) if rng.random() < WRONG_CATEGORY_SHARE else item.category
+        missing = {name: rng.random() < share for name, share in MISSING.items()}
+        listings.append(
+            {
+                "listing_id": f"L{number:05d}",
+                "listed_at": listed_at,
+                "category": category,
+                "image_path": f"images/{photo:05d}.jpg",
+                "price": round(price * 1.08, 2),
+                "sold_at": sold_at if sold else None,
+                "sold_price": round(price, 2) if sold else None,
+                "currency": "EUR",
+                "seller_id": None if missing["seller_id"] else f"S{seller:03d}",
+                "brand": None if missing["brand"] else item.brand,
+                "group_id": None,
+                "attributes": None if missing["attributes"] else [item.colour, item.pattern],
+                "specifications": None if missing["specifications"] else [item.size, item.edition],
+            }
+        )
+        truths.append(
+            {
+                "listing_id": f"L{number:05d}",
+                "noise_free_log_price": clear,
+                "noise": noise,
+                "fault": fault,
+                "absurd": absurd,
+                "true_category": item.category,
+                "true_brand": item.brand,
+                "wear": item.wear,
+                "photo": photo,
+                "seller": seller,
+            }
+        )
+    spoil(listings, truths, rng)
+    return listings, truths, photos
+
+
+def spoil(listings: list[dict], truths: list[dict], rng: np.random.Generator) -> None:
+    """Make a few rows bad, each in one or two ways that landing has to find."""
+    for turn, number in enumerate(rng.choice(len(listings), BAD_ROWS, replace=False)):
+        row = listings[number]
+        truths[number]["spoilt"] = True
+        if turn % 4 == 0:
+            row["price"] = -1.0
+        elif turn % 4 == 1:
+            row["image_path"] = "images/lost.jpg"
+        elif turn % 4 == 2:
+            row["sold_at"], row["sold_price"] = row["listed_at"] - timedelta(days=1), 10.0
+        else:
+            row["price"], row["category"] = 0.0, None
+
+
+def draw_to(folder: str, numbers: list[int], photos: list[tuple[Item, str | None, tuple[int, ...]]]) -> int:
+    """Draw some photos into the folder; how many."""
+    for number, photo in zip(numbers, photos, strict=True):
+        (Path(folder) / f"{number:05d}.jpg").write_bytes(draw_photo(*photo))
+    return len(numbers)
+
+
+def make_market(folder: Path, count: int, seed: int, progress: Callable[[str], None]) -> Path:
+    """Make the marketplace where it is not there yet; its folder.
+
+    `truth.parquet` has each listing's noise-free price, its photo's fault and the noise level: no asset reads
+    it, so that tests and benchmarks can hold the system against an oracle.
+    """
+    about = {"version": VERSION, "listings": count, "seed": seed}
+    marker = folder / "market.json"
+    if marker.exists() and json.loads(marker.read_text()) == about:
+        progress(f"the demo marketplace is there already: {count:,} listings")
+        return folder
+    listings, truths, photos = simulated(count, seed)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    images = temporary / "images"
+    images.mkdir(parents=True)
+    own = [number for number, truth in enumerate(truths) if truth["photo"] == number]
+    chunks = [own[i : i + 200] for i in range(0, len(own), 200)]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(draw_to, str(images), chunk, [photos[n] for n in chunk]) for chunk in chunks]
+        drawn = 0
+        for job in jobs:
+            drawn += job.result()
+            progress(f"{drawn:,} of {len(own):,} photos drawn")
+    types = {"group_id": pl.String, "sold_at": pl.Datetime("us", "UTC"), "sold_price": pl.Float64}
+    pl.DataFrame(listings, schema_overrides=types, infer_schema_length=None).write_parquet(
+        temporary / "listings.parquet"
+    )
+    truth = pl.DataFrame([{"spoilt": False} | t for t in truths], infer_schema_length=None)
+    truth.drop("photo", "seller").write_parquet(temporary / "truth.parquet")
+    (temporary / "market.json").write_text(json.dumps(about))
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+    return folder

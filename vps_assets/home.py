@@ -1,0 +1,45 @@
+"""Where everything is: the folders and files under `$VPS_HOME`."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """The data directory."""
+
+    path: Path
+
+    @classmethod
+    def from_environment(cls) -> "Home":
+        """`$VPS_HOME`, by default `data` in the working directory."""
+        return cls(Path(os.environ.get("VPS_HOME") or "data").resolve())
+
+    @property
+    def warehouse(self) -> Path:
+        return self.path / "warehouse.duckdb"
+
+    @property
+    def analytics(self) -> Path:
+        return self.path / "analytics.duckdb"
+
+    @property
+    def landing(self) -> Path:
+        return self.path / "landing"
+
+    @property
+    def photos(self) -> Path:
+        return self.path / "photos"
+
+    @property
+    def models(self) -> Path:
+        return self.path / "models"
+
+    @property
+    def dagster(self) -> Path:
+        return self.path / "dagster"
+
+    def photo(self, photo_hash: str) -> Path:
+        """The file of a landed photo, by the SHA-256 of its bytes."""
+        return self.photos / photo_hash[:2] / photo_hash

@@ -1,0 +1,80 @@
+"""The Dagster instance under `$VPS_HOME/dagster`, shared by the command line, the UI and the daemon."""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import psutil
+
+from vps_assets.home import Home
+
+CONFIGURATION = Path(__file__).with_name("dagster.yaml")
+UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+
+
+def prepare_instance(home: Home) -> Path:
+    """The instance's folder, with its `dagster.yaml`: the repository's, unless an operator put another there."""
+    home.dagster.mkdir(parents=True, exist_ok=True)
+    target = home.dagster / CONFIGURATION.name
+    if not target.exists():
+        shutil.copyfile(CONFIGURATION, target)
+    return home.dagster
+
+
+def open_instance(home: Home) -> dg.DagsterInstance:
+    return dg.DagsterInstance.from_config(str(prepare_instance(home)))
+
+
+def free_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Fail runs whose process is gone, and free the pool slots that no living run holds; the runs' ids.
+
+    Run monitoring does this where a Dagster daemon runs; where none does, a killed run would hold its slots
+    for ever.
+    """
+    dead = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+        if not alive(instance, run.run_id):
+            instance.report_run_failed(run, "Its process is gone: killed, or the machine went down.")
+            dead.append(run.run_id)
+    storage = instance.event_log_storage
+    for pool in storage.get_concurrency_keys():
+        info = storage.get_concurrency_info(pool)
+        for run_id in info.active_run_ids | info.pending_run_ids | info.assigned_run_ids:
+            run = instance.get_run_by_id(run_id)
+            if run is None or run.is_finished:
+                storage.free_concurrency_slots_for_run(run_id)
+    return dead
+
+
+def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether the process that executes the run, as its events name it, is still there."""
+    record = instance.get_run_record_by_id(run_id)
+    started = record.start_time if record else None
+    pids = {
+        int(entry.value)  # type: ignore[arg-type]
+        for log in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+        if log.dagster_event and log.dagster_event.event_specific_data
+        for name, entry in getattr(log.dagster_event.event_specific_data, "metadata", {}).items()
+        if name == "pid"
+    }
+    return any(same_process(pid, started) for pid in pids) if pids else starting(record)
+
+
+def same_process(pid: int, run_started: float | None) -> bool:
+    """Whether this process number still means the process that was there when the run started."""
+    try:
+        return run_started is None or psutil.Process(pid).create_time() <= run_started + 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+def starting(record: object) -> bool:
+    """A run without a process yet is left to whoever launched it for two minutes."""
+    import time
+
+    created = getattr(record, "create_timestamp", None)
+    return created is not None and time.time() - created.timestamp() < 120
+
+
+if __name__ == "__main__":
+    print(prepare_instance(Home.from_environment()))

@@ -1,0 +1,29 @@
+"""What a run says on the terminal: one line per message of an op, not Dagster's own events."""
+
+import logging
+import sys
+import time
+
+import dagster as dg
+
+
+class Elapsed(logging.Formatter):
+    """Seconds since the process started, the asset or op, and the message."""
+
+    started = time.monotonic()
+
+    def format(self, record: logging.LogRecord) -> str:
+        meta = getattr(record, "dagster_meta", {}) or {}
+        step = str(meta.get("step_key") or "").split(".")[0]
+        message = meta.get("orig_message") or record.getMessage()
+        return f"{time.monotonic() - self.started:7.1f} s  {step:28}  {message}"
+
+
+@dg.logger(description="One line per message of an op or asset, with the seconds since the start.")
+def terminal_logger(context: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.Logger("vps", level=logging.INFO)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Elapsed())
+    handler.addFilter(lambda record: not (getattr(record, "dagster_meta", None) or {}).get("dagster_event"))
+    logger.addHandler(handler)
+    return logger

@@ -1,0 +1,211 @@
+"""`vps run`: what is out of date is materialised through Dagster, layer by layer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+
+from vps_assets.home import Home
+from vps_assets.landing import landed_rows
+from vps_assets.lineage import (
+    LINEAGE,
+    Fingerprints,
+    desired_fingerprints,
+    landed_fingerprints,
+    out_of_date,
+    selected,
+)
+from vps_assets.resources.warehouse import Warehouse
+from vps_ml.recipes import Recipe
+
+Progress = Callable[[str], None]
+MOST_STRETCHES = 20
+"""With more gaps than this between stale dates, one run over all of them is the cheaper way."""
+
+
+class RunFailed(RuntimeError):
+    """A Dagster run failed; the message has its first cause."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One Dagster run: assets with the same partitions, and the first and last of those (None without)."""
+
+    assets: tuple[str, ...]
+    first: str | None
+    last: str | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    selection: str | None = None
+    first: date | None = None
+    last: date | None = None
+    seeds: int = 1
+
+    def forced(self, asset: str) -> bool:
+        """Named assets are made anew, also where they are up to date; those that `+` adds only if stale."""
+        return self.selection is not None and asset in {t.strip().strip("+") for t in self.selection.split(",")}
+
+
+def layers() -> list[tuple[str, ...]]:
+    """Neighbours in the lineage with the same partitions: what one Dagster run can make."""
+    groups = groupby(LINEAGE, key=lambda asset: LINEAGE[asset].partitions)
+    return [tuple(assets) for _, assets in groups]
+
+
+def stretches(stale: Sequence[str], filled: Sequence[str]) -> list[tuple[str, str]]:
+    """Stale dates as (first, last) ranges, joined across days on which nothing was listed.
+
+    Args:
+        stale: dates to make, ascending.
+        filled: all dates that have rows, ascending.
+    """
+    fresh = sorted(set(filled) - set(stale))
+    ranges: list[tuple[str, str]] = []
+    for day in stale:
+        if ranges and not any(ranges[-1][1] < other < day for other in fresh):
+            ranges[-1] = ranges[-1][0], day
+        else:
+            ranges.append((day, day))
+    return [(stale[0], stale[-1])] if len(ranges) > MOST_STRETCHES else ranges
+
+
+def plans(
+    layer: Sequence[str],
+    request: Request,
+    stale: Mapping[str, list[str]],
+    keys: Mapping[str, list[str]],
+    days: list[str],
+) -> list[Plan]:
+    """The Dagster runs that make this layer's part of the request."""
+    kind = LINEAGE[layer[0]].partitions
+    chosen = selected(request.selection)
+    wanted: dict[str, list[str]] = {}
+    for asset in layer:
+        if asset in chosen:
+            everything = days if kind == "day" else keys[kind]
+            wanted[asset] = sorted(set(everything)) if request.forced(asset) else stale.get(asset, [])
+    if kind == "day":
+        wanted = {asset: within(made, request) for asset, made in wanted.items()}
+    wanted = {asset: partitions for asset, partitions in wanted.items() if partitions}
+    if not wanted:
+        return []
+    if kind == "none":
+        return [Plan(tuple(wanted), None, None)]
+    together = sorted(set().union(*wanted.values()))
+    ranges = stretches(together, days) if kind == "day" else [(together[0], together[-1])]
+    if kind == "task":  # a range over static partitions follows their own order
+        ordered = [key for key in keys[kind] if key in together]
+        ranges = [(ordered[0], ordered[-1])]
+    return [Plan(tuple(wanted), first, last) for first, last in ranges]
+
+
+def within(days: list[str], request: Request) -> list[str]:
+    """The days that lie in the request's dates."""
+    first, last = (str(request.first or date.min), str(request.last or date.max))
+    return [day for day in days if first <= day <= last]
+
+
+def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress) -> int:
+    """Materialise what the request asks for; how many Dagster runs that took (0: nothing had to be done).
+
+    Raises:
+        RunFailed: a run failed; what it had not reached stays as it was, and a re-run goes on from there.
+    """
+    from vps_assets.instance import free_dead_runs, open_instance
+
+    warehouse = Warehouse(home)
+    done = 0
+    with open_instance(home) as instance:
+        for run_id in free_dead_runs(instance):
+            progress(f"freed what the dead run {run_id} held")
+        for layer in layers():
+            stale, days = state(home, recipe, warehouse)
+            for plan in plans(layer, request, stale, partition_keys(), days):
+                span = f", {plan.first} to {plan.last}" if plan.first else ""
+                progress(f"{', '.join(plan.assets)}{span}")
+                execute(instance, plan, request.seeds)
+                done += 1
+    warehouse.publish()
+    return done
+
+
+def state(home: Home, recipe: Recipe, warehouse: Warehouse) -> tuple[dict[str, list[str]], list[str]]:
+    """(what is out of date, the dates that have rows or had some)."""
+    landed = landed_fingerprints(landed_rows(home, ["listed_on", "landing_id"]))
+    recorded: Fingerprints = warehouse.fingerprints()
+    desired = desired_fingerprints(landed, recorded, recipe, partition_keys())
+    return out_of_date(desired, recorded), sorted(landed.keys() | recorded.get("raw_listings", {}).keys())
+
+
+def partition_keys() -> dict[str, list[str]]:
+    from vps_assets.partitions import COVERAGE_TARGET_PARTITIONS, ERROR_TOLERANCE_PARTITIONS, TASKS
+
+    return {
+        "none": [""],
+        "task": list(TASKS.get_partition_keys()),
+        "coverage_target": list(COVERAGE_TARGET_PARTITIONS.get_partition_keys()),
+        "error_tolerance": list(ERROR_TOLERANCE_PARTITIONS.get_partition_keys()),
+    }
+
+
+def execute(instance, plan: Plan, seeds: int) -> None:  # noqa: ANN001 (dagster is not imported at module level)
+    """Run one plan in this process, on the shared instance, so that the UI shows it with its logs."""
+    import dagster as dg
+    from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+    recon = ReconstructableRepository.for_module("vps_assets.definitions", "defs", None)
+    keys = [dg.AssetKey(asset) for asset in plan.assets]
+    job = recon.get_definition().get_implicit_job_def_for_assets(keys)
+    assert job is not None, f"{plan.assets} do not share their partitions"
+    tags = {"vps/started_by": "vps run"}
+    if plan.first and plan.last:
+        tags["dagster/asset_partition_range_start"] = plan.first
+        tags["dagster/asset_partition_range_end"] = plan.last
+    result = dg.execute_job(
+        recon.get_reconstructable_job(job.name),
+        instance,
+        run_config=run_config(plan, seeds),
+        tags=tags,
+        asset_selection=keys,
+    )
+    if not result.success:
+        raise RunFailed(first_cause(result))
+
+
+SEEDED = {
+    "percentile_pricing_models": "percentile_job",
+    "threshold_pricing_models": "threshold_job",
+    "ablation_reports": "ablation_job",
+}
+
+
+def run_config(plan: Plan, seeds: int) -> dict:
+    """Run configuration: the terminal logger, and the number of seeds for the ops that train."""
+    trained = {asset: op for asset, op in SEEDED.items() if asset in plan.assets}
+    quiet = {"console": {"config": {}}}
+    return {"loggers": quiet, "ops": {asset: {"ops": {op: {"config": {"seeds": seeds}}}} for asset, op in trained.items()}}
+
+
+def first_cause(result) -> str:  # noqa: ANN001
+    """Why a run failed, in one line."""
+    for event in result.all_events:
+        data = event.event_specific_data
+        error = getattr(data, "error", None)
+        if event.is_step_failure and error is not None:
+            while error.cause is not None:
+                error = error.cause
+            return f"{event.step_key}: {brief(error.message)}"
+        if event.event_type_value == "ASSET_CHECK_EVALUATION" and not data.passed:
+            told = ", ".join(f"{name}: {value.value}" for name, value in data.metadata.items())
+            return f"check {data.check_name} of {data.asset_key.to_user_string()} failed ({told})"
+    return "the run failed; see its log in the UI (make ui)"
+
+
+def brief(message: str) -> str:
+    """A message on one line, not too long for a terminal."""
+    line = " ".join(message.split())
+    return line if len(line) <= 400 else f"{line[:400]} …"

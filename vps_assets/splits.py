@@ -1,0 +1,63 @@
+"""Who trains, who calibrates, who reports: splits by group and by time, disjoint in group, photo and day."""
+
+import hashlib
+from datetime import date
+
+import polars as pl
+
+ROLES = {"split": "group_role", "time_split": "time_role"}
+
+
+def share_of_group(group_key: str) -> float:
+    """A fixed number in [0, 1) for a group: equal on every machine and every day."""
+    return int.from_bytes(hashlib.sha256(group_key.encode()).digest()[:8], "big") / 2**64
+
+
+def group_split(group_keys: pl.Series, train_share: float, validation_share: float) -> pl.Series:
+    """train, validation or test for each group key, by hash: a relisted item keeps its side for ever."""
+    unique = group_keys.unique()
+
+    def side(key: str) -> str:
+        share = share_of_group(key)
+        if share < train_share:
+            return "train"
+        return "validation" if share < train_share + validation_share else "test"
+
+    sides = pl.Series([side(key) for key in unique], dtype=pl.String)
+    return group_keys.replace_strict(unique, sides, return_dtype=pl.String)
+
+
+def time_cuts(listed_on: pl.Series, train_share: float, validation_share: float) -> tuple[date, date]:
+    """(last training day, last validation day): the first days by which these shares of the rows were listed."""
+    days = listed_on.sort()
+    last = days.len() - 1
+    train = days[min(last, max(0, round(train_share * days.len()) - 1))]
+    validation = days[min(last, max(0, round((train_share + validation_share) * days.len()) - 1))]
+    return train, validation
+
+
+def time_split(train_until: date, validation_until: date) -> pl.Expr:
+    """train, validation or test by listing date."""
+    day = pl.col("listed_on")
+    later = pl.when(day <= validation_until).then(pl.lit("validation")).otherwise(pl.lit("test"))
+    return pl.when(day <= train_until).then(pl.lit("train")).otherwise(later)
+
+
+def with_roles(listings: pl.DataFrame) -> pl.DataFrame:
+    """Sold listings' roles in both splits: `group_role` and `time_role`; null for those that take no part.
+
+    A row takes no part where a later side has its group or its photo: test keeps all its rows, validation gives
+    up those it shares with test, training those it shares with either. So no group, photo or (time split)
+    future day crosses, also where one photo came under two group ids or an item was listed again later.
+    """
+    for split, role in ROLES.items():
+        sold = pl.col("log_price").is_not_null()
+        listings = listings.with_columns(pl.when(sold).then(pl.col(split)).alias(role))
+        for side, later in (("validation", ["test"]), ("train", ["validation", "test"])):
+            taken = listings.filter(pl.col(role).is_in(later))
+            shared = pl.col("group_key").is_in(taken["group_key"].unique().implode()) | pl.col("photo_hash").is_in(
+                taken["photo_hash"].unique().implode()
+            )
+            gives_up = (pl.col(role) == side) & shared
+            listings = listings.with_columns(pl.when(~gives_up).then(pl.col(role)).alias(role))
+    return listings

@@ -1,0 +1,1 @@
+"""How prices are learnt from photos: no tables, no dates and, outside `ops`, no Dagster."""

@@ -1,0 +1,104 @@
+"""A network per task: a torchvision ResNet, its features (second-last layer) and its head.
+
+Axes: B batch, C channel, Y X pixels, F feature.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torchvision.models import ResNet50_Weights, resnet50
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+ARCHITECTURES: Mapping[str, tuple[type[BasicBlock] | type[Bottleneck], list[int]]] = {
+    "resnet10": (BasicBlock, [1, 1, 1, 1]),
+    "resnet18": (BasicBlock, [2, 2, 2, 2]),
+    "resnet50": (Bottleneck, [3, 4, 6, 3]),
+}
+HEAD = ("fc.weight", "fc.bias")
+
+
+def resnet(architecture: str, start: str, seed: int) -> ResNet:
+    """A torchvision ResNet whose head is not yet made, at its start: `imagenet`, `random` or a state file.
+
+    Raises:
+        ValueError: the architecture is unknown, or the state does not fit; the names that differ are in the message.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"no architecture is called {architecture!r}; there are {', '.join(ARCHITECTURES)}")
+    if start == "imagenet":
+        if architecture != "resnet50":
+            raise ValueError(f"`imagenet` is a start of resnet50, not of {architecture}")
+        return resnet50(weights=ResNet50_Weights.IMAGENET1K_V2)
+    torch.manual_seed(seed)
+    block, layers = ARCHITECTURES[architecture]
+    network = ResNet(block, layers)
+    if start != "random":
+        load_state(network, Path(start))
+    return network
+
+
+def load_state(network: nn.Module, path: Path) -> None:
+    """Load a safetensors state into every layer but the head.
+
+    Raises:
+        ValueError: the file is not there, or names or shapes differ.
+    """
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise ValueError(f"there is no state file {path}: give VPS_WEIGHTS a safetensors file, or unset it")
+    own = {name: value for name, value in network.state_dict().items() if name not in HEAD}
+    state = {name: value for name, value in load_file(path).items() if name not in HEAD}
+    differ = sorted(
+        name
+        for name in own.keys() | state.keys()
+        if (name not in own or name not in state or own[name].shape != state[name].shape)
+        and not name.endswith("num_batches_tracked")
+    )
+    if differ:
+        shown = ", ".join(differ[:5]) + (f" and {len(differ) - 5} more" if len(differ) > 5 else "")
+        raise ValueError(f"{path.name} does not fit this network: {shown}")
+    full = {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
+    network.load_state_dict(full, strict=False)
+
+
+def halves(network: ResNet, frozen_stages: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """Cut a ResNet into its trunk (the first `frozen_stages` of stem and layers 1 to 4) and its feature stage.
+
+    trunk: (B C Y X) pixels -> (B C' Y' X'); stage: what the trunk gives -> (B F).
+    """
+    stem = nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+    stages = [stem, network.layer1, network.layer2, network.layer3, network.layer4]
+    pooled = [network.avgpool, nn.Flatten(1)]
+    return nn.Sequential(*stages[:frozen_stages]), nn.Sequential(*stages[frozen_stages:], *pooled)
+
+
+def normalised(photos: UInt8[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 3 Y X"]:
+    """Pixels as the networks see them: ImageNet's mean and standard deviation taken out, channels last."""
+    scale = torch.tensor(IMAGENET_STD, device=photos.device).view(1, 3, 1, 1) * 255
+    shift = torch.tensor(IMAGENET_MEAN, device=photos.device).view(1, 3, 1, 1) * 255
+    return ((photos.float() - shift) / scale).contiguous(memory_format=torch.channels_last)
+
+
+def augmented(photos: Float[Tensor, "B C Y X"], generator: torch.Generator) -> Float[Tensor, "B C Y X"]:
+    """Each photo flipped left to right at even odds, all moved by up to a twelfth of their side."""
+    flips = torch.rand(photos.shape[0], generator=generator) < 0.5
+    photos = torch.where(flips.to(photos.device).view(-1, 1, 1, 1), photos.flip(-1), photos)
+    reach = max(1, photos.shape[-1] // 12)
+    dy, dx = (int(torch.randint(-reach, reach + 1, (), generator=generator)) for _ in "yx")
+    return photos.roll((dy, dx), (-2, -1))
+
+
+def accelerator() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bf16 autocast on a GPU; off on a CPU, where half precision is no faster (findings, performance)."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

@@ -1,0 +1,51 @@
+"""Embeddings on disk: one immutable safetensors file per listing date, a half-precision matrix per task."""
+
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float16
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+QUALITY = "photo_quality"
+
+
+def save_embeddings(
+    path: Path, features: dict[str, Float16[np.ndarray, "..."]], quality: Float[np.ndarray, "photo 4"]
+) -> None:
+    """Write a date's file under a temporary name, then rename it: readers find all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        save_file({**features, QUALITY: quality}, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_embeddings(path: Path, tasks: Sequence[str]) -> Float16[np.ndarray, "photo feature"]:
+    """The tasks' features side by side, as they are on disk."""
+    with safe_open(path, framework="numpy") as file:
+        return np.concatenate([file.get_tensor(task) for task in tasks], axis=1)
+
+
+def load_quality(path: Path) -> Float[np.ndarray, "photo 4"]:
+    """The photos' measures, in the order of `vps_ml.photos.QUALITY_COLUMNS`."""
+    with safe_open(path, framework="numpy") as file:
+        return file.get_tensor(QUALITY)
+
+
+def gathered(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> np.ndarray:
+    """Rows of embedding files in the asked order, half precision, each file read once."""
+    path_of, row_of = np.asarray([str(path) for path in paths]), np.asarray(rows)
+    out: np.ndarray | None = None
+    for path in np.unique(path_of):
+        where = np.flatnonzero(path_of == path)
+        block = load_embeddings(Path(str(path)), tasks)[row_of[where]]
+        if out is None:
+            out = np.empty((len(path_of), block.shape[1]), dtype=np.float16)
+        out[where] = block
+    return np.empty((0, 0), dtype=np.float16) if out is None else out

@@ -1,0 +1,42 @@
+"""Errors of suggested prices, always read beside how many items were qualified (paper, section 4.2)."""
+
+import numpy as np
+from jaxtyping import Float
+
+
+def male(log_error: Float[np.ndarray, " item"]) -> float:
+    """Mean absolute log error (paper, Eq. 5), in ln units; NaN of no items."""
+    return float(np.abs(log_error).mean()) if log_error.size else float("nan")
+
+
+def rmsle(log_error: Float[np.ndarray, " item"]) -> float:
+    """Root mean square log error (paper, Eq. 6), in ln units; NaN of no items."""
+    return float(np.sqrt(np.square(log_error).mean())) if log_error.size else float("nan")
+
+
+def risk_coverage(
+    log_error: Float[np.ndarray, " item"], qualification: Float[np.ndarray, " item"], listing_id: np.ndarray
+) -> Float[np.ndarray, " item"]:
+    """MALE of the k most qualified items, for k = 1 ... n; ties by `listing_id`, ascending."""
+    order = np.lexsort((listing_id, -qualification))
+    return np.cumsum(np.abs(log_error[order])) / np.arange(1, log_error.size + 1)
+
+
+def aurc(
+    log_error: Float[np.ndarray, " item"], qualification: Float[np.ndarray, " item"], listing_id: np.ndarray
+) -> float:
+    """Area under the risk-coverage curve: the mean of `risk_coverage`, in ln units; NaN of no items."""
+    if not log_error.size:
+        return float("nan")
+    return float(risk_coverage(log_error, qualification, listing_id).mean())
+
+
+def male_at_coverage(
+    log_error: Float[np.ndarray, " item"],
+    qualification: Float[np.ndarray, " item"],
+    listing_id: np.ndarray,
+    coverage: float,
+) -> float:
+    """MALE of the `coverage` share of items that are most qualified: two models at exactly equal coverage."""
+    curve = risk_coverage(log_error, qualification, listing_id)
+    return float(curve[max(1, round(coverage * curve.size)) - 1])

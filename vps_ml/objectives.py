@@ -1,0 +1,78 @@
+"""Eq. 1 and Eq. 3 of the paper as functions of tensors: exact in value, with a surrogate gradient for the step.
+
+C1 is a step, so that taken literally no gradient reaches f_cls; docs/adr/0003 says why the straight-through
+estimator takes its place.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+
+def straight_through_gate(gate_logit: Float[Tensor, " item"]) -> Float[Tensor, " item"]:
+    """C1 of Eq. 2: 1 where f_cls >= 0.5, else 0; its gradient is the sigmoid's (Bengio et al., 2013)."""
+    soft = gate_logit.sigmoid()
+    return (gate_logit >= 0).to(soft.dtype) + (soft - soft.detach())
+
+
+def coverage_hinge(accepted: Float[Tensor, " item"], coverage_target: float) -> Float[Tensor, ""]:
+    """max(0, δ - mean C1), the second term of Eq. 1."""
+    return (coverage_target - accepted.mean()).clamp(min=0)
+
+
+def percentile_objective(
+    squared_error: Float[Tensor, " item"],
+    gate_logit: Float[Tensor, " item"],
+    *,
+    coverage_target: float,
+    constraint_weight: float,
+    warming_up: bool,
+) -> Float[Tensor, ""]:
+    """Eq. 1: mean(C1 (y - f_reg)²) + β max(0, δ - mean C1).
+
+    Args:
+        squared_error: (y - f_reg)², in squared ln units; pass it detached to train f_cls alone.
+        gate_logit: the logit of f_cls.
+        coverage_target: δ, a fraction.
+        constraint_weight: β, in squared ln units.
+        warming_up: stage 1, where C1 = 1 in the regression term; the hinge stays live, so that both networks
+            are optimised jointly (method, section 6).
+    """
+    accepted = straight_through_gate(gate_logit)
+    weight = torch.ones_like(accepted) if warming_up else accepted
+    return (weight * squared_error).mean() + constraint_weight * coverage_hinge(accepted, coverage_target)
+
+
+def threshold_objective(
+    squared_error: Float[Tensor, " item"],
+    gate_logit: Float[Tensor, " item"],
+    *,
+    error_tolerance: float,
+    coverage_floor: float,
+    constraint_weight: float,
+    label_weight: float,
+    warming_up: bool,
+) -> Float[Tensor, ""]:
+    """Eq. 3: Eq. 1 + γ · cross-entropy of f_cls against C2 = 1[|y - f_reg| <= ε].
+
+    C2 is a label and C1 is hard in the regression term, so f_cls learns from the cross-entropy and the hinge
+    alone; with a surrogate in the first term small γ collapses the coverage (findings, 9).
+
+    Args:
+        squared_error: (y - f_reg)², in squared ln units.
+        gate_logit: the logit of f_cls.
+        error_tolerance: ε, in ln units.
+        coverage_floor: δ of Eq. 3, a fraction: keeps the gate from closing.
+        constraint_weight: β, in squared ln units.
+        label_weight: γ.
+        warming_up: as in `percentile_objective`.
+    """
+    accepted = straight_through_gate(gate_logit)
+    weight = torch.ones_like(accepted) if warming_up else accepted.detach()
+    within = (squared_error.detach() <= error_tolerance**2).to(squared_error.dtype)
+    return (
+        (weight * squared_error).mean()
+        + constraint_weight * coverage_hinge(accepted, coverage_floor)
+        + label_weight * binary_cross_entropy_with_logits(gate_logit, within)
+    )

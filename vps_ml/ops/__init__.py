@@ -1,0 +1,1 @@
+"""The Dagster ops that use an accelerator: tagged `vps/device: gpu`, in the pool `gpu`, torch inside the body."""

@@ -1,0 +1,134 @@
+"""Photos: decoded once, squared, measured.
+
+The measures are taken of the luminance at a fixed size, so that they mean the same for a phone's twelve
+megapixels and a thumbnail.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageFile, ImageOps
+
+Image.MAX_IMAGE_PIXELS = 100_000_000  # a decompression bomb, not a photo; PIL raises above twice this
+MEASURED_PX = 96
+"""Longest side at which quality is measured: the smallest photo that marketplaces accept."""
+
+BLURRED_BELOW = 0.105
+DARK_BELOW = 0.20
+OVEREXPOSED_ABOVE = 0.30
+REASONS = ("blurred", "dark", "overexposed", "too_little_information")
+ADVICE = {
+    "blurred": "Hold the phone still, wait until it has focused, and take the photo again.",
+    "dark": "Take the photo again in daylight or under a lamp.",
+    "overexposed": "Take the photo again away from direct light, and without the flash.",
+    "too_little_information": "Show the whole item alone, from the front, on a plain background.",
+}
+
+
+@dataclass(frozen=True)
+class PhotoQuality:
+    """What can be measured of a photo without knowing what it shows."""
+
+    sharpness: float
+    """Root mean square of the Laplacian over that of the luminance around its mean: fine detail per contrast."""
+    brightness: float
+    """Mean luminance, 0 black to 1 white."""
+    contrast: float
+    """Standard deviation of the luminance, 0 to 0.5."""
+    overexposed_share: float
+    """Share of pixels at the white end of the scale (luminance above 0.97)."""
+
+
+QUALITY_COLUMNS = ("sharpness", "brightness", "contrast", "overexposed_share")
+
+
+def photo_quality(photo: Image.Image) -> PhotoQuality:
+    """Measure an RGB photo's sharpness and exposure."""
+    grey = photo.convert("L")
+    grey.thumbnail((MEASURED_PX, MEASURED_PX), Image.Resampling.BOX)
+    luminance = np.asarray(grey, dtype=np.float64) / 255
+    padded = np.pad(luminance, 1, mode="edge")
+    laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * luminance
+    contrast = float(luminance.std())
+    return PhotoQuality(
+        sharpness=float(np.sqrt(np.square(laplacian).mean())) / max(contrast, 1 / 255),
+        brightness=float(luminance.mean()),
+        contrast=contrast,
+        overexposed_share=float((luminance > 0.97).mean()),
+    )
+
+
+def unqualified_reason(quality: PhotoQuality) -> str:
+    """Why an unqualified photo says too little: what was measured, else `too_little_information`.
+
+    Exposure comes first: a black or a white photo has no detail either, and blur would be the wrong advice.
+    """
+    if quality.brightness < DARK_BELOW:
+        return "dark"
+    if quality.overexposed_share > OVEREXPOSED_ABOVE:
+        return "overexposed"
+    if quality.sharpness < BLURRED_BELOW:
+        return "blurred"
+    return "too_little_information"
+
+
+def open_photo(path: Path) -> Image.Image:
+    """Decode a photo whole, upright (EXIF orientation applied), as RGB.
+
+    Raises:
+        ValueError: it cannot be decoded; the message says why.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.format not in {"JPEG", "PNG", "WEBP"}:
+                raise ValueError(f"{image.format} is not JPEG, PNG or WebP")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return on_white(upright)
+    except (OSError, SyntaxError, Image.DecompressionBombError, EOFError) as error:
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """The image as RGB, transparency laid over white."""
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    canvas = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(canvas, image).convert("RGB")
+
+
+def decoded(path: Path, photo_px: int) -> tuple[UInt8[np.ndarray, "3 y x"], PhotoQuality]:
+    """One photo as a centred square of `photo_px`, and its quality before the resize."""
+    photo = open_photo(path)
+    square = ImageOps.fit(photo, (photo_px, photo_px), Image.Resampling.BILINEAR)
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)), photo_quality(photo)
+
+
+def photo_batches(
+    paths: Sequence[Path], photo_px: int, batch_size: int, workers: int = 2
+) -> Iterator[tuple[UInt8[np.ndarray, "photo 3 y x"], Float[np.ndarray, "photo 4"]]]:
+    """Batches of decoded photos with their measures (`QUALITY_COLUMNS`), in the order of `paths`.
+
+    Each photo is read and decoded once, by threads that stay one batch ahead of the network; memory holds two
+    batches, however many photos there are.
+    """
+    batches = [paths[i : i + batch_size] for i in range(0, len(paths), batch_size)]
+    with ThreadPoolExecutor(workers) as pool:
+
+        def submit(batch: Sequence[Path]) -> list:
+            return [pool.submit(decoded, path, photo_px) for path in batch]
+
+        ahead = submit(batches[0]) if batches else []
+        for following in [*batches[1:], []]:
+            ready, ahead = ahead, submit(following)
+            photos, qualities = zip(*(future.result() for future in ready), strict=True)
+            measures = [[getattr(q, column) for column in QUALITY_COLUMNS] for q in qualities]
+            yield np.stack(photos), np.array(measures, dtype=np.float64)
+
+
+ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -1,0 +1,180 @@
+"""Recipes: named functions, each returning one complete, frozen configuration."""
+
+from dataclasses import asdict, dataclass, replace
+
+TASKS = ("category", "brand", "attribute", "specification", "price")
+VISUAL_TASKS = {"MSTFE": ("category", "brand", "attribute", "specification"), "STFE": ("price",)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneRecipe:
+    """How one task's backbone is built and trained."""
+
+    architecture: str
+    """`resnet10` (torchvision's ResNet, one basic block a stage), `resnet18` or `resnet50`."""
+    photo_px: int
+    """Side of the square photo the network sees."""
+    start: str
+    """`imagenet` (torchvision's weights, downloaded), `random`, or the path of a safetensors state file."""
+    frozen_stages: int
+    """Leading stages kept as they start and shared by all tasks: 0 none, 4 all but the last (layer4)."""
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    """The peak of a one-cycle schedule of AdamW."""
+    weight_decay: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PricingRecipe:
+    """How f_reg and f_cls are built and trained (method, sections 4 to 6)."""
+
+    reduced_features: int | None
+    """Principal components kept of the visual features; None keeps them all, as the paper does."""
+    sale_counts: bool
+    """Whether the number of sales behind each history is a feature (15 statistics), or not (the paper's 12)."""
+    hidden: tuple[int, ...]
+    dropout: float
+    gate_dropout: float
+    weight_decay: float
+    batch_size: int
+    epochs: tuple[int, int, int, int]
+    """Stage 1 at the first rate, then the second; stage 2 at the first, then the second (paper 2:1:4:2)."""
+    learning_rates: tuple[float, float]
+    folds: int
+    """K of the cross-fitted residuals."""
+    coverage_floor: float
+    """The hinge's δ in Eq. 3, where it only keeps the gate from closing."""
+    label_weight: float
+    """γ of Eq. 3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole set of choices, by name."""
+
+    name: str
+    train_share: float
+    validation_share: float
+    price_quantiles: tuple[float, float]
+    """Sold prices outside these quantiles of the training rows are irrational (paper: 5% in all)."""
+    backbone: BackboneRecipe
+    pricing: PricingRecipe
+    range_level: float = 0.8
+    """Nominal coverage of a suggestion's price range."""
+    seed: int = 0
+
+    def described(self) -> dict:
+        """The recipe as nested plain values, for identities and model cards."""
+        return asdict(self)
+
+
+def demo() -> Recipe:
+    """The demo marketplace on two CPU cores: minutes, small nets from random starts, 48 px photos."""
+    return Recipe(
+        name="demo",
+        train_share=0.6,
+        validation_share=0.2,
+        price_quantiles=(0.025, 0.975),
+        backbone=BackboneRecipe(
+            architecture="resnet10",
+            photo_px=48,
+            start="random",
+            frozen_stages=0,
+            epochs=6,
+            batch_size=32,
+            learning_rate=3e-3,
+            weight_decay=0.05,
+        ),
+        pricing=PricingRecipe(
+            reduced_features=128,
+            sale_counts=True,
+            hidden=(128, 64),
+            dropout=0.5,
+            gate_dropout=0.5,
+            weight_decay=1e-3,
+            batch_size=256,
+            epochs=(16, 8, 32, 16),
+            learning_rates=(1e-3, 4e-4),
+            folds=5,
+            coverage_floor=0.1,
+            label_weight=1.0,
+        ),
+    )
+
+
+def small() -> Recipe:
+    """A few thousand real photos on two CPU cores, under an hour.
+
+    A ResNet-50 whose stem and first three stages stay as they start and are shared; the last stage is trained
+    per task.
+    """
+    base = demo()
+    return replace(
+        base,
+        name="small",
+        train_share=0.8,
+        validation_share=0.1,
+        backbone=BackboneRecipe(
+            architecture="resnet50",
+            photo_px=176,
+            start="imagenet",
+            frozen_stages=4,
+            epochs=3,
+            batch_size=64,
+            learning_rate=1e-4,
+            weight_decay=0.05,
+        ),
+        pricing=replace(base.pricing, reduced_features=256),
+    )
+
+
+def paper() -> Recipe:
+    """The paper's sizes exactly: ResNet-50 from ImageNet, 8,204 features, batch 4,096, 7,650 epochs."""
+    return Recipe(
+        name="paper",
+        train_share=892_414 / 1_016_445,
+        validation_share=26_451 / 1_016_445,
+        price_quantiles=(0.025, 0.975),
+        backbone=BackboneRecipe(
+            architecture="resnet50",
+            photo_px=224,
+            start="imagenet",
+            frozen_stages=0,
+            epochs=30,
+            batch_size=256,
+            learning_rate=1e-3,
+            weight_decay=0.05,
+        ),
+        pricing=PricingRecipe(
+            reduced_features=None,
+            sale_counts=False,
+            hidden=(512, 128),
+            dropout=0.3,
+            gate_dropout=0.5,
+            weight_decay=1e-3,
+            batch_size=4096,
+            epochs=(1700, 850, 3400, 1700),
+            learning_rates=(5e-4, 2e-4),
+            folds=5,
+            coverage_floor=0.1,
+            label_weight=1.0,
+        ),
+    )
+
+
+RECIPES = {"demo": demo, "small": small, "paper": paper}
+
+
+def recipe_named(name: str, start: str | None = None) -> Recipe:
+    """The recipe called `name`, its backbones starting from `start` where one is given.
+
+    Raises:
+        ValueError: no recipe has this name.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
+    recipe = RECIPES[name]()
+    if start is None or recipe.backbone.start == "random":
+        return recipe
+    return replace(recipe, backbone=replace(recipe.backbone, start=start))
