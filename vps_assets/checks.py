@@ -32,7 +32,9 @@ def schema_check(asset: str) -> dg.AssetChecksDefinition:
     def check(context: dg.AssetCheckExecutionContext, settings: Settings) -> dg.AssetCheckResult:
         where, parameters = run_window(context) if LINEAGE[asset].partitions == "day" else ("true", [])
         rows = settings.warehouse.read(asset, where, parameters)
-        wrong = "the table is missing" if rows is None else faults(rows.select(list(TABLES[asset].columns)), TABLES[asset])
+        wrong = (
+            "the table is missing" if rows is None else faults(rows.select(list(TABLES[asset].columns)), TABLES[asset])
+        )
         count = 0 if rows is None else rows.height
         return dg.AssetCheckResult(passed=wrong is None, metadata={"rows": count, "faults": wrong or "none"})
 

@@ -187,7 +187,10 @@ def run_config(plan: Plan, seeds: int) -> dict:
     """Run configuration: the terminal logger, and the number of seeds for the ops that train."""
     trained = {asset: op for asset, op in SEEDED.items() if asset in plan.assets}
     quiet = {"console": {"config": {}}}
-    return {"loggers": quiet, "ops": {asset: {"ops": {op: {"config": {"seeds": seeds}}}} for asset, op in trained.items()}}
+    return {
+        "loggers": quiet,
+        "ops": {asset: {"ops": {op: {"config": {"seeds": seeds}}}} for asset, op in trained.items()},
+    }
 
 
 def first_cause(result) -> str:  # noqa: ANN001

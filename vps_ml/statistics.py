@@ -47,7 +47,7 @@ def price_history(
     new_group = np.diff(group, prepend=group[:1] - 1) != 0
     new_day = new_group | (np.diff(sold_day, prepend=sold_day[:1] - 1) != 0)
     starts = np.flatnonzero(new_day)
-    ends = np.append(starts[1:], price.size)
+    ends = np.append(starts[1:], price.size)[: starts.size]
     sales, quartiles, means = [], [], []
     ordered = np.empty(0)
     total = 0.0

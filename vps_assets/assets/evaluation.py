@@ -21,7 +21,7 @@ from vps_ml.ops.pricing import (
 ALL = "all"
 
 
-def segment_row(predictions: pl.DataFrame, gated: bool) -> dict:
+def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> dict:
     """The figures of one model on one segment's test rows."""
     error = (predictions["predicted_log_price"] - predictions["log_price"]).to_numpy()
     qualified = predictions["qualified"].to_numpy()
@@ -31,7 +31,7 @@ def segment_row(predictions: pl.DataFrame, gated: bool) -> dict:
         "tested": error.size,
         "qualified": int(qualified.sum()),
         "coverage": float(qualified.mean()),
-        "raw_coverage": float((predictions["gate_logit"] >= 0).mean()) if gated else None,
+        "raw_coverage": float((predictions["gate_logit"] >= 0).mean()) if trained_gate else None,
         "male": metrics.male(accepted) if accepted.size else None,
         "rmsle": metrics.rmsle(accepted) if accepted.size else None,
         "male_of_all": metrics.male(error),
@@ -54,7 +54,7 @@ def reports(
         segments = {ALL: mine} | {name: part for (name,), part in mine.partition_by("category", as_dict=True).items()}
         for segment, part in segments.items():
             common = {"run_id": run_id, **model, "segment": segment, "evaluated_at": now}
-            rows.append(common | segment_row(part, gated))
+            rows.append(common | segment_row(part, gated, model["constraint_kind"] != "baseline"))
     return pl.DataFrame(rows, infer_schema_length=None)
 
 

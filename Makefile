@@ -1,0 +1,48 @@
+# Everything sets itself up: a virtual environment in .venv, pinned by constraints.txt.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+VPS_HOME ?= data
+PORT ?= 3000
+export VPS_HOME
+# glibc gives large blocks back at every step, which costs a quarter of the training rate on a CPU.
+export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
+export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+
+.PHONY: install demo test test-all check bench ui report clean
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version}"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: .venv/.installed
+
+demo: install
+	$(BIN)/vps demo
+
+report: install
+	$(BIN)/vps report
+
+test: install
+	$(BIN)/pytest -m "not slow"
+
+test-all: install
+	$(BIN)/pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/dg check defs
+
+bench: install
+	$(BIN)/python benchmarks/landing.py
+
+# `dagster dev` serves the UI and runs the daemon; the instance is the one that `vps run` uses.
+ui: install
+	DAGSTER_HOME=$$($(BIN)/python -m vps_assets.instance) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+clean:
+	rm -rf .venv build *.egg-info
