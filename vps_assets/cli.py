@@ -57,7 +57,7 @@ def chosen_recipe() -> Recipe:
 
 @app.command()
 def demo(
-    listings: Annotated[int, typer.Option(help="How many listings the marketplace has.", min=1000)] = 4800,
+    listings: Annotated[int, typer.Option(help="How many listings the marketplace has.", min=300)] = 4800,
     seed: Annotated[int, typer.Option(help="The same seed draws the same marketplace.")] = 0,
 ) -> None:
     """Make a small marketplace with photos, land it, materialise the whole lineage, print the tables."""

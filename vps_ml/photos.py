@@ -124,7 +124,7 @@ def photo_batches(
             return [pool.submit(decoded, path, photo_px) for path in batch]
 
         ahead = submit(batches[0]) if batches else []
-        for following in [*batches[1:], []]:
+        for following in [*batches[1:], []][: len(batches)]:
             ready, ahead = ahead, submit(following)
             photos, qualities = zip(*(future.result() for future in ready), strict=True)
             measures = [[getattr(q, column) for column in QUALITY_COLUMNS] for q in qualities]

@@ -1,0 +1,51 @@
+"""A clean environment for every test, and one small marketplace run through the real command line."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from vps_assets.home import Home
+
+VPS = [sys.executable, "-c", "from vps_assets.cli import main; main()"]
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("VPS_RECIPE", "VPS_WEIGHTS", "VPS_FIRST_DATE", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("VPS_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def vps(*arguments: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("VPS_") and k != "DAGSTER_HOME"}
+    env = clean | {"VPS_HOME": str(home)} | environment
+    return subprocess.run([*VPS, *arguments], env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
+
+
+@dataclass(frozen=True)
+class Marketplace:
+    """A small demo marketplace, landed and run."""
+
+    home: Home
+    output: str
+    progress: str
+
+
+@pytest.fixture(scope="session")
+def marketplace(tmp_path_factory: pytest.TempPathFactory) -> Marketplace:
+    """`vps demo` on 700 listings: the whole lineage, networks and all, in about a minute."""
+    home = Home(tmp_path_factory.mktemp("marketplace") / "home")
+    ran = vps("demo", "--listings", "700", home=home.path)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return Marketplace(home, ran.stdout, ran.stderr)

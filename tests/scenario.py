@@ -1,0 +1,72 @@
+"""Shared data, each awkward row with the reason why it is there."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from PIL import Image
+
+DAY = date(2024, 1, 10)
+
+
+def noon(day: int) -> datetime:
+    """Noon of a day of January 2024."""
+    return datetime(2024, 1, 1, 12, tzinfo=UTC) + timedelta(days=day - 1)
+
+
+def photo(path: Path, seed: int = 0, size: tuple[int, int] = (120, 100)) -> Path:
+    """A photo with detail, unique by seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1] // 4, size[0] // 4, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize(size, Image.Resampling.NEAREST).save(path)
+    return path
+
+
+def listing(number: int, **changed: object) -> dict:
+    """One good, sold listing of day 1 to 28, sold the day after."""
+    day = 1 + number % 28
+    row = {
+        "listing_id": f"L{number}",
+        "listed_at": noon(day),
+        "category": ("phone", "shoes")[number % 2],
+        "image_path": f"{number}.png",
+        "price": 12.0 + number,
+        "sold_at": noon(day + 1),
+        "sold_price": 10.0 + number,
+        "currency": "EUR",
+        "seller_id": f"S{number % 3}",
+        "brand": "Acme",
+        "group_id": None,
+        "attributes": ["white", "cotton"],
+        "specifications": ["XL"],
+    }
+    return row | changed
+
+
+def listings_file(folder: Path, rows: list[dict], name: str = "listings.parquet") -> Path:
+    """The rows as a file, their photos beside it."""
+    for row in rows:
+        if row["image_path"] and ".." not in row["image_path"]:
+            photo(folder / row["image_path"], seed=int("".join(c for c in row["image_path"] if c.isdigit()) or 0))
+    path = folder / name
+    types = {
+        "listed_at": pl.Datetime("us", "UTC"),
+        "sold_at": pl.Datetime("us", "UTC"),
+        "price": pl.Float64,
+        "sold_price": pl.Float64,
+        "group_id": pl.String,
+        "seller_id": pl.String,
+        "attributes": pl.List(pl.String),
+        "specifications": pl.List(pl.String),
+    }
+    frame = pl.DataFrame(rows, schema_overrides={k: v for k, v in types.items() if k in rows[0]})
+    if path.suffix == ".parquet":
+        frame.write_parquet(path)
+    elif path.suffix == ".jsonl":
+        frame.with_columns(pl.col("listed_at", "sold_at").dt.to_string("iso:strict")).write_ndjson(path)
+    else:
+        joined = [pl.col(c).list.join("|") for c in ("attributes", "specifications") if c in frame.columns]
+        stamps = [pl.col(c).dt.to_string("iso:strict") for c in ("listed_at", "sold_at") if c in frame.columns]
+        frame.with_columns(*joined, *stamps).write_csv(path)
+    return path

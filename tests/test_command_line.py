@@ -1,0 +1,88 @@
+"""The command line's manners, and the README's commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, vps
+
+COMMANDS = ("demo", "land", "run", "suggest", "report")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, tmp_path: Path) -> None:
+    ran = vps(command, "--help", home=tmp_path)
+    assert ran.returncode == 0
+    assert "Usage" in ran.stdout
+
+
+def mistake(*arguments: str, home: Path, **environment: str) -> str:
+    """The one line that a user's mistake is told in."""
+    ran = vps(*arguments, home=home, **environment)
+    assert ran.returncode == 2, ran.stderr
+    lines = ran.stderr.strip().splitlines()
+    assert len(lines) == 1, ran.stderr
+    return lines[0]
+
+
+def test_a_csv_without_a_required_column_lands_nothing_and_names_the_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("listing_id,category,image_path\n1,c,p.jpg\n")
+    assert "listed_at" in mistake("land", str(tmp_path / "a.csv"), home=tmp_path / "home")
+    assert not (tmp_path / "home" / "landing").exists()
+
+
+def test_a_run_before_anything_has_landed_says_what_to_do(tmp_path: Path) -> None:
+    assert "vps land" in mistake("run", home=tmp_path)
+
+
+def test_an_unknown_recipe_is_named_with_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "landing").mkdir()
+    (tmp_path / "landing" / "x.parquet").write_bytes(b"")
+    assert "demo, small, paper" in mistake("run", home=tmp_path, VPS_RECIPE="large")
+
+
+def test_a_report_before_any_evaluation_says_what_to_do(tmp_path: Path) -> None:
+    assert "vps demo" in mistake("report", home=tmp_path)
+
+
+def test_a_suggestion_before_any_champion_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert "vps run" in mistake("suggest", str(tmp_path / "a.jpg"), "--category", "c", home=tmp_path)
+
+
+def readme() -> str:
+    return (REPOSITORY / "README.md").read_text()
+
+
+def test_every_make_target_of_the_readme_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", readme()))
+    assert {"demo", "test", "ui"} <= named <= targets
+
+
+def test_every_vps_command_of_the_readme_exists() -> None:
+    blocks = "\n".join(re.findall(r"```(?:bash|console)\n(.*?)```", readme(), re.DOTALL))
+    named = set(re.findall(r"vps ([a-z]+)", blocks))
+    assert named
+    assert named <= set(COMMANDS)
+
+
+def test_the_readmes_tree_names_files_that_exist() -> None:
+    tree = next(block for block in re.findall(r"```\n(.*?)```", readme(), re.DOTALL) if "vps_ml/" in block)
+    folder = ""
+    for line in tree.strip().splitlines():
+        name = line.split()[0]
+        path = name if not line.startswith(" ") else folder + name
+        folder = name if not line.startswith(" ") else folder
+        assert (REPOSITORY / path).exists(), path
+
+
+def test_every_relative_link_of_the_documents_leads_somewhere() -> None:
+    for document in [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_constraints_pin_versions_without_hosts_or_urls() -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    assert all(re.fullmatch(r"[A-Za-z0-9_.\-]+==[A-Za-z0-9.+!\-]+", line) for line in lines)

@@ -1,0 +1,164 @@
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from scenario import listing, listings_file, noon, photo
+
+from vps_assets.home import Home
+from vps_assets.landing import land, landed_rows
+from vps_assets.landing_files import RefusedFile
+from vps_assets.schemas import RAW_LISTINGS
+
+ALL = list(RAW_LISTINGS.columns)
+
+
+def quiet(message: str) -> None:
+    """No progress."""
+
+
+def landed(home: Home, rows: list[dict], folder: Path, name: str = "listings.parquet") -> pl.DataFrame:
+    land([listings_file(folder, rows, name)], None, home, quiet)
+    return landed_rows(home, ALL).sort("listing_id")
+
+
+def reasons(home: Home, folder: Path, **changed: object) -> list[str]:
+    """Why a row with these changes is bad."""
+    return landed(home, [listing(1, **changed)], folder)["landing_reasons"].to_list()[0]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.jsonl"])
+def test_every_format_lands_the_same_rows(home: Home, tmp_path: Path, name: str) -> None:
+    rows = landed(home, [listing(i) for i in range(4)], tmp_path, name)
+    assert rows["landing_reasons"].to_list() == [[]] * 4
+    assert rows["price"].to_list() == [12.0, 13.0, 14.0, 15.0]
+    assert rows["listed_at"].to_list() == [noon(1), noon(2), noon(3), noon(4)]
+    assert rows["attributes"].to_list() == [["white", "cotton"]] * 4
+
+
+def test_a_good_photo_is_stored_by_its_hash_once(home: Home, tmp_path: Path) -> None:
+    rows = landed(home, [listing(1), listing(2, image_path="1.png")], tmp_path)
+    assert rows["photo_hash"].n_unique() == 1
+    assert home.photo(rows["photo_hash"][0]).read_bytes() == (tmp_path / "1.png").read_bytes()
+
+
+def test_landing_twice_is_landing_once(home: Home, tmp_path: Path) -> None:
+    path = listings_file(tmp_path, [listing(1), listing(2)])
+    first, second = (land([path], None, home, quiet)[0] for _ in range(2))
+    assert (first.already_landed, second.already_landed) == (False, True)
+    assert len(list(home.landing.glob("*.parquet"))) == 1
+
+
+def test_an_open_listing_that_was_sold_since_replaces_its_row(home: Home, tmp_path: Path) -> None:
+    landed(home, [listing(1, sold_at=None, sold_price=None)], tmp_path / "a")
+    rows = landed(home, [listing(1)], tmp_path / "b")
+    assert rows["sold_price"].to_list() == [11.0]
+
+
+def test_the_later_of_two_rows_of_a_file_counts(home: Home, tmp_path: Path) -> None:
+    assert landed(home, [listing(1, price=1.0), listing(1, price=2.0)], tmp_path)["price"].to_list() == [2.0]
+
+
+def test_a_bad_row_never_replaces_a_good_one(home: Home, tmp_path: Path) -> None:
+    landed(home, [listing(1)], tmp_path / "a")
+    rows = landed(home, [listing(1, price=-1.0)], tmp_path / "b")
+    assert sorted(len(r) for r in rows["landing_reasons"]) == [0, 1]
+
+
+def test_a_good_row_does_away_with_the_bad_ones_before_it(home: Home, tmp_path: Path) -> None:
+    landed(home, [listing(1, price=-1.0)], tmp_path / "a")
+    assert landed(home, [listing(1)], tmp_path / "b")["landing_reasons"].to_list() == [[]]
+
+
+def test_an_unchanged_row_stays_with_the_landing_that_brought_it(home: Home, tmp_path: Path) -> None:
+    first = landed(home, [listing(1)], tmp_path / "a")["landing_id"][0]
+    rows = landed(home, [listing(1), listing(2)], tmp_path / "a", "more.parquet")
+    assert rows["landing_id"][0] == first
+    assert rows["landing_id"][1] != first
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"price": 0.0}, ["price is not positive"]),
+        ({"price": float("nan")}, ["price is not a number"]),
+        ({"sold_price": -2.0}, ["sold_price is not positive"]),
+        ({"category": None}, ["category is missing"]),
+        ({"category": "  "}, ["category is missing"]),
+        ({"sold_at": noon(1)}, ["sold before it was listed"]),
+        ({"sold_at": None}, ["sold_price without sold_at"]),
+        ({"sold_price": None}, ["sold_at without sold_price"]),
+        ({"listed_at": None}, ["listed_at is missing"]),
+        ({"image_path": "../1.png"}, ["image_path leaves the image folder"]),
+        ({"image_path": None}, ["image_path is missing"]),
+        ({"listed_at": noon(1).replace(year=2999), "sold_at": None, "sold_price": None}, ["listed_at lies in the future"]),
+        ({"price": -1.0, "category": None}, ["category is missing", "price is not positive"]),
+    ],
+)
+def test_a_bad_row_lands_with_every_reason(home: Home, tmp_path: Path, changed: dict, expected: list[str]) -> None:
+    assert reasons(home, tmp_path, **changed) == expected
+
+
+def test_a_photo_that_is_no_photo_is_a_reason(home: Home, tmp_path: Path) -> None:
+    path = listings_file(tmp_path, [listing(1)])
+    (tmp_path / "1.png").write_bytes(b"<html>")
+    land([path], None, home, quiet)
+    assert landed_rows(home, ALL)["landing_reasons"].to_list()[0][0].startswith("photo cannot be decoded")
+
+
+def test_a_missing_photo_is_a_reason(home: Home, tmp_path: Path) -> None:
+    path = listings_file(tmp_path, [listing(1)])
+    (tmp_path / "1.png").unlink()
+    land([path], None, home, quiet)
+    assert landed_rows(home, ALL)["landing_reasons"].to_list() == [["photo is missing"]]
+
+
+def test_a_text_price_is_a_reason_and_the_row_is_kept_as_it_came(home: Home, tmp_path: Path) -> None:
+    photo(tmp_path / "1.png")
+    (tmp_path / "a.csv").write_text("listing_id,listed_at,category,image_path,price\n1,2024-01-02,c,1.png,ten euros\n")
+    land([tmp_path / "a.csv"], None, home, quiet)
+    row = landed_rows(home, ALL).row(0, named=True)
+    assert row["landing_reasons"] == ["price is not a number"]
+    assert json.loads(row["row"])["price"] == "ten euros"
+
+
+def test_a_row_without_a_date_lies_in_the_partition_of_its_landing_day(home: Home, tmp_path: Path) -> None:
+    row = landed(home, [listing(1, listed_at=None)], tmp_path).row(0, named=True)
+    assert row["listed_on"] == row["landed_at"].date()
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"),
+    [("2024-01-02T03:00:00Z", 3), ("2024-01-02 03:00:00", 3), ("2024-01-02T03:00:00+02:00", 1), ("2024-01-02", 0)],
+)
+def test_timestamps_are_utc_unless_they_say_otherwise(home: Home, tmp_path: Path, text: str, hour: int) -> None:
+    photo(tmp_path / "1.png")
+    (tmp_path / "a.csv").write_text(f"listing_id,listed_at,category,image_path\n1,{text},c,1.png\n")
+    land([tmp_path / "a.csv"], None, home, quiet)
+    assert landed_rows(home, ALL)["listed_at"][0].hour == hour
+
+
+def test_a_missing_column_refuses_the_whole_file(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("listing_id,category,image_path\n1,c,1.png\n")
+    with pytest.raises(RefusedFile, match=r"a\.csv: required column listed_at is missing"):
+        land([tmp_path / "a.csv"], None, home, quiet)
+    assert not home.landing.exists()
+
+
+def test_a_refused_file_keeps_its_companions_out_too(home: Home, tmp_path: Path) -> None:
+    good = listings_file(tmp_path, [listing(1)])
+    (tmp_path / "bad.parquet").write_bytes(b"not parquet")
+    with pytest.raises(RefusedFile, match=r"bad\.parquet: cannot be read"):
+        land([good, tmp_path / "bad.parquet"], None, home, quiet)
+    assert not home.landing.exists()
+
+
+def test_a_second_currency_is_refused(home: Home, tmp_path: Path) -> None:
+    landed(home, [listing(1)], tmp_path / "a")
+    with pytest.raises(RefusedFile, match="EUR, GBP"):
+        landed(home, [listing(2, currency="GBP")], tmp_path / "b")
+
+
+def test_unknown_columns_are_named_and_kept_out(home: Home, tmp_path: Path) -> None:
+    told = land([listings_file(tmp_path, [listing(1) | {"colour_of_car": "red"}])], None, home, quiet)
+    assert told[0].unknown_columns == ("colour_of_car",)

@@ -1,0 +1,89 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from vps_assets.home import Home
+from vps_assets.resources.warehouse import Warehouse, WarehouseBusy
+
+ROWS = pl.DataFrame({"day": [1, 1, 2], "low": [1.0, 2.0, 3.0], "high": [4.0, 5.0, 6.0]})
+
+
+@pytest.fixture
+def warehouse(home: Home) -> Warehouse:
+    made = Warehouse(home, lock_timeout_s=0.3)
+    made.replace("prices", ROWS, "true", [], {"1": "x", "2": "y"})
+    return made
+
+
+def test_only_the_named_partition_is_replaced(warehouse: Warehouse) -> None:
+    warehouse.replace("prices", ROWS.filter(pl.col("day") == 2), "day = ?", [2], {"2": "z"})
+    assert warehouse.read("prices").height == 3
+    assert warehouse.fingerprints() == {"prices": {"1": "x", "2": "z"}}
+
+
+def test_columns_are_matched_by_name_not_by_position(warehouse: Warehouse) -> None:
+    warehouse.replace("prices", ROWS.select("high", "day", "low"), "true", [], {})
+    assert warehouse.read("prices").sort("low")["low"].to_list() == [1.0, 2.0, 3.0]
+
+
+def test_a_failed_write_leaves_rows_and_fingerprints_as_they_were(warehouse: Warehouse) -> None:
+    with pytest.raises(duckdb.Error):
+        warehouse.replace("prices", ROWS.with_columns(low=pl.lit("oops")), "true", [], {"1": "new"})
+    assert warehouse.read("prices").sort("low").equals(ROWS)
+    assert warehouse.fingerprints() == {"prices": {"1": "x", "2": "y"}}
+
+
+def test_a_forgotten_partition_has_no_fingerprint(warehouse: Warehouse) -> None:
+    warehouse.replace("prices", ROWS, "true", [], {"1": None})
+    assert warehouse.fingerprints() == {"prices": {"2": "y"}}
+
+
+def test_a_missing_table_reads_as_none(warehouse: Warehouse) -> None:
+    assert warehouse.read("nothing") is None
+
+
+def test_the_published_copy_has_all_tables_and_is_renewed_only_when_stale(warehouse: Warehouse) -> None:
+    assert warehouse.publish() is True
+    assert warehouse.publish() is False
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
+        assert connection.execute("select count(*) from prices").fetchall() == [(3,)]
+    warehouse.replace("prices", ROWS.clear(), "true", [], {})
+    assert warehouse.publish() is True
+
+
+def test_an_analyst_who_never_closes_neither_blocks_nor_is_blocked(warehouse: Warehouse) -> None:
+    warehouse.publish()
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as analyst:
+        warehouse.replace("prices", ROWS.clear(), "true", [], {})
+        warehouse.publish()
+        assert analyst.execute("select count(*) from prices").fetchall() == [(3,)]
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as later:
+        assert later.execute("select count(*) from prices").fetchall() == [(0,)]
+
+
+def test_a_leftover_of_a_killed_publication_is_swept_away(warehouse: Warehouse) -> None:
+    leftover = warehouse.home.path / ".analytics.dead.duckdb"
+    leftover.write_text("half")
+    warehouse.publish()
+    assert not leftover.exists()
+
+
+def held_by_another_process(path: Path) -> subprocess.Popen:
+    code = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('held', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    return holder
+
+
+def test_a_busy_warehouse_is_waited_for_and_then_said_who_holds_it(warehouse: Warehouse) -> None:
+    holder = held_by_another_process(warehouse.home.warehouse)
+    try:
+        with pytest.raises(WarehouseBusy, match=str(holder.pid)):
+            warehouse.read("prices")
+    finally:
+        holder.communicate(b"")
+    assert warehouse.read("prices").height == 3
