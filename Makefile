@@ -38,7 +38,7 @@ check: install
 	$(BIN)/dg check defs
 
 bench: install
-	$(BIN)/python benchmarks/landing.py
+	$(BIN)/python benchmarks/statistics.py
 
 # `dagster dev` serves the UI and runs the daemon; the instance is the one that `vps run` uses.
 ui: install

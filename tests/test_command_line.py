@@ -54,6 +54,11 @@ def readme() -> str:
     return (REPOSITORY / "README.md").read_text()
 
 
+def fenced(text: str) -> list[tuple[str, str]]:
+    """(language, content) of the fenced blocks."""
+    return [tuple(block.split("\n", 1)) for block in text.split("```")[1::2]]  # type: ignore[misc]
+
+
 def test_every_make_target_of_the_readme_is_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z-]+)", readme()))
@@ -61,14 +66,14 @@ def test_every_make_target_of_the_readme_is_in_the_makefile() -> None:
 
 
 def test_every_vps_command_of_the_readme_exists() -> None:
-    blocks = "\n".join(re.findall(r"```(?:bash|console)\n(.*?)```", readme(), re.DOTALL))
+    blocks = "\n".join(content for language, content in fenced(readme()) if language == "bash")
     named = set(re.findall(r"vps ([a-z]+)", blocks))
     assert named
     assert named <= set(COMMANDS)
 
 
 def test_the_readmes_tree_names_files_that_exist() -> None:
-    tree = next(block for block in re.findall(r"```\n(.*?)```", readme(), re.DOTALL) if "vps_ml/" in block)
+    tree = next(content for _, content in fenced(readme()) if "vps_ml/ " in content)
     folder = ""
     for line in tree.strip().splitlines():
         name = line.split()[0]

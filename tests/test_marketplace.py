@@ -46,14 +46,16 @@ def test_every_published_table_holds_to_its_schema_and_has_rows(marketplace: Mar
 
 
 def test_landed_is_clean_plus_quarantined(marketplace: Marketplace) -> None:
-    counts = "select (select count(*) from raw_listings), (select count(*) from clean_listings), (select count(*) from quarantined_listings)"
-    landed, clean, out = query(marketplace, counts)[0]
+    tables = ("raw_listings", "clean_listings", "quarantined_listings")
+    landed, clean, out = (query(marketplace, f"select count(*) from {table}")[0][0] for table in tables)
     assert landed == clean + out == 700
     assert out > 24
 
 
 def test_a_row_with_two_faults_shows_two_reasons(marketplace: Marketplace) -> None:
-    found = query(marketplace, "select reasons from quarantined_listings where list_contains(reasons, 'category is missing')")
+    found = query(
+        marketplace, "select reasons from quarantined_listings where list_contains(reasons, 'category is missing')"
+    )
     assert {tuple(sorted(row[0])) for row in found} == {("category is missing", "price is not positive")}
 
 
@@ -121,7 +123,9 @@ def test_what_the_command_line_ran_is_in_the_dagster_instance_with_its_logs(mark
 
 def test_one_date_can_be_made_again_by_name(marketplace: Marketplace) -> None:
     before = frame(marketplace, "clean_listings").height
-    ran = vps("run", "--select", "clean_listings", "--from", "2024-05-03", "--to", "2024-05-03", home=marketplace.home.path)
+    ran = vps(
+        "run", "--select", "clean_listings", "--from", "2024-05-03", "--to", "2024-05-03", home=marketplace.home.path
+    )
     assert ran.returncode == 0, ran.stderr
     assert "clean_listings, 2024-05-03 to 2024-05-03" in ran.stderr
     assert frame(marketplace, "clean_listings").height == before
@@ -141,11 +145,19 @@ def test_suggest_prices_one_photo(marketplace: Marketplace) -> None:
 def test_suggest_agrees_with_the_table_of_suggestions(marketplace: Marketplace) -> None:
     row = query(
         marketplace,
-        "select image_path, category, seller_id, s.qualification from price_suggestions s join clean_listings using (listing_id) "
+        "select image_path, category, seller_id, s.qualification "
+        "from price_suggestions s join clean_listings using (listing_id) "
         "where s.listed_on = (select max(listed_on) from price_suggestions) order by listing_id limit 1",
     )[0]
     seller = ["--seller", row[2]] if row[2] else []
-    ran = vps("suggest", str(marketplace.home.path / "demo" / row[0]), "--category", row[1], *seller, home=marketplace.home.path)
+    ran = vps(
+        "suggest",
+        str(marketplace.home.path / "demo" / row[0]),
+        "--category",
+        row[1],
+        *seller,
+        home=marketplace.home.path,
+    )
     # the statistics have moved on by a day since the listing date, the photo is the same
     assert json.loads(ran.stdout)["qualification"] == pytest.approx(row[3], abs=0.35)
 

@@ -85,7 +85,7 @@ def leak_check(history: str) -> dg.AssetChecksDefinition:
         asset=asset,
         name="sees_no_sale_of_its_day_or_later",
         blocking=True,
-        description="Each row counts exactly the sales with sold_on < as_of; listings join rows with as_of <= listed_on.",
+        description="Each row counts exactly the sales with sold_on < as_of.",
     )
     def check(settings: Settings) -> dg.AssetCheckResult:
         rows, clean = settings.warehouse.read(asset), settings.warehouse.read("clean_listings")

@@ -1,6 +1,7 @@
 """The Dagster instance under `$VPS_HOME/dagster`, shared by the command line, the UI and the daemon."""
 
 import shutil
+import time
 from pathlib import Path
 
 import dagster as dg
@@ -40,8 +41,8 @@ def free_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     for pool in storage.get_concurrency_keys():
         info = storage.get_concurrency_info(pool)
         for run_id in info.active_run_ids | info.pending_run_ids | info.assigned_run_ids:
-            run = instance.get_run_by_id(run_id)
-            if run is None or run.is_finished:
+            holder = instance.get_run_by_id(run_id)
+            if holder is None or holder.is_finished:
                 storage.free_concurrency_slots_for_run(run_id)
     return dead
 
@@ -51,7 +52,7 @@ def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
     record = instance.get_run_record_by_id(run_id)
     started = record.start_time if record else None
     pids = {
-        int(entry.value)  # type: ignore[arg-type]
+        int(entry.value)
         for log in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
         if log.dagster_event and log.dagster_event.event_specific_data
         for name, entry in getattr(log.dagster_event.event_specific_data, "metadata", {}).items()
@@ -70,8 +71,6 @@ def same_process(pid: int, run_started: float | None) -> bool:
 
 def starting(record: object) -> bool:
     """A run without a process yet is left to whoever launched it for two minutes."""
-    import time
-
     created = getattr(record, "create_timestamp", None)
     return created is not None and time.time() - created.timestamp() < 120
 

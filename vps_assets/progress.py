@@ -19,11 +19,14 @@ class Elapsed(logging.Formatter):
         return f"{time.monotonic() - self.started:7.1f} s  {step:28}  {message}"
 
 
-@dg.logger(description="One line per message of an op or asset, with the seconds since the start.")
-def terminal_logger(context: dg.InitLoggerContext) -> logging.Logger:
+def lines_on_stderr(context: dg.InitLoggerContext) -> logging.Logger:
+    """A logger that prints one line per message of an op or asset."""
     logger = logging.Logger("vps", level=logging.INFO)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Elapsed())
     handler.addFilter(lambda record: not (getattr(record, "dagster_meta", None) or {}).get("dagster_event"))
     logger.addHandler(handler)
     return logger
+
+
+terminal_logger = dg.LoggerDefinition(lines_on_stderr, description="One line per message of an op or asset.")

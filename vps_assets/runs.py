@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
+from typing import Any
 
 from vps_assets.home import Home
 from vps_assets.landing import landed_rows
@@ -152,7 +153,7 @@ def partition_keys() -> dict[str, list[str]]:
     }
 
 
-def execute(instance, plan: Plan, seeds: int) -> None:  # noqa: ANN001 (dagster is not imported at module level)
+def execute(instance: Any, plan: Plan, seeds: int) -> None:
     """Run one plan in this process, on the shared instance, so that the UI shows it with its logs."""
     import dagster as dg
     from dagster._core.definitions.reconstruct import ReconstructableRepository
@@ -186,14 +187,14 @@ SEEDED = {
 def run_config(plan: Plan, seeds: int) -> dict:
     """Run configuration: the terminal logger, and the number of seeds for the ops that train."""
     trained = {asset: op for asset, op in SEEDED.items() if asset in plan.assets}
-    quiet = {"console": {"config": {}}}
+    quiet: dict = {"console": {"config": {}}}
     return {
         "loggers": quiet,
         "ops": {asset: {"ops": {op: {"config": {"seeds": seeds}}}} for asset, op in trained.items()},
     }
 
 
-def first_cause(result) -> str:  # noqa: ANN001
+def first_cause(result: Any) -> str:
     """Why a run failed, in one line."""
     for event in result.all_events:
         data = event.event_specific_data

@@ -1,6 +1,5 @@
 """Embeddings on disk: one immutable safetensors file per listing date, a half-precision matrix per task."""
 
-import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ def save_embeddings(
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         save_file({**features, QUALITY: quality}, temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float16
 from torch import nn
 
-from vps_ml.backbones import accelerator, autocast, halves, load_state, normalised, resnet
+from vps_ml.backbones import accelerator, autocast, halves, load_state, normalised, placed, resnet
 from vps_ml.photos import photo_batches
 from vps_ml.recipes import BackboneRecipe
 
@@ -32,14 +32,13 @@ def load_extractors(backbones: dict[str, Path], recipe: BackboneRecipe) -> Featu
     """
     device = accelerator()
     trunk: nn.Module = nn.Identity()
-    stages = {}
+    stages: dict[str, nn.Module] = {}
     for task, folder in backbones.items():
         network = resnet(recipe.architecture, "random", 0)
         load_state(network, folder / STATE)
         trunk, stage = halves(network, recipe.frozen_stages)
-        stages[task] = stage.eval().to(device, memory_format=torch.channels_last)
-    trunk = trunk.eval().to(device, memory_format=torch.channels_last)
-    return FeatureExtractors(trunk, stages, recipe.photo_px)
+        stages[task] = placed(stage.eval(), device)
+    return FeatureExtractors(placed(trunk.eval(), device), stages, recipe.photo_px)
 
 
 @torch.inference_mode()

@@ -87,7 +87,7 @@ def network_for(x: Tensor, y: Tensor, recipe: PricingRecipe, dropout: float) -> 
     """A fresh network whose output starts at the mean of `y`."""
     network = PriceNetwork(x.shape[1], recipe.hidden, dropout)
     with torch.no_grad():
-        network.layers[-1].bias.fill_(float(y.mean()))  # type: ignore[operator, union-attr]
+        network.layers[-1].bias.fill_(float(y.mean()))  # type: ignore[operator]
     return network.to(x.device)
 
 
@@ -121,7 +121,7 @@ def train_jointly(
     gate = network_for(x, torch.zeros(1), recipe, recipe.gate_dropout)
     # The gate has no weight decay: while the hinge is met in stage 1 nothing else moves it, and Adam, which
     # scales every gradient to its rate, would decay it to a constant.
-    decay = {"params": regressor.parameters(), "weight_decay": recipe.weight_decay}
+    decay: dict = {"params": regressor.parameters(), "weight_decay": recipe.weight_decay}
     optimizer = torch.optim.Adam([decay, {"params": gate.parameters()}])
     for phase in phases(recipe, warm_up):
         for group in optimizer.param_groups:

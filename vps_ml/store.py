@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -33,7 +32,7 @@ def artefact(root: Path, artefact_id: str, make: Callable[[Path], dict]) -> Path
     try:
         card = make(temporary)
         (temporary / CARD).write_text(json.dumps(card, indent=2, sort_keys=True, default=str))
-        os.replace(temporary, final)
+        temporary.replace(final)
     except OSError:
         if not (final / CARD).exists():  # not another run that made the same artefact first
             raise

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
-from vps_ml.backbones import accelerator, augmented, autocast, halves, normalised, resnet
+from vps_ml.backbones import accelerator, augmented, autocast, halves, normalised, placed, resnet
 from vps_ml.photos import decoded, photo_batches
 from vps_ml.recipes import BackboneRecipe
 
@@ -111,7 +111,7 @@ def photo_source(paths: Sequence[Path], recipe: BackboneRecipe, seed: int, log: 
 @torch.inference_mode()
 def through_trunk(trunk: nn.Module, photos: Tensor, device: torch.device) -> Tensor:
     """Half-precision output of the frozen trunk for a batch of photos."""
-    trunk = trunk.eval().to(device, memory_format=torch.channels_last)
+    trunk = placed(trunk.eval(), device)
     with autocast(device):
         return trunk(normalised(photos.to(device))).half().cpu()
 
@@ -147,7 +147,7 @@ def train_backbone(
     network = resnet(recipe.architecture, recipe.start, seed)
     network.fc = nn.Linear(network.fc.in_features, len(targets.names))
     _, stage = halves(network, recipe.frozen_stages)
-    model = nn.Sequential(stage, network.fc).to(device, memory_format=torch.channels_last)
+    model = placed(nn.Sequential(stage, network.fc), device)
     values = torch.from_numpy(targets.values).float()
     optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     batches = max(1, len(rows) // recipe.batch_size)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,9 @@ from vps_ml.embedding_files import gathered
 from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS, FeatureMap, fit_feature_map, statistics_matrix
 from vps_ml.recipes import VISUAL_TASKS, Recipe
 from vps_ml.store import artefact, card, identity
+
+if TYPE_CHECKING:
+    import vps_ml.pricing
 
 CODE_VERSION = "1"
 """Part of every model's id: raise it when the computation changes."""
@@ -51,8 +55,8 @@ class PricingTable:
     """Listings with a price, their features and their roles in both splits.
 
     Columns of `rows`: listing_id, listed_on, category, group_key, log_price (null where open), group_role and
-    time_role (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list), and the fifteen
-    statistics of `vps_ml.features`.
+    time_role (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list), and
+    the fifteen statistics of `vps_ml.features`.
     """
 
     def __init__(self, rows: pl.DataFrame, recipe: Recipe, home: Path) -> None:
@@ -189,7 +193,7 @@ def fit_variant(table: PricingTable, variant: Variant, log: Log) -> Path:
     return artefact(table.models, model_id, make)
 
 
-def fold_networks(table: PricingTable, variant: Variant, log: Log):  # noqa: ANN201 (a torch type, imported below)
+def fold_networks(table: PricingTable, variant: Variant, log: Log) -> "vps_ml.pricing.FoldNetworks":
     """The K regressors of these features, split and seed: trained by whoever asks first, then read."""
     from safetensors.torch import load_file, save_file
 
@@ -214,7 +218,9 @@ def fold_networks(table: PricingTable, variant: Variant, log: Log):  # noqa: ANN
     return pricing.FoldNetworks(list(networks.values()), load_arrays(folder / "residual.safetensors")["residual"])
 
 
-def calibrated(model, x: np.ndarray, y: np.ndarray, coverage: float | None, level: float):  # noqa: ANN001, ANN201
+def calibrated(
+    model: "vps_ml.pricing.PricingModel", x: np.ndarray, y: np.ndarray, coverage: float | None, level: float
+) -> "vps_ml.pricing.PricingModel":
     """The model with its gate's threshold and its range set on validation rows.
 
     The range is of accepted rows alone: calibrated on all, it would be too wide for those (findings, 10).
@@ -226,7 +232,7 @@ def calibrated(model, x: np.ndarray, y: np.ndarray, coverage: float | None, leve
     return replace(model, logit_shift=shift, range_offsets=price_range(residual, level))
 
 
-def load_variant(folder: Path):  # noqa: ANN201
+def load_variant(folder: Path) -> "tuple[vps_ml.pricing.PricingModel, dict]":
     """(the model, its card) of a pricing model's folder."""
     from safetensors.torch import load_file
 
@@ -288,7 +294,7 @@ def baseline_output(
         price = baselines.category_median(table.log_price[train], category[train], category[test])
         return price, np.zeros(len(test)), 0.0
     _, x = table.matrix("MSTFE", variant.split_kind)
-    texts = [(folder / name).read_text() for name in ("price.txt", "error.txt")]
-    judged = baselines.predict_trees(*texts, x[test])
-    calibration = -baselines.predict_trees(*texts, x[validation]).expected_error
+    price_text, error_text = ((folder / name).read_text() for name in ("price.txt", "error.txt"))
+    judged = baselines.predict_trees(price_text, error_text, x[test])
+    calibration = -baselines.predict_trees(price_text, error_text, x[validation]).expected_error
     return judged.log_price, -judged.expected_error, logit_shift(calibration, variant.constraint_value)

@@ -54,14 +54,18 @@ def test_the_noise_depends_on_the_category(market: tuple) -> None:
     listings, truth = market
     told = listings.join(truth, on="listing_id").filter(~pl.col("absurd"), ~pl.col("spoilt").fill_null(False))
     residual = told["sold_price"].log() - told["noise_free_log_price"]
-    spread = told.with_columns(residual=residual).group_by("true_category").agg(pl.col("residual").std(), pl.first("noise"))
+    spread = (
+        told.with_columns(residual=residual).group_by("true_category").agg(pl.col("residual").std(), pl.first("noise"))
+    )
     # ten standard errors of a standard deviation over the rarest category's hundred sales are 0.7 of it
     assert np.corrcoef(spread["residual"], spread["noise"])[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_a_photo_of_every_category_is_a_jpeg_of_96_to_256_px(category: str, tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(draw_photo(Item(category, "Fennimore", "red", "striped", "S", "limited", 0.9), None, (3,)))
+    (tmp_path / "a.jpg").write_bytes(
+        draw_photo(Item(category, "Fennimore", "red", "striped", "S", "limited", 0.9), None, (3,))
+    )
     photo = open_photo(tmp_path / "a.jpg")
     assert 96 <= min(photo.size) <= max(photo.size) <= 256
     assert unqualified_reason(photo_quality(photo)) == "too_little_information"

@@ -91,7 +91,10 @@ def test_an_unchanged_row_stays_with_the_landing_that_brought_it(home: Home, tmp
         ({"listed_at": None}, ["listed_at is missing"]),
         ({"image_path": "../1.png"}, ["image_path leaves the image folder"]),
         ({"image_path": None}, ["image_path is missing"]),
-        ({"listed_at": noon(1).replace(year=2999), "sold_at": None, "sold_price": None}, ["listed_at lies in the future"]),
+        (
+            {"listed_at": noon(1).replace(year=2999), "sold_at": None, "sold_price": None},
+            ["listed_at lies in the future"],
+        ),
         ({"price": -1.0, "category": None}, ["category is missing", "price is not positive"]),
     ],
 )

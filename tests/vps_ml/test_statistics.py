@@ -7,9 +7,7 @@ from vps_ml.statistics import price_history
 
 
 def test_quartiles_and_mean_are_those_of_the_sales_before_the_day() -> None:
-    history = price_history(
-        np.array([10.0, 30.0, 20.0, 40.0]), np.array([1, 1, 2, 5]), np.array([0, 0, 0, 0])
-    )
+    history = price_history(np.array([10.0, 30.0, 20.0, 40.0]), np.array([1, 1, 2, 5]), np.array([0, 0, 0, 0]))
     assert history.as_of_day.tolist() == [2, 3, 6]
     assert history.sales.tolist() == [2, 3, 4]
     assert history.quartiles.tolist() == [[15.0, 20.0, 25.0], [15.0, 20.0, 25.0], [17.5, 25.0, 32.5]]
@@ -22,11 +20,7 @@ def test_no_sales_make_no_history() -> None:
     assert history.quartiles.shape == (0, 3)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 5000), st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=60
-    )
-)
+@given(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=60))
 def test_history_equals_brute_force_over_earlier_sales(sales: list[tuple[int, int, int]]) -> None:
     cents, days, groups = (np.array(values) for values in zip(*sales, strict=True))
     history = price_history(cents / 100, days, groups)

@@ -31,7 +31,7 @@ def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> d
         "tested": error.size,
         "qualified": int(qualified.sum()),
         "coverage": float(qualified.mean()),
-        "raw_coverage": float((predictions["gate_logit"] >= 0).mean()) if trained_gate else None,
+        "raw_coverage": float((predictions["gate_logit"].to_numpy() >= 0).mean()) if trained_gate else None,
         "male": metrics.male(accepted) if accepted.size else None,
         "rmsle": metrics.rmsle(accepted) if accepted.size else None,
         "male_of_all": metrics.male(error),

@@ -26,6 +26,8 @@ from vps_assets.demo.catalogue import (
 )
 from vps_assets.demo.photos import draw_photo
 
+Drawing = tuple[Item, str | None, tuple[int, ...]]
+"""An item, its photo's fault and seed: what `draw_photo` takes."""
 VERSION = 1
 """Raise it when the same seed would draw another marketplace."""
 FIRST_DAY = datetime(2024, 5, 1, tzinfo=UTC)
@@ -76,12 +78,14 @@ def noise_free_log_price(item: Item, seller_level: float, day: float) -> float:
     )
 
 
-def simulated(count: int, seed: int) -> tuple[list[dict], list[dict], list[tuple[Item, str | None, tuple[int, ...]]]]:
+def simulated(count: int, seed: int) -> tuple[list[dict], list[dict], list[Drawing]]:
     """(listings, truths, photos to draw), in the order of listing."""
     rng = np.random.default_rng(seed)
     level = rng.normal(0, 0.25, SELLERS)
     activity = 1 / np.arange(1, SELLERS + 1) ** 0.8  # very unequal: the busiest lists a hundred times the median
-    listings, truths, photos = [], [], []
+    listings: list[dict] = []
+    truths: list[dict] = []
+    photos: list[Drawing] = []
     listed = np.sort(rng.uniform(0, DAYS, count))
     end = FIRST_DAY + timedelta(days=DAYS)
     for number, day in enumerate(listed):
@@ -157,7 +161,7 @@ def spoil(listings: list[dict], truths: list[dict], rng: np.random.Generator) ->
             row["price"], row["category"] = 0.0, None
 
 
-def draw_to(folder: str, numbers: list[int], photos: list[tuple[Item, str | None, tuple[int, ...]]]) -> int:
+def draw_to(folder: str, numbers: list[int], photos: list[Drawing]) -> int:
     """Draw some photos into the folder; how many."""
     for number, photo in zip(numbers, photos, strict=True):
         (Path(folder) / f"{number:05d}.jpg").write_bytes(draw_photo(*photo))
@@ -187,7 +191,7 @@ def make_market(folder: Path, count: int, seed: int, progress: Callable[[str], N
         for job in jobs:
             drawn += job.result()
             progress(f"{drawn:,} of {len(own):,} photos drawn")
-    types = {"group_id": pl.String, "sold_at": pl.Datetime("us", "UTC"), "sold_price": pl.Float64}
+    types: dict = {"group_id": pl.String, "sold_at": pl.Datetime("us", "UTC"), "sold_price": pl.Float64}
     pl.DataFrame(listings, schema_overrides=types, infer_schema_length=None).write_parquet(
         temporary / "listings.parquet"
     )

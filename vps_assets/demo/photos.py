@@ -56,7 +56,9 @@ def pattern_layer(pattern: str, colour: Colour) -> Image.Image:
     return layer
 
 
-def draw_mark(draw: ImageDraw.ImageDraw, brand: str, centre: tuple[float, float], radius: float) -> None:
+def draw_mark(  # noqa: C901 (a mark a branch)
+    draw: ImageDraw.ImageDraw, brand: str, centre: tuple[float, float], radius: float
+) -> None:
     """The brand's mark on a white label, readable on every colour."""
     _, mark, colour = BRANDS[brand]
     x, y = centre

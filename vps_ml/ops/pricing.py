@@ -129,7 +129,7 @@ def ablation_variants(seeds: int) -> tuple[Variant, ...]:
     """Tables 4 and 5 at δ = 0.5 and ε = 0.5: STFE or MSTFE, with and without warm-up."""
     kinds = ({"features": "MSTFE"}, {"features": "STFE"}, {"warm_up": False})
     return tuple(
-        Variant(constraint_kind=kind, constraint_value=0.5, objective="paper", seed=seed, **changed)  # type: ignore[arg-type]
+        Variant(constraint_kind=kind, constraint_value=0.5, objective="paper", seed=seed, **changed)
         for seed in range(seeds)
         for kind in ("percentile", "threshold")
         for changed in kinds
