@@ -34,7 +34,7 @@ def test_the_demo_prints_the_papers_tables_and_what_to_open_next(marketplace: Ma
 
 
 def test_progress_is_shown_all_along(marketplace: Marketplace) -> None:
-    for words in ("photos drawn", "photos verified", "epoch 6 of 6", "photos embedded", "trained", "open listings"):
+    for words in ("photos drawn", "photos verified", "epoch 8 of 8", "photos embedded", "trained", "open listings"):
         assert words in marketplace.progress
 
 
@@ -118,7 +118,7 @@ def test_what_the_command_line_ran_is_in_the_dagster_instance_with_its_logs(mark
         runs = instance.get_runs()
         assert {run.status.value for run in runs} == {"SUCCESS"}
         logs = [log.user_message for run in runs for log in instance.all_logs(run.run_id)]
-    assert any("epoch 6 of 6" in message for message in logs)
+    assert any("epoch 8 of 8" in message for message in logs)
 
 
 def test_one_date_can_be_made_again_by_name(marketplace: Marketplace) -> None:

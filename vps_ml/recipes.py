@@ -81,7 +81,7 @@ def demo() -> Recipe:
             photo_px=48,
             start="random",
             frozen_stages=0,
-            epochs=6,
+            epochs=8,
             batch_size=32,
             learning_rate=3e-3,
             weight_decay=0.05,

@@ -93,6 +93,12 @@ def need_bounds(price_bounds: pl.DataFrame) -> None:
         raise dg.Failure("price_bounds is empty: materialise raw_listings, then price_bounds, then this asset.")
 
 
+def tell(context: dg.AssetExecutionContext, told: dict, pictures: dict) -> None:
+    """Add metadata; a picture to the run's last date alone, so that a backfill of years does not store it each day."""
+    context.add_asset_metadata(told)
+    context.add_asset_metadata(pictures, partition_key=context.partition_keys[-1])
+
+
 @dg.asset(**table_options("raw_listings", "listings"))
 def raw_listings(context: dg.AssetExecutionContext, settings: Settings) -> pl.DataFrame:
     """Every landed row in force, good or bad, one per listing (and its newest bad row, if that came later).
@@ -104,13 +110,10 @@ def raw_listings(context: dg.AssetExecutionContext, settings: Settings) -> pl.Da
     rows = landed_rows(settings.at, list(RAW_LISTINGS.columns), window.start.date(), datetime.fromordinal(last).date())
     photos = rows.filter(pl.col("photo_hash").is_not_null())["photo_hash"].unique(maintain_order=True)
     sample = photos.gather_every(max(1, photos.len() // 24))[:24]
-    context.add_output_metadata(
-        {
-            "landed": rows.height,
-            "bad": rows.filter(pl.col("landing_reasons").list.len() > 0).height,
-            "photos": contact_sheet([settings.at.photo(photo_hash) for photo_hash in sample]),
-        }
-    )
+    bad = rows.filter(pl.col("landing_reasons").list.len() > 0).height
+    told = {"landed, this run": rows.height, "bad, this run": bad}
+    sheet = contact_sheet([settings.at.photo(photo_hash) for photo_hash in sample])
+    tell(context, told, {"photos": sheet})
     return rows
 
 
@@ -138,13 +141,9 @@ def clean_listings(
     """
     need_bounds(price_bounds)
     kept = cleaned(raw_listings, price_bounds)
-    context.add_output_metadata(
-        {
-            "sold": kept["log_price"].count(),
-            "open": kept["log_price"].null_count(),
-            "prices": price_histograms(raw_listings["sold_price"].drop_nulls(), kept["log_price"].drop_nulls()),
-        }
-    )
+    told = {"sold, this run": kept["log_price"].count(), "open, this run": kept["log_price"].null_count()}
+    prices = price_histograms(raw_listings["sold_price"].drop_nulls(), kept["log_price"].drop_nulls())
+    tell(context, told, {"prices": prices})
     return kept
 
 

@@ -80,10 +80,15 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             raise ValueError(f"{asset} has rows outside its partitions {partitions[0]} to {partitions[-1]}")
         made = self.fingerprints(asset, rows, partitions, context.run_id)
         self.settings.warehouse.replace(asset, rows, where, parameters, made)
-        if context.has_asset_partitions:
-            context.add_output_metadata({"dagster/partition_row_count": rows.height})
-        else:
+        if not context.has_asset_partitions:
             context.add_output_metadata({"dagster/row_count": rows.height})
+        elif len(partitions) <= MOST_COUNTED and column:
+            counts = dict(rows.group_by(pl.col(column).cast(pl.String)).len().iter_rows())
+            for partition in partitions:
+                told = {"dagster/partition_row_count": counts.get(partition, 0)}
+                context.step_context.add_asset_metadata(told, context.asset_key, partition)
+        else:
+            context.add_output_metadata({"rows of this run": rows.height})
 
     def fingerprints(self, asset: str, rows: pl.DataFrame, partitions: list[str], run_id: str) -> dict[str, str | None]:
         """What to record of the partitions: made from the parents as this run read them, else as they are now."""
@@ -97,6 +102,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         return {partition: fingerprint(asset, partition, recipe, made_from) for partition in partitions}
 
 
+MOST_COUNTED = 100
+"""Partitions of one run that get their own row count; Dagster checks each against all, so many would be slow."""
 PARTITION_COLUMNS = {
     "day": "listed_on",
     "task": "task",

@@ -28,7 +28,7 @@ class BackboneJob:
 
 @dataclass(frozen=True)
 class EmbeddingJob:
-    """What embedding needs: rows with listed_on, photo_path, photo_hash; backbones' folders by task; the data directory."""
+    """What embedding needs: rows with listed_on, photo_path, photo_hash; backbones by task; data directory."""
 
     rows: pl.DataFrame
     backbones: dict[str, str]
