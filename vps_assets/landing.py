@@ -21,7 +21,7 @@ from vps_assets.landing_rules import EARLIEST_DAY, reasons_of_rows
 from vps_ml.photos import open_photo
 
 Progress = Callable[[str], None]
-PHOTOS_PER_REPORT = 1000
+PHOTOS_PER_REPORT = 500
 
 
 @dataclass(frozen=True)
