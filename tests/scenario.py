@@ -47,7 +47,7 @@ def listing(number: int, **changed: object) -> dict:
 def listings_file(folder: Path, rows: list[dict], name: str = "listings.parquet") -> Path:
     """The rows as a file, their photos beside it."""
     for row in rows:
-        if row["image_path"] and ".." not in row["image_path"]:
+        if row["image_path"] and ".." not in row["image_path"] and "\0" not in row["image_path"]:
             photo(folder / row["image_path"], seed=int("".join(c for c in row["image_path"] if c.isdigit()) or 0))
     path = folder / name
     types = {

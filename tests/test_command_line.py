@@ -41,6 +41,31 @@ def test_an_unknown_recipe_is_named_with_those_there_are(tmp_path: Path) -> None
     assert "demo, small, paper" in mistake("run", home=tmp_path, VPS_RECIPE="large")
 
 
+def test_dates_in_the_wrong_order_are_named(tmp_path: Path) -> None:
+    (tmp_path / "landing").mkdir()
+    (tmp_path / "landing" / "x.parquet").write_bytes(b"")
+    told = mistake("run", "--from", "2024-05-10", "--to", "2024-05-01", home=tmp_path)
+    assert "2024-05-10" in told
+
+
+@pytest.mark.parametrize("arguments", [("run", "--from", "yesterday"), ("land",), ("runn",), ("suggest", "a.jpg")])
+def test_wrong_arguments_are_told_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert mistake(*arguments, home=tmp_path).startswith("vps: ")
+
+
+def test_a_damaged_landing_file_is_a_failure_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "landing").mkdir()
+    (tmp_path / "landing" / "x.parquet").write_bytes(b"not parquet")
+    ran = vps("run", home=tmp_path)
+    assert ran.returncode == 1
+    assert len(ran.stderr.strip().splitlines()) == 1
+
+
+def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:
+    ran = vps(home=tmp_path)
+    assert "Usage" in ran.stdout + ran.stderr
+
+
 def test_a_report_before_any_evaluation_says_what_to_do(tmp_path: Path) -> None:
     assert "vps demo" in mistake("report", home=tmp_path)
 

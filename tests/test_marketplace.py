@@ -56,7 +56,8 @@ def test_a_row_with_two_faults_shows_two_reasons(marketplace: Marketplace) -> No
     found = query(
         marketplace, "select reasons from quarantined_listings where list_contains(reasons, 'category is missing')"
     )
-    assert {tuple(sorted(row[0])) for row in found} == {("category is missing", "price is not positive")}
+    assert found
+    assert all({"category is missing", "price is not positive"} <= set(reasons) for (reasons,) in found)
 
 
 def test_the_spoilt_rows_of_the_truth_are_quarantined(marketplace: Marketplace) -> None:
@@ -69,7 +70,7 @@ def test_the_models_are_of_both_objectives_and_both_splits(marketplace: Marketpl
     found = set(
         query(marketplace, "select objective, split_kind from evaluation_reports where constraint_kind = 'percentile'")
     )
-    assert {("paper", "group"), ("cross_fitted", "group")} <= found
+    assert found == {("paper", "group"), ("cross_fitted", "group"), ("cross_fitted", "time")}
 
 
 def test_a_reports_male_is_that_of_its_predictions(marketplace: Marketplace) -> None:
@@ -143,23 +144,20 @@ def test_suggest_prices_one_photo(marketplace: Marketplace) -> None:
 
 
 def test_suggest_agrees_with_the_table_of_suggestions(marketplace: Marketplace) -> None:
-    row = query(
+    """Both judge the photo of an open listing of the newest day; only the statistics have moved on by that day."""
+    rows = query(
         marketplace,
-        "select image_path, category, seller_id, s.qualification "
-        "from price_suggestions s join clean_listings using (listing_id) "
-        "where s.listed_on = (select max(listed_on) from price_suggestions) order by listing_id limit 1",
-    )[0]
-    seller = ["--seller", row[2]] if row[2] else []
-    ran = vps(
-        "suggest",
-        str(marketplace.home.path / "demo" / row[0]),
-        "--category",
-        row[1],
-        *seller,
-        home=marketplace.home.path,
+        "select image_path, category, seller_id, s.qualified, s.qualification, s.suggested_price "
+        "from price_suggestions s join clean_listings using (listing_id) where seller_id is not null "
+        "order by s.listed_on desc, abs(s.qualification - 0.5) desc, listing_id limit 3",
     )
-    # the statistics have moved on by a day since the listing date, the photo is the same
-    assert json.loads(ran.stdout)["qualification"] == pytest.approx(row[3], abs=0.35)
+    for image, category, seller, qualified, qualification, price in rows:
+        photo = str(marketplace.home.path / "demo" / image)
+        ran = vps("suggest", photo, "--category", category, "--seller", seller, home=marketplace.home.path)
+        told = json.loads(ran.stdout)
+        assert told["qualified"] == qualified
+        assert told["qualification"] == pytest.approx(qualification, abs=0.1)
+        assert price is None or told["suggested_price"] == pytest.approx(price, rel=0.3)
 
 
 def test_a_photo_that_is_none_is_the_users_mistake(marketplace: Marketplace, tmp_path: Path) -> None:
@@ -201,7 +199,7 @@ from vps_assets.resources.warehouse import Warehouse
 Warehouse.replace = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 home = Home.from_environment()
 with open_instance(home) as instance:
-    runs.execute(instance, runs.Plan(("champion_history",), None, None), 1)
+    runs.execute(home, instance, runs.Plan(("champion_history",), None, None), 1)
 """
     import os
 
@@ -216,17 +214,43 @@ with open_instance(home) as instance:
     assert vps("run", "--select", "champion_history", home=marketplace.home.path).returncode == 0
 
 
+def fingerprints(marketplace: Marketplace) -> dict[tuple[str, str], str]:
+    found = query(marketplace, "select asset, partition, fingerprint from lineage.made")
+    return {(asset, partition): value for asset, partition, value in found}
+
+
 def test_a_new_day_changes_its_own_partitions_alone(marketplace: Marketplace, tmp_path: Path) -> None:
-    """Last of this file: it lands another day."""
+    """It and what follows land more: they are the last of this file."""
     from datetime import UTC, datetime
 
     rows = [
-        listing(i, listed_at=datetime(2024, 6, 2, tzinfo=UTC), sold_at=None, sold_price=None, category="phone")
+        listing(
+            i, listed_at=datetime(2024, 6, 2, tzinfo=UTC), sold_at=datetime(2024, 6, 3, tzinfo=UTC), category="phone"
+        )
         for i in range(3)
     ]
+    before = fingerprints(marketplace)
     landed = vps("land", str(listings_file(tmp_path, rows)), home=marketplace.home.path)
     assert landed.returncode == 0, landed.stderr
     ran = vps("run", "--select", "raw_listings,clean_listings", "--from", "2024-06-01", home=marketplace.home.path)
     assert ran.returncode == 0, ran.stderr
     assert query(marketplace, "select count(*) from clean_listings where listed_on = '2024-06-02'") == [(3,)]
     assert query(marketplace, "select count(*) from raw_listings") == [(703,)]
+    after = fingerprints(marketplace)
+    assert {key for key in after if before.get(key) != after[key]} == {
+        ("raw_listings", "2024-06-02"),
+        ("clean_listings", "2024-06-02"),
+    }
+
+
+def test_models_judge_new_rows_by_what_they_were_trained_with(marketplace: Marketplace) -> None:
+    """After the new day has landed: evaluation without training again gives the old rows their old predictions."""
+    sql = "select model_id || listing_id, predicted_log_price from evaluation_predictions"
+    before = dict(query(marketplace, sql))
+    chosen = "image_embeddings,evaluation_predictions"
+    ran = vps("run", "--select", chosen, "--from", "2024-06-01", home=marketplace.home.path)
+    assert ran.returncode == 0, ran.stderr
+    after = dict(query(marketplace, sql))
+    assert len(after) > len(before)
+    # a single-precision network over other batches: equal to its rounding
+    assert {key: after[key] for key in before} == pytest.approx(before, abs=1e-4)

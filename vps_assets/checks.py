@@ -1,6 +1,7 @@
 """Asset checks: every table holds to its schema, nothing landed is lost, no feature sees the future."""
 
 from collections.abc import Iterable
+from math import isclose
 
 import dagster as dg
 import polars as pl
@@ -12,6 +13,8 @@ from vps_assets.schemas import TABLES, faults
 from vps_assets.splits import with_roles
 from vps_ml.features import HISTORIES
 
+SAMPLED = 50
+"""Rows of a statistics table whose prices a check recomputes."""
 WINDOW = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
@@ -77,6 +80,25 @@ def future_rows(statistics: pl.DataFrame, clean_listings: pl.DataFrame, key: str
     return joined.filter(pl.col("sales") != pl.col("before").fill_null(0))
 
 
+def hindsight_rows(statistics: pl.DataFrame, clean_listings: pl.DataFrame, key: str | None) -> list[dict]:
+    """Rows of a sample whose quartiles or mean are not those of the group's sales with `sold_on < as_of`.
+
+    Each is computed anew from the sales alone, so a figure that had seen a later price shows.
+    """
+    sold = clean_listings.filter(pl.col("sold_on").is_not_null())
+    sample = statistics.sample(min(SAMPLED, statistics.height), seed=0)
+    wrong = []
+    for row in sample.iter_rows(named=True):
+        group = pl.col(key) == row[key] if key else pl.lit(True)
+        earlier = sold.filter(group, pl.col("sold_on") < row["as_of"])["sold_price"]
+        levels = {"q1": 0.25, "median": 0.5, "q3": 0.75}
+        expected = {name: earlier.quantile(level, "linear") for name, level in levels.items()}
+        expected["mean"] = float(earlier.to_numpy().mean()) if earlier.len() else None
+        if any(value is None or not isclose(value, row[name], rel_tol=1e-9) for name, value in expected.items()):
+            wrong.append(row)
+    return wrong
+
+
 def leak_check(history: str) -> dg.AssetChecksDefinition:
     """A blocking check that no row of a statistics table could have seen a sale of its day or later."""
     asset = f"{history}_statistics"
@@ -85,21 +107,22 @@ def leak_check(history: str) -> dg.AssetChecksDefinition:
         asset=asset,
         name="sees_no_sale_of_its_day_or_later",
         blocking=True,
-        description="Each row counts exactly the sales with sold_on < as_of.",
+        description="Each row is of exactly the sales with sold_on < as_of: all counts, and a sample of the prices.",
     )
     def check(settings: Settings) -> dg.AssetCheckResult:
         rows, clean = settings.warehouse.read(asset), settings.warehouse.read("clean_listings")
         if rows is None or clean is None:
             return dg.AssetCheckResult(passed=False, metadata={"faults": "the table is missing"})
-        wrong = future_rows(rows, clean, KEYS[history])
-        return dg.AssetCheckResult(passed=wrong.is_empty(), metadata={"rows": rows.height, "wrong": wrong.height})
+        counts, prices = (found(rows, clean, KEYS[history]) for found in (future_rows, hindsight_rows))
+        told = {"rows": rows.height, "wrong counts": len(counts), f"wrong prices among {SAMPLED}": len(prices)}
+        return dg.AssetCheckResult(passed=not len(counts) and not prices, metadata=told)
 
     return check
 
 
 @dg.asset_check(asset="clean_listings", name="splits_are_disjoint", blocking=True)
 def splits_are_disjoint(settings: Settings) -> dg.AssetCheckResult:
-    """No group and no photo is on two sides of a split, and no training day is after a test day."""
+    """No group and no photo is on two sides of a split; no sale that trains or calibrates is of a test day or later."""
     clean = settings.warehouse.read("clean_listings")
     if clean is None or clean.is_empty():
         return dg.AssetCheckResult(passed=True, metadata={"rows": 0})
@@ -109,13 +132,28 @@ def splits_are_disjoint(settings: Settings) -> dg.AssetCheckResult:
         for role in ("group_role", "time_role")
         for key in ("group_key", "photo_hash")
     )
-    last = told.filter(pl.col("time_role") == "train")["listed_on"].max()
+    last = told.filter(pl.col("time_role").is_in(["train", "validation"]))["sold_on"].max()
     first = told.filter(pl.col("time_role") == "test")["listed_on"].min()
     in_order = last is None or first is None or bool(last < first)  # type: ignore[operator]
     return dg.AssetCheckResult(
         passed=crossing == 0 and in_order,
-        metadata={"crossing groups or photos": crossing, "last training day": str(last), "first test day": str(first)},
+        metadata={
+            "crossing groups or photos": crossing,
+            "last sale before testing": str(last),
+            "first test day": str(first),
+        },
     )
+
+
+@dg.asset_check(asset="clean_listings", name="listing_is_on_one_date", blocking=True)
+def listing_is_on_one_date(settings: Settings) -> dg.AssetCheckResult:
+    """No listing is on two dates: one that was listed anew has left its old date (materialise that date too)."""
+    clean = settings.warehouse.read("clean_listings")
+    twice: list = []
+    if clean is not None:
+        twice = clean.filter(pl.col("listing_id").is_duplicated())["listed_on"].unique().sort().to_list()
+    days = ", ".join(str(day) for day in twice)
+    return dg.AssetCheckResult(passed=not twice, metadata={"dates to materialise": days or "none"})
 
 
 def all_checks() -> Iterable[dg.AssetChecksDefinition]:
@@ -123,3 +161,4 @@ def all_checks() -> Iterable[dg.AssetChecksDefinition]:
     yield from (leak_check(history) for history in HISTORIES)
     yield landed_is_clean_plus_quarantined
     yield splits_are_disjoint
+    yield listing_is_on_one_date

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
+import duckdb
+import polars as pl
 import typer
 
 from vps_assets.home import Home
@@ -43,7 +45,7 @@ def one_line_errors() -> Iterator[None]:
     except (UsersMistake, RefusedFile) as error:
         tell(f"vps: {error}")
         raise typer.Exit(2) from error
-    except (RunFailed, WarehouseBusy, OSError) as error:
+    except (RunFailed, WarehouseBusy, OSError, duckdb.Error, pl.exceptions.PolarsError) as error:
         tell(f"vps: {' '.join(str(error).split())}")
         raise typer.Exit(1) from error
 
@@ -57,7 +59,7 @@ def chosen_recipe() -> Recipe:
 
 @app.command()
 def demo(
-    listings: Annotated[int, typer.Option(help="How many listings the marketplace has.", min=300)] = 4800,
+    listings: Annotated[int, typer.Option(help="How many listings the marketplace has.", min=300)] = 5400,
     seed: Annotated[int, typer.Option(help="The same seed draws the same marketplace.")] = 0,
 ) -> None:
     """Make a small marketplace with photos, land it, materialise the whole lineage, print the tables."""
@@ -112,19 +114,24 @@ def run(
 
 def materialise(home: Home, select: str | None, first: datetime | None, last: datetime | None, seeds: int) -> None:
     """Run the lineage and say how it went."""
+    from vps_assets.lineage import selected
     from vps_assets.runs import Request, run_lineage
 
     if not list(home.landing.glob("*.parquet")):
         raise UsersMistake(f"nothing has landed in {home.path}: run `vps land FILE` or `vps demo` first")
-    request = Request(select, first and first.date(), last and last.date(), seeds)
+    if first and last and first > last:
+        raise UsersMistake(f"--from {first.date()} is after --to {last.date()}")
     try:
-        done = run_lineage(home, chosen_recipe(), request, tell)
+        selected(select)
     except ValueError as error:
         raise UsersMistake(str(error)) from error
+    request = Request(select, first and first.date(), last and last.date(), seeds)
+    done = run_lineage(home, chosen_recipe(), request, tell)
     if done:
         print(f"Done: {done} Dagster runs. The tables are in {home.analytics}")
     else:
-        print("Nothing had to be done: every asset is up to date with what has landed.")
+        part = "every asset" if request == Request() else "what was asked for"
+        print(f"Nothing had to be done: {part} is up to date with what has landed.")
 
 
 @app.command()
@@ -152,10 +159,18 @@ def report() -> None:
 
     with one_line_errors():
         try:
-            print(write_report(Home.from_environment(), chosen_recipe()))
+            print(write_report(Home.from_environment()))
         except NothingEvaluated as error:
             raise UsersMistake(str(error)) from error
 
 
 def main() -> None:
-    app()
+    """Run the command line; what typer has to say of wrong arguments is one line too."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except Exception as error:
+        said = getattr(error, "format_message", None)  # of typer's usage errors
+        if said is None:
+            raise
+        tell(f"vps: {' '.join(said().split())} (see vps --help)")
+        sys.exit(2)

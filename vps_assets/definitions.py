@@ -1,6 +1,7 @@
 """The code location: collects what stands in the package, nothing clever. Imports no torch."""
 
 import os
+from pathlib import Path
 
 import dagster as dg
 
@@ -32,6 +33,11 @@ def settings_from_environment() -> Settings:
     )
 
 
+def op_outputs(home: Home) -> Path:
+    """Where the ops of a run leave what they hand each other; `vps run` clears it after a successful run."""
+    return home.dagster / "op_outputs"
+
+
 settings = settings_from_environment()
 
 defs = dg.Definitions(
@@ -40,7 +46,7 @@ defs = dg.Definitions(
     resources={
         "settings": settings,
         WAREHOUSE: WarehouseIOManager(settings=settings),
-        "io_manager": dg.FilesystemIOManager(base_dir=str(Home.from_environment().dagster / "storage")),
+        "io_manager": dg.FilesystemIOManager(base_dir=str(op_outputs(settings.at))),
     },
     loggers={"console": terminal_logger},
     # One process a run: training takes all cores anyway, and a process a step would cost 4 s each to start.

@@ -19,6 +19,7 @@ from vps_assets.home import Home
 from vps_assets.landing_files import RefusedFile, TypedRows, read_typed
 from vps_assets.landing_rules import EARLIEST_DAY, reasons_of_rows
 from vps_ml.photos import open_photo
+from vps_ml.store import identity
 
 Progress = Callable[[str], None]
 PHOTOS_PER_REPORT = 500
@@ -67,14 +68,12 @@ def land_one(typed: TypedRows, images: Path, home: Home, progress: Progress) -> 
     frame = typed.frame
     photos = check_photos(frame["image_path"].to_list(), images, home, progress)
     hashes = [photo.photo_hash for photo in photos]
-    digest = hashlib.sha256()
-    for row, photo_hash in zip(frame["row"], hashes, strict=True):
-        digest.update(f"{row}\n{photo_hash}\n".encode())
-    landing_id = digest.hexdigest()[:16]
-    target = home.landing / f"{landing_id}.parquet"
     now = datetime.now(UTC)
     reasons = reasons_of_rows(typed, [photo.reason for photo in photos], now)
-    bad = sum(bool(row) for row in reasons)
+    landing_id = identity(*zip(frame["row"], hashes, reasons, strict=True))
+    if (home.landing / f"{landing_id}.parquet").exists() and not in_force(frame, hashes, home):
+        landing_id = identity(landing_id, now)  # other rows have replaced these since: landing them again counts
+    target = home.landing / f"{landing_id}.parquet"
     already = target.exists()
     if not already:
         landed = frame.with_columns(
@@ -87,7 +86,16 @@ def land_one(typed: TypedRows, images: Path, home: Home, progress: Progress) -> 
             line=pl.int_range(pl.len(), dtype=pl.Int64),
         )
         write_once(landed, target)
+    bad = sum(bool(row) for row in reasons)
     return Landing(typed.source_file, frame.height, bad, already, typed.unknown_columns)
+
+
+def in_force(frame: pl.DataFrame, hashes: list[str | None], home: Home) -> bool:
+    """Whether each listing's last row in a file is what its landings come to now."""
+    mine = frame.select("listing_id", "row").with_columns(photo_hash=pl.Series(hashes, dtype=pl.String))
+    last = mine.unique(pl.coalesce("listing_id", "row"), keep="last")
+    now = landed_rows(home, ["listing_id", "row", "photo_hash"])
+    return last.join(now, on=["row", "photo_hash"], how="anti", nulls_equal=True).is_empty()
 
 
 def partition_day(today: date) -> pl.Expr:
@@ -131,21 +139,20 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
     """Decode one photo and store it; or say why not."""
     if not image_path:
         return CheckedPhoto(None, "image_path is missing")
-    path = (folder / image_path).resolve()
-    if not path.is_relative_to(folder):
-        return CheckedPhoto(None, "image_path leaves the image folder")
-    if not path.is_file():
-        return CheckedPhoto(None, "photo is missing")
     try:
+        path = (folder / image_path).resolve()
+        if not path.is_relative_to(folder):
+            return CheckedPhoto(None, "image_path leaves the image folder")
+        if not path.is_file():
+            return CheckedPhoto(None, "photo is missing")
         photo_hash = hashlib.sha256(path.read_bytes()).hexdigest()
         stored = home.photo(photo_hash)
         if not stored.exists():
             open_photo(path)
             store_photo(path, stored)
     except (OSError, ValueError) as error:
-        return CheckedPhoto(
-            None, f"photo cannot be decoded: {str(error).splitlines()[0][:120]}".replace(str(folder), "")
-        )
+        told = str(error).replace(str(folder), "").splitlines()[0][:120]
+        return CheckedPhoto(None, f"photo cannot be decoded: {told}")
     return CheckedPhoto(photo_hash, None)
 
 
@@ -160,19 +167,20 @@ def store_photo(path: Path, stored: Path) -> None:
 NEWEST_ROWS = """
 with numbered as (
     select *, len(landing_reasons) = 0 as good,
-        coalesce(listing_id, md5("row")) as listing_key, hash("row", photo_hash) as content
+        coalesce(listing_id, md5("row")) as listing_key, hash("row", photo_hash) as content,
+        struct_pack(a := landed_at, b := line) as moment
     from read_parquet(?)
 ),
-changed as (
-    select * from numbered
-    qualify lag(content) over (partition by listing_key, good order by landed_at, line) is distinct from content
+dated as (
+    select *, max(moment) filter (good) over (partition by listing_key) as last_good from numbered
 ),
-newest as (
-    select * from changed
-    qualify row_number() over (partition by listing_key, good order by landed_at desc, line desc) = 1
+changed as (
+    select * from dated
+    qualify lag(content) over (partition by listing_key, good order by moment) is distinct from content
 )
-from newest
-qualify good or row_number() over (partition by listing_key order by landed_at desc, line desc) = 1
+from changed
+where good or last_good is null or moment > last_good
+qualify row_number() over (partition by listing_key, good order by moment desc) = 1
 """
 """The landed rows in force: a listing's newest good row, and its newest bad one if it came later.
 

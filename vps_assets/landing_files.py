@@ -6,7 +6,6 @@ from pathlib import Path
 
 import polars as pl
 
-TEXT = ("listing_id", "category", "image_path", "currency", "seller_id", "brand", "group_id")
 NUMBERS = ("price", "sold_price")
 TIMESTAMPS = ("listed_at", "sold_at")
 LISTS = ("attributes", "specifications")
@@ -15,8 +14,9 @@ COLUMNS = (
     "listing_id", "listed_at", "category", "image_path", "price", "sold_at", "sold_price", "currency", "seller_id",
     "brand", "group_id", "attributes", "specifications",
 )  # fmt: skip
+CODED_TEXT = (pl.Categorical, pl.Enum)
 UTC = pl.Datetime("us", "UTC")
-FORMATS_WITH_ZONE = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z")
+FORMATS_WITH_ZONE = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M%#z")
 FORMATS_UTC = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M")
 
 
@@ -46,7 +46,7 @@ def read_typed(path: Path) -> TypedRows:
     if missing:
         raise RefusedFile(f"{path.name}: required column {', '.join(missing)} is missing; nothing was landed")
     unknown = tuple(name for name in raw.columns if name not in COLUMNS)
-    rows = raw.select(pl.struct(pl.all()).struct.json_encode().alias("row"))["row"]
+    rows = raw.select(pl.struct(encodable(raw)).struct.json_encode().alias("row"))["row"]
     present = [name for name in COLUMNS if name in raw.columns]
     typed = raw.select(typed_column(name, raw.schema[name]) for name in present)
     unreadable = {}
@@ -59,6 +59,13 @@ def read_typed(path: Path) -> TypedRows:
     return TypedRows(path.name, frame.with_columns(rows), unreadable, unknown)
 
 
+def encodable(raw: pl.DataFrame) -> list[pl.Expr]:
+    """The columns as JSON can hold them: bytes, also nested ones, are not kept."""
+    return [
+        pl.lit("(bytes)").alias(name) if "Binary" in str(dtype) else pl.col(name) for name, dtype in raw.schema.items()
+    ]
+
+
 def read_raw(path: Path) -> pl.DataFrame:
     """The file as it is; CSV as text throughout."""
     readers = {".parquet": read_parquet, ".csv": read_csv, ".jsonl": read_json_lines, ".ndjson": read_json_lines}
@@ -67,7 +74,9 @@ def read_raw(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise RefusedFile(f"{path}: there is no such file")
     try:
-        return readers[path.suffix.lower()](path)
+        raw = readers[path.suffix.lower()](path)
+        coded = [pl.col(name).cast(pl.String) for name, dtype in raw.schema.items() if dtype in CODED_TEXT]
+        return raw.with_columns(coded)
     except (pl.exceptions.PolarsError, OSError, ValueError, UnicodeDecodeError) as error:
         raise RefusedFile(f"{path.name}: cannot be read: {str(error).splitlines()[0]}") from error
 

@@ -30,6 +30,7 @@ def landing_schema(now: datetime) -> pa.DataFrameSchema:
             rule("listing_id is missing", pl.col("listing_id").is_not_null()),
             rule("listed_at is missing", listed_at.is_not_null() | pl.col("listed_at_unreadable")),
             rule("category is missing", pl.col("category").is_not_null()),
+            rule("category may not be called all: reports use that name", pl.col("category") != "all"),
             rule("listed_at lies in the future", listed_at <= latest),
             rule(f"listed_at lies before {EARLIEST_DAY.year}", listed_at.dt.date() >= EARLIEST_DAY),
             rule("price is not positive", pl.col("price") > 0),

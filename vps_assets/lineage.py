@@ -29,7 +29,7 @@ class Node:
     recipe: Callable[[Recipe], object] = lambda recipe: None
     """The part of the recipe that the asset depends on."""
     frozen: bool = False
-    """Made once and kept until it is asked for by name or its recipe changes, whatever its parents do."""
+    """Made once and kept until it is asked for by name, its recipe changes or `vps run` finds it outgrown."""
 
 
 STATISTICS = ("marketplace_statistics", "category_statistics", "seller_statistics")

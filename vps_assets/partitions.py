@@ -12,19 +12,17 @@ from vps_ml.variants import COVERAGE_TARGETS, ERROR_TOLERANCES
 
 
 def first_listing_date(home: Home) -> date:
-    """The first day of the daily partitions: `VPS_FIRST_DATE`, else the first landed, else today (UTC).
+    """The first day of the daily partitions: the earlier of `VPS_FIRST_DATE` and the first landed; else today (UTC).
 
     Raises:
         ValueError: `VPS_FIRST_DATE` is not a date like 2024-01-31.
     """
     given = os.environ.get("VPS_FIRST_DATE")
-    if given:
-        return date.fromisoformat(given)
-    today = datetime.now(UTC).date()
+    first = date.fromisoformat(given) if given else datetime.now(UTC).date()
     files = list(home.landing.glob("*.parquet"))
     if not files:
-        return today
-    return min(today, pl.scan_parquet(files).select(pl.col("listed_on").min()).collect().item() or today)
+        return first
+    return min(first, pl.scan_parquet(files).select(pl.col("listed_on").min()).collect().item() or first)
 
 
 def keys(values: tuple[float, ...]) -> list[str]:

@@ -1,10 +1,13 @@
 """`vps run`: what is out of date is materialised through Dagster, layer by layer."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Any
+
+import polars as pl
 
 from vps_assets.home import Home
 from vps_assets.landing import landed_rows
@@ -20,12 +23,23 @@ from vps_assets.resources.warehouse import Warehouse
 from vps_ml.recipes import Recipe
 
 Progress = Callable[[str], None]
+BOUNDS_OUTGROWN_AT = 1.5
+"""Times the sales that the price bounds were fitted on."""
 MOST_STRETCHES = 20
 """With more gaps than this between stale dates, one run over all of them is the cheaper way."""
 
 
 class RunFailed(RuntimeError):
     """A Dagster run failed; the message has its first cause."""
+
+
+SEEDED = {
+    "percentile_pricing_models": "percentile_job",
+    "threshold_pricing_models": "threshold_job",
+    "ablation_reports": "ablation_job",
+}
+"""Assets whose models are trained with each seed, and the op that takes their number."""
+JUDGED = ("evaluation_predictions", "evaluation_reports")
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,8 @@ class Request:
 
     def forced(self, asset: str) -> bool:
         """Named assets are made anew, also where they are up to date; those that `+` adds only if stale."""
-        return self.selection is not None and asset in {t.strip().strip("+") for t in self.selection.split(",")}
+        named = {t.strip().strip("+") for t in self.selection.split(",")} if self.selection else set()
+        return asset in named or (self.seeds > 1 and asset in (*SEEDED, *JUDGED))
 
 
 def layers() -> list[tuple[str, ...]]:
@@ -128,7 +143,7 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
             for plan in plans(layer, request, stale, partition_keys(), days):
                 span = f", {plan.first} to {plan.last}" if plan.first else ""
                 progress(f"{', '.join(plan.assets)}{span}")
-                execute(instance, plan, request.seeds)
+                execute(home, instance, plan, request.seeds)
                 done += 1
     warehouse.publish()
     return done
@@ -136,10 +151,21 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
 
 def state(home: Home, recipe: Recipe, warehouse: Warehouse) -> tuple[dict[str, list[str]], list[str]]:
     """(what is out of date, the dates that have rows or had some)."""
-    landed = landed_fingerprints(landed_rows(home, ["listed_on", "landing_id"]))
+    rows = landed_rows(home, ["listed_on", "landing_id", "sold_price", "landing_reasons"])
+    landed = landed_fingerprints(rows)
     recorded: Fingerprints = warehouse.fingerprints()
+    if outgrown(warehouse.read("price_bounds"), rows):
+        recorded.pop("price_bounds", None)
     desired = desired_fingerprints(landed, recorded, recipe, partition_keys())
     return out_of_date(desired, recorded), sorted(landed.keys() | recorded.get("raw_listings", {}).keys())
+
+
+def outgrown(price_bounds: pl.DataFrame | None, landed: pl.DataFrame) -> bool:
+    """Whether so many more sales have landed since the bounds were fitted that they should be fitted again."""
+    if price_bounds is None or price_bounds.is_empty():
+        return False
+    sold = landed.filter(pl.col("sold_price").is_not_null(), pl.col("landing_reasons").list.len() == 0).height
+    return sold >= BOUNDS_OUTGROWN_AT * max(1, price_bounds["sales"].item())
 
 
 def partition_keys() -> dict[str, list[str]]:
@@ -153,10 +179,12 @@ def partition_keys() -> dict[str, list[str]]:
     }
 
 
-def execute(instance: Any, plan: Plan, seeds: int) -> None:
+def execute(home: Home, instance: Any, plan: Plan, seeds: int) -> None:
     """Run one plan in this process, on the shared instance, so that the UI shows it with its logs."""
     import dagster as dg
     from dagster._core.definitions.reconstruct import ReconstructableRepository
+
+    from vps_assets.definitions import op_outputs
 
     recon = ReconstructableRepository.for_module("vps_assets.definitions", "defs", None)
     keys = [dg.AssetKey(asset) for asset in plan.assets]
@@ -175,13 +203,7 @@ def execute(instance: Any, plan: Plan, seeds: int) -> None:
     )
     if not result.success:
         raise RunFailed(first_cause(result))
-
-
-SEEDED = {
-    "percentile_pricing_models": "percentile_job",
-    "threshold_pricing_models": "threshold_job",
-    "ablation_reports": "ablation_job",
-}
+    shutil.rmtree(op_outputs(home) / result.run_id, ignore_errors=True)
 
 
 def run_config(plan: Plan, seeds: int) -> dict:

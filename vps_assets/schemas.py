@@ -64,13 +64,14 @@ RAW_LISTINGS = table(
 PRICE_BOUNDS = table(
     "price_bounds",
     {
-        "lower_price": column(pl.Float64, "Lowest sold price that is kept, money", pa.Check.gt(0)),
-        "upper_price": column(pl.Float64, "Highest sold price that is kept, money", pa.Check.gt(0)),
+        "lower_price": column(pl.Float64, "Lowest sold price that is kept, money", pa.Check.gt(0), null=True),
+        "upper_price": column(pl.Float64, "Highest sold price that is kept, money", pa.Check.gt(0), null=True),
         "train_until": column(pl.Date, "Last listing date of the time split's training days"),
         "validation_until": column(pl.Date, "Last listing date of its validation days"),
         "train_share": column(pl.Float64, "Share of groups in training", fraction()),
         "validation_share": column(pl.Float64, "Share of groups in validation", fraction()),
         "training_sales": column(pl.Int64, "Sold training rows that the bounds were fitted on"),
+        "sales": column(pl.Int64, "All sold rows there were then"),
         "fitted_at": column(UTC, "When, UTC"),
     },
 )

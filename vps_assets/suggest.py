@@ -79,6 +79,6 @@ def champion_features(image: Path, champion: Any, home: Home) -> tuple[np.ndarra
     made_by = card(home.path / "embeddings" / champion.embedding_id)
     folders = {task: home.path / path for task, path in made_by["backbones"].items()}
     tasks = champion.tasks(list(folders))
-    extractors = load_extractors({task: folders[task] for task in tasks}, BackboneRecipe(**made_by["backbone_recipe"]))
-    features, quality = embed([image], extractors)
-    return np.concatenate([features[task] for task in tasks], axis=1), quality[0]
+    used = {task: folders[task] for task in tasks or list(folders)[:1]}
+    features, quality = embed([image], load_extractors(used, BackboneRecipe(**made_by["backbone_recipe"])))
+    return np.concatenate([np.empty((1, 0)), *(features[task] for task in tasks)], axis=1), quality[0]

@@ -30,11 +30,11 @@ def resnet(architecture: str, start: str, seed: int) -> ResNet:
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"no architecture is called {architecture!r}; there are {', '.join(ARCHITECTURES)}")
+    torch.manual_seed(seed)
     if start == "imagenet":
         if architecture != "resnet50":
             raise ValueError(f"`imagenet` is a start of resnet50, not of {architecture}")
         return resnet50(weights=ResNet50_Weights.IMAGENET1K_V2)
-    torch.manual_seed(seed)
     block, layers = ARCHITECTURES[architecture]
     network = ResNet(block, layers)
     if start != "random":

@@ -26,8 +26,10 @@ def save_embeddings(
 
 
 def load_embeddings(path: Path, tasks: Sequence[str]) -> Float16[np.ndarray, "photo feature"]:
-    """The tasks' features side by side, as they are on disk."""
+    """The tasks' features side by side, as they are on disk; of no task, as many empty rows as photos."""
     with safe_open(path, framework="numpy") as file:
+        if not tasks:
+            return np.empty((len(file.get_tensor(QUALITY)), 0), dtype=np.float16)
         return np.concatenate([file.get_tensor(task) for task in tasks], axis=1)
 
 

@@ -29,14 +29,3 @@ def aurc(
     if not log_error.size:
         return float("nan")
     return float(risk_coverage(log_error, qualification, listing_id).mean())
-
-
-def male_at_coverage(
-    log_error: Float[np.ndarray, " item"],
-    qualification: Float[np.ndarray, " item"],
-    listing_id: np.ndarray,
-    coverage: float,
-) -> float:
-    """MALE of the `coverage` share of items that are most qualified: two models at exactly equal coverage."""
-    curve = risk_coverage(log_error, qualification, listing_id)
-    return float(curve[max(1, round(coverage * curve.size)) - 1])

@@ -20,7 +20,6 @@ MEASURED_PX = 96
 BLURRED_BELOW = 0.105
 DARK_BELOW = 0.20
 OVEREXPOSED_ABOVE = 0.30
-REASONS = ("blurred", "dark", "overexposed", "too_little_information")
 ADVICE = {
     "blurred": "Hold the phone still, wait until it has focused, and take the photo again.",
     "dark": "Take the photo again in daylight or under a lamp.",

@@ -1,6 +1,8 @@
 """Recipes: named functions, each returning one complete, frozen configuration."""
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 TASKS = ("category", "brand", "attribute", "specification", "price")
 VISUAL_TASKS = {"MSTFE": ("category", "brand", "attribute", "specification"), "STFE": ("price",)}
@@ -16,6 +18,8 @@ class BackboneRecipe:
     """Side of the square photo the network sees."""
     start: str
     """`imagenet` (torchvision's weights, downloaded), `random`, or the path of a safetensors state file."""
+    start_digest: str = ""
+    """SHA-256 of the state file, so that another file of the same name is another start."""
     frozen_stages: int
     """Leading stages kept as they start and shared by all tasks: 0 none, 4 all but the last (layer4)."""
     epochs: int
@@ -177,4 +181,6 @@ def recipe_named(name: str, start: str | None = None) -> Recipe:
     recipe = RECIPES[name]()
     if start is None or recipe.backbone.start == "random":
         return recipe
-    return replace(recipe, backbone=replace(recipe.backbone, start=start))
+    path = Path(start)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return replace(recipe, backbone=replace(recipe.backbone, start=start, start_digest=digest))

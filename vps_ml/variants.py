@@ -129,6 +129,23 @@ class PricingTable:
             self._matrices[key] = (map_id, fitted.matrix(visual, self.statistics))
         return self._matrices[key]
 
+    def seen_by(self, about: dict) -> np.ndarray:
+        """The matrix of all rows as a trained model sees them: through the map that it was trained with.
+
+        Raises:
+            ValueError: the model was trained on features of other backbones.
+        """
+        if about["embedding_id"] != self.embedding_id:
+            raise ValueError(
+                f"{about['model_id']} was trained on embeddings {about['embedding_id']}, not on {self.embedding_id}: "
+                "materialise the pricing models again"
+            )
+        key = (about["feature_map_id"], about["features"])
+        if key not in self._matrices:
+            fitted = load_feature_map(self.models / key[0])
+            self._matrices[key] = (key[0], fitted.matrix(self.visual(key[1]), self.statistics))
+        return self._matrices[key][1]
+
     @cached_property
     def _matrices(self) -> dict[tuple[str, str], tuple[str, np.ndarray]]:
         return {}
@@ -257,7 +274,13 @@ def fit_baselines(table: PricingTable, split_kind: str, seed: int, log: Log) -> 
         )
         (folder / "price.txt").write_text(price)
         (folder / "error.txt").write_text(error)
-        return {"kind": "boosted_trees", "model_id": baseline_id, "feature_map_id": map_id}
+        return {
+            "kind": "boosted_trees",
+            "model_id": baseline_id,
+            "features": "MSTFE",
+            "feature_map_id": map_id,
+            "embedding_id": table.embedding_id,
+        }
 
     return artefact(table.models, baseline_id, make)
 
@@ -268,8 +291,8 @@ def predicted(table: PricingTable, variant: Variant, folder: Path | None) -> pl.
     if folder is None or variant.constraint_kind == "baseline":
         log_price, logit, shift = baseline_output(table, variant, folder, test)
     else:
-        model, _ = load_variant(folder)
-        _, x = table.matrix(variant.features, variant.split_kind)
+        model, about = load_variant(folder)
+        x = table.seen_by(about)
         log_price, logit, shift = model.log_price(x[test]), model.gate_logit(x[test]), model.logit_shift
     qualification = 1 / (1 + np.exp(-(logit - shift)))
     return pl.DataFrame(
@@ -293,7 +316,7 @@ def baseline_output(
         category = table.rows["category"].to_numpy()
         price = baselines.category_median(table.log_price[train], category[train], category[test])
         return price, np.zeros(len(test)), 0.0
-    _, x = table.matrix("MSTFE", variant.split_kind)
+    x = table.seen_by(card(folder))
     price_text, error_text = ((folder / name).read_text() for name in ("price.txt", "error.txt"))
     judged = baselines.predict_trees(price_text, error_text, x[test])
     calibration = -baselines.predict_trees(price_text, error_text, x[validation]).expected_error

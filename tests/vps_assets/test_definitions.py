@@ -90,6 +90,14 @@ def test_the_first_partition_can_be_given(home: Home, monkeypatch: pytest.Monkey
     assert first_listing_date(home) == date(2017, 6, 1)
 
 
+def test_a_given_first_date_never_cuts_off_what_has_landed(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    land([listings_file(tmp_path_factory.mktemp("l"), [listing(2)])], None, home, lambda message: None)
+    monkeypatch.setenv("VPS_FIRST_DATE", "2025-01-01")
+    assert first_listing_date(home) == date(2024, 1, 3)
+
+
 @pytest.mark.parametrize("asset", TABLES)
 def test_an_empty_table_conforms_to_its_schema(asset: str) -> None:
     frame = conforming(pl.DataFrame(), TABLES[asset])

@@ -95,6 +95,8 @@ def test_an_unchanged_row_stays_with_the_landing_that_brought_it(home: Home, tmp
             {"listed_at": noon(1).replace(year=2999), "sold_at": None, "sold_price": None},
             ["listed_at lies in the future"],
         ),
+        ({"category": "all"}, ["category may not be called all: reports use that name"]),
+        ({"image_path": "a\0.png"}, ["photo cannot be decoded: embedded null byte"]),
         ({"price": -1.0, "category": None}, ["category is missing", "price is not positive"]),
     ],
 )
@@ -165,3 +167,45 @@ def test_a_second_currency_is_refused(home: Home, tmp_path: Path) -> None:
 def test_unknown_columns_are_named_and_kept_out(home: Home, tmp_path: Path) -> None:
     told = land([listings_file(tmp_path, [listing(1) | {"colour_of_car": "red"}])], None, home, quiet)
     assert told[0].unknown_columns == ("colour_of_car",)
+
+
+def test_a_listing_that_came_back_to_what_it_was_is_not_quarantined(home: Home, tmp_path: Path) -> None:
+    landed(home, [listing(1)], tmp_path / "a")
+    landed(home, [listing(1, price=-1.0)], tmp_path / "b")
+    rows = landed(home, [listing(1), listing(2)], tmp_path / "c")
+    assert rows["landing_reasons"].to_list() == [[], []]
+
+
+def test_a_file_that_was_overtaken_counts_again_when_it_lands_again(home: Home, tmp_path: Path) -> None:
+    open_again = [listing(1, sold_at=None, sold_price=None)]
+    landed(home, open_again, tmp_path / "a")
+    landed(home, [listing(1)], tmp_path / "b")
+    assert landed(home, open_again, tmp_path / "a")["sold_price"].to_list() == [None]
+
+
+def test_a_row_that_was_ahead_of_time_is_good_once_its_time_has_come(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import timedelta
+
+    from vps_assets import landing_rules
+
+    path = listings_file(tmp_path, [listing(1, listed_at=noon(1).replace(year=2999), sold_at=None, sold_price=None)])
+    assert land([path], None, home, quiet)[0].bad == 1
+    monkeypatch.setattr(landing_rules, "CLOCK_TOLERANCE", timedelta(days=365 * 2000))
+    told = land([path], None, home, quiet)[0]
+    assert (told.bad, told.already_landed) == (0, False)
+
+
+def test_bytes_in_a_column_are_left_out_of_the_kept_row(home: Home, tmp_path: Path) -> None:
+    path = listings_file(tmp_path, [listing(1)])
+    pl.read_parquet(path).with_columns(image=pl.lit(b"jpeg")).write_parquet(path)
+    land([path], None, home, quiet)
+    assert json.loads(landed_rows(home, ALL)["row"][0])["image"] == "(bytes)"
+
+
+def test_coded_text_is_text(home: Home, tmp_path: Path) -> None:
+    path = listings_file(tmp_path, [listing(1, category=" phone ")])
+    pl.read_parquet(path).with_columns(pl.col("category").cast(pl.Categorical)).write_parquet(path)
+    land([path], None, home, quiet)
+    assert landed_rows(home, ALL)["category"].to_list() == ["phone"]

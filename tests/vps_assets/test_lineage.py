@@ -1,3 +1,4 @@
+import polars as pl
 import pytest
 
 from vps_assets.lineage import (
@@ -9,7 +10,7 @@ from vps_assets.lineage import (
     own_part,
     selected,
 )
-from vps_assets.runs import Plan, Request, layers, plans, stretches
+from vps_assets.runs import Plan, Request, layers, outgrown, plans, stretches
 from vps_ml.recipes import demo, small
 
 KEYS = {"none": [WHOLE], "task": ["category", "price"], "coverage_target": ["0.5"], "error_tolerance": ["0.5"]}
@@ -89,3 +90,25 @@ def test_an_asset_that_a_plus_adds_is_made_only_if_stale() -> None:
 
 def test_every_asset_is_in_exactly_one_layer_in_order() -> None:
     assert [asset for layer in layers() for asset in layer] == list(LINEAGE)
+
+
+def test_bounds_are_outgrown_when_half_as_many_sales_again_have_landed() -> None:
+    def landed(sold: int) -> pl.DataFrame:
+        rows = [(1.0, [])] * sold + [(None, [])] * 50 + [(1.0, ["bad"])] * 50
+        return pl.DataFrame(
+            rows, schema={"sold_price": pl.Float64, "landing_reasons": pl.List(pl.String)}, orient="row"
+        )
+
+    bounds = pl.DataFrame({"sales": [100]})
+    assert [outgrown(bounds, landed(n)) for n in (100, 149, 150)] == [False, False, True]
+    assert not outgrown(None, landed(10))
+
+
+def test_several_seeds_train_and_judge_again_although_nothing_is_stale() -> None:
+    made = {
+        asset for layer in layers() for plan in plans(layer, Request(seeds=3), {}, KEYS, []) for asset in plan.assets
+    }
+    assert made == {
+        "percentile_pricing_models", "threshold_pricing_models", "ablation_reports", "evaluation_predictions",
+        "evaluation_reports",
+    }  # fmt: skip

@@ -1,6 +1,5 @@
 from datetime import UTC, date, datetime
 
-import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
@@ -20,7 +19,7 @@ def raw(prices: list[float | None], reasons: list[list[str]] | None = None) -> p
             "listed_at": datetime(2024, 1, 1 + i % 28, tzinfo=UTC),
             "category": "c",
             "image_path": "p",
-            "sold_at": None if price is None else datetime(2024, 2, 1, tzinfo=UTC),
+            "sold_at": None if price is None else datetime(2024, 1, 1 + i % 28, 12, tzinfo=UTC),
             "sold_price": price,
             "listed_on": date(2024, 1, 1 + i % 28),
             "landed_at": datetime(2024, 3, 1, tzinfo=UTC),
@@ -43,7 +42,7 @@ def test_bounds_come_from_rows_that_train_in_both_splits() -> None:
     rows = raw([float(p) for p in range(1, 201)])
     bounds = BOUNDS.row(0, named=True)
     side = group_split(rows["photo_hash"], 0.6, 0.2)
-    training = rows.filter((side == "train") & (pl.col("listed_on") <= bounds["train_until"]))["sold_price"]
+    training = rows.filter((side == "train") & (pl.col("sold_at").dt.date() <= bounds["train_until"]))["sold_price"]
     assert 0 < training.len() < 120
     assert bounds["training_sales"] == training.len()
     assert bounds["lower_price"] == pytest.approx(np.quantile(training, 0.025))
@@ -64,9 +63,17 @@ def test_the_log_price_is_the_natural_log_of_the_sold_price() -> None:
     assert cleaned(raw([100.0]), BOUNDS)["log_price"].to_list() == pytest.approx([np.log(100)])
 
 
-def test_without_a_sale_the_bounds_say_what_is_missing() -> None:
-    with pytest.raises(dg.Failure, match="No sold listing has landed"):
-        fitted_bounds(raw([None]), (0.025, 0.975), 0.6, 0.2)
+def test_without_a_sale_no_price_is_out_of_bounds_and_bad_rows_are_still_quarantined() -> None:
+    rows = raw([None, None], [[], ["category is missing"]])
+    bounds = fitted_bounds(rows, (0.025, 0.975), 0.6, 0.2)
+    assert bounds["lower_price"].to_list() == [None]
+    assert cleaned(rows, bounds).height == quarantined(rows, bounds).height == 1
+
+
+def test_a_bad_row_with_an_irrational_price_has_both_reasons() -> None:
+    assert quarantined(raw([1e6], [["photo is missing"]]), BOUNDS)["reasons"].to_list() == [
+        ["photo is missing", TOO_HIGH]
+    ]
 
 
 @given(st.lists(st.tuples(st.floats(1e-3, 1e6), st.booleans()), max_size=30))
@@ -108,6 +115,8 @@ def test_no_group_and_no_photo_is_on_two_sides_whatever_the_data(rows: list[tupl
                 "split": [sides[s] for _, _, s, _ in rows],
                 "time_split": [sides[t] for _, _, _, t in rows],
                 "log_price": [1.0] * len(rows),
+                "listed_on": [date(2024, 1, 1)] * len(rows),
+                "sold_on": [date(2024, 1, 1)] * len(rows),
             }
         )
     )
@@ -118,6 +127,30 @@ def test_no_group_and_no_photo_is_on_two_sides_whatever_the_data(rows: list[tupl
     assert told.filter(pl.col("group_role") == "test").height == len(tested)
 
 
+ON = date(2024, 1, 1)
+
+
+def one_by_one(**columns: list) -> pl.DataFrame:
+    """Rows of groups and photos of their own."""
+    count = len(columns["time_split"])
+    keys = [str(i) for i in range(count)]
+    frame = pl.DataFrame({"group_key": keys, "photo_hash": keys, "split": ["train"] * count, **columns})
+    return with_roles(frame)
+
+
 def test_open_listings_take_no_part_in_a_split() -> None:
-    frame = pl.DataFrame({"group_key": ["a"], "photo_hash": ["p"], "split": ["train"], "time_split": ["train"]})
-    assert with_roles(frame.with_columns(log_price=pl.lit(None, pl.Float64)))["group_role"].to_list() == [None]
+    price = pl.Series([None], dtype=pl.Float64)
+    told = one_by_one(time_split=["train"], log_price=price, listed_on=[ON], sold_on=pl.Series([None], dtype=pl.Date))
+    assert told.select("group_role", "time_role").rows() == [(None, None)]
+
+
+def test_a_sale_after_its_sides_last_day_takes_no_part_in_the_split_by_time() -> None:
+    days = [date(2024, 1, d) for d in (1, 2, 3, 4)]
+    told = one_by_one(
+        time_split=["train", "train", "validation", "test"],
+        log_price=[1.0] * 4,
+        listed_on=days,
+        sold_on=[date(2024, 1, d) for d in (3, 2, 4, 9)],
+    )
+    assert told["time_role"].to_list() == [None, "train", None, "test"]
+    assert told["group_role"].to_list() == ["train"] * 4

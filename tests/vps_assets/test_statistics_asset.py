@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from vps_assets.assets.statistics import history_table, with_statistics
-from vps_assets.checks import future_rows
+from vps_assets.checks import future_rows, hindsight_rows
 from vps_assets.schemas import SELLER_STATISTICS, conforming
 
 FIRST = date(2024, 1, 1)
@@ -114,3 +114,15 @@ def test_the_leak_check_finds_a_table_that_sees_sales_of_its_own_day(key: str | 
 def test_the_leak_check_finds_a_row_that_counts_a_sale_too_many() -> None:
     padded = history_table(CLEAN, None).with_columns(sales=pl.col("sales") + 1)
     assert future_rows(padded, CLEAN, None).height == 3
+
+
+@pytest.mark.parametrize("key", [None, "category", "seller_id"])
+def test_the_leak_check_recomputes_prices_and_passes_what_is_right(key: str | None) -> None:
+    assert hindsight_rows(history_table(CLEAN, key), CLEAN, key) == []
+
+
+@pytest.mark.parametrize("moment", ["q1", "median", "q3", "mean"])
+def test_the_leak_check_finds_a_price_seen_in_hindsight(moment: str) -> None:
+    rows = history_table(CLEAN, None)
+    leaking = rows.with_columns(pl.col(moment).shift(-1).fill_null(pl.col(moment)))
+    assert len(hindsight_rows(leaking, CLEAN, None)) == 2

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vps_ml.calibration import logit_shift, price_range
-from vps_ml.metrics import aurc, male, male_at_coverage, risk_coverage, rmsle
+from vps_ml.metrics import aurc, male, risk_coverage, rmsle
 
 ERROR = np.array([0.1, -0.4, 0.2])
 IDS = np.array(["a", "b", "c"])
@@ -23,10 +23,6 @@ def test_ties_are_ordered_by_listing_id() -> None:
     shuffled = [2, 0, 1]
     same = np.full(3, 0.5)
     assert risk_coverage(ERROR[shuffled], same, IDS[shuffled]) == pytest.approx([0.1, 0.25, 0.7 / 3])
-
-
-def test_male_at_coverage_takes_exactly_that_share() -> None:
-    assert male_at_coverage(ERROR, np.array([0.2, 0.9, 0.5]), IDS, 2 / 3) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("target", [0.3, 0.4, 0.5, 0.6, 0.7])

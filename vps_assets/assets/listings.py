@@ -26,19 +26,15 @@ def fitted_bounds(
 ) -> pl.DataFrame:
     """Bounds of sold prices, and the time split's days, fitted on sold rows; the bounds on training rows alone.
 
-    Training rows are those that train in the split by group *and* in the split by time.
-
-    Raises:
-        dg.Failure: no sold listing is in training.
+    Training rows are those that train in the split by group *and* in the split by time, sold by its last training
+    day. Without any, no price is out of bounds, and the days are those of all listings.
     """
-    sold = good(raw_listings).filter(pl.col("sold_price").is_not_null())
-    if sold.is_empty():
-        raise dg.Failure("No sold listing has landed: prices cannot be learnt. Land listings with sold_price.")
-    train_until, validation_until = time_cuts(sold["listed_on"], train_share, validation_share)
+    landed = good(raw_listings)
+    sold = landed.filter(pl.col("sold_price").is_not_null())
+    days = next(d for d in (sold["listed_on"], landed["listed_on"], raw_listings["listed_on"]) if d.len())
+    train_until, validation_until = time_cuts(days, train_share, validation_share)
     split = group_split(sold["group_key"], train_share, validation_share)
-    prices = sold.filter((split == "train") & (pl.col("listed_on") <= train_until))["sold_price"]
-    if prices.is_empty():
-        raise dg.Failure("No sold listing fell into training: land more listings.")
+    prices = sold.filter((split == "train") & (pl.col("sold_at").dt.date() <= train_until))["sold_price"]
     lower, upper = (prices.quantile(q, "linear") for q in quantiles)
     row = {
         "lower_price": lower,
@@ -48,6 +44,7 @@ def fitted_bounds(
         "train_share": train_share,
         "validation_share": validation_share,
         "training_sales": prices.len(),
+        "sales": sold.height,
         "fitted_at": datetime.now(UTC),
     }
     return conforming(pl.DataFrame([row]), PRICE_BOUNDS)
@@ -57,13 +54,12 @@ def judged(raw_listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.DataFra
     """The landed rows with `reasons`: those of landing, and a sold price out of bounds."""
     bounds = price_bounds.row(0, named=True)
     price = pl.col("sold_price")
+    lower, upper = (pl.lit(bounds[name], pl.Float64) for name in ("lower_price", "upper_price"))
     irrational = pl.concat_list(
-        pl.when(price < bounds["lower_price"]).then(pl.lit(TOO_LOW)),
-        pl.when(price > bounds["upper_price"]).then(pl.lit(TOO_HIGH)),
+        pl.when((price > 0) & (price < lower)).then(pl.lit(TOO_LOW)),
+        pl.when(price > upper).then(pl.lit(TOO_HIGH)),
     ).list.drop_nulls()
-    fine = pl.col("landing_reasons").list.len() == 0
-    reasons = pl.when(fine).then(irrational).otherwise(pl.col("landing_reasons"))
-    return raw_listings.with_columns(reasons=reasons)
+    return raw_listings.with_columns(reasons=pl.concat_list("landing_reasons", irrational))
 
 
 def cleaned(raw_listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.DataFrame:
@@ -121,9 +117,11 @@ def raw_listings(context: dg.AssetExecutionContext, settings: Settings) -> pl.Da
 def price_bounds(context: dg.AssetExecutionContext, settings: Settings, raw_listings: pl.DataFrame) -> pl.DataFrame:
     """The sold prices that are believed, and the days of the time split: one row, in force until refitted.
 
-    Fitted when there is none, when the recipe changes, or when it is materialised by name, so that a new day
-    does not change old partitions.
+    Fitted when there is none, when the recipe changes, when half as many sales again have landed, or when it is
+    materialised by name; in between a new day does not change old partitions.
     """
+    if raw_listings.is_empty():
+        raise dg.Failure("raw_listings is empty: materialise it for the dates that have landed.")
     recipe = settings.recipe
     bounds = fitted_bounds(raw_listings, recipe.price_quantiles, recipe.train_share, recipe.validation_share)
     row = bounds.row(0, named=True)

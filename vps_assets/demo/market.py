@@ -179,6 +179,8 @@ def make_market(folder: Path, count: int, seed: int, progress: Callable[[str], N
     if marker.exists() and json.loads(marker.read_text()) == about:
         progress(f"the demo marketplace is there already: {count:,} listings")
         return folder
+    if folder.exists() and not marker.exists():
+        raise FileExistsError(f"{folder} is not a demo marketplace: move it away, or choose another VPS_HOME")
     listings, truths, photos = simulated(count, seed)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     images = temporary / "images"

@@ -13,7 +13,7 @@ from vps_assets.report.published import NothingEvaluated, Published, read_publis
 from vps_assets.report.tables import all_tables, headline, shapes
 from vps_assets.splits import share_of_group
 from vps_ml.photos import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
-from vps_ml.recipes import Recipe
+from vps_ml.store import card
 
 __all__ = ["NothingEvaluated", "write_report"]
 
@@ -95,7 +95,7 @@ def galleries(published: Published, home: Home) -> list[Gallery]:
     return made
 
 
-def write_report(home: Home, recipe: Recipe) -> Path:
+def write_report(home: Home) -> Path:
     """Write the page under `VPS_HOME/reports`; its path.
 
     Raises:
@@ -120,7 +120,7 @@ def write_report(home: Home, recipe: Recipe) -> Path:
         galleries=galleries(published, home),
         figures=figures,
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        recipe=recipe.name,
+        recipes=[card(home.path / path)["recipe"]["name"] for path in published["champion_model"]["path"]],
         listings=clean.height,
         days=clean["listed_on"].n_unique(),
         quarantined=published["quarantined_listings"].height,

@@ -46,7 +46,6 @@ PAPER_TABLE_5 = {
     ("threshold", False): (55575 / PAPER_TESTED, 0.4058, 0.5484),
     ("threshold", True): (67365 / PAPER_TESTED, 0.4033, 0.5553),
 }
-FIGURES = ("coverage", "male", "rmsle", "aurc", "tested")
 
 
 @dataclass(frozen=True)
