@@ -9,13 +9,14 @@ from vps_assets.assets.evaluation import ALL
 from vps_assets.assets.options import table_options
 from vps_assets.resources.io import Settings
 
-SERVED = {"objective": "cross_fitted", "constraint_kind": "percentile"}
+SERVED = {"objective": "cross_fitted", "constraint_kind": "percentile", "constraint_value": 0.7, "seed": 0}
+"""What is served: seven sellers in ten get a price, the operator's choice of δ and not the least error's."""
 
 
 def challenger(evaluation_reports: pl.DataFrame) -> dict | None:
-    """The report row of the best served model: least AURC on the time split, so at no one's favourite coverage.
+    """The report row of the served kind of model on the newest held-out days (the split by time).
 
-    Where there is no time split yet (too few days), the group split stands in.
+    Where there is no time split yet (too few days), the split by group stands in.
     """
     served = evaluation_reports.filter(pl.col("segment") == ALL, *(pl.col(k) == v for k, v in SERVED.items()))
     newest = served.filter(pl.col("split_kind") == "time")
@@ -64,7 +65,7 @@ def champion_model(
     """The model in force, and what was decided of the latest challenger: one row."""
     best = challenger(evaluation_reports)
     if best is None:
-        raise dg.Failure("No model has been evaluated: materialise evaluation_reports first.")
+        raise dg.Failure("The served model (δ = 0.7) has not been evaluated: materialise it, then evaluation_reports.")
     before = settings.warehouse.read("champion_model")
     current = None if before is None or before.is_empty() else before.row(0, named=True)
     row = decided(current, best, evaluation_reports, percentile_pricing_models, datetime.now(UTC))
