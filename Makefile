@@ -35,7 +35,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/dg check defs
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/dg check defs
 
 bench: install
 	$(BIN)/python benchmarks/statistics.py

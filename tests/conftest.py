@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from vps_assets.home import Home
+
+# No deadline: the machines are shared, and a slow example is not a wrong one.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 VPS = [sys.executable, "-c", "from vps_assets.cli import main; main()"]
 REPOSITORY = Path(__file__).resolve().parents[1]

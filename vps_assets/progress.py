@@ -19,12 +19,19 @@ class Elapsed(logging.Formatter):
         return f"{time.monotonic() - self.started:7.1f} s  {step:28}  {message}"
 
 
+def said_by_an_op(record: logging.LogRecord) -> bool:
+    """Whether an op or asset said this, and not Dagster of a step that it ran or could not run."""
+    meta = getattr(record, "dagster_meta", None) or {}
+    of_dagster = meta.get("dagster_event") or str(meta.get("orig_message")).startswith("Dependencies for step")
+    return not of_dagster
+
+
 def lines_on_stderr(context: dg.InitLoggerContext) -> logging.Logger:
     """A logger that prints one line per message of an op or asset."""
     logger = logging.Logger("vps", level=logging.INFO)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Elapsed())
-    handler.addFilter(lambda record: not (getattr(record, "dagster_meta", None) or {}).get("dagster_event"))
+    handler.addFilter(said_by_an_op)
     logger.addHandler(handler)
     return logger
 

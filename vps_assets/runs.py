@@ -224,7 +224,8 @@ def first_cause(result: Any) -> str:
         if event.is_step_failure and error is not None:
             while error.cause is not None:
                 error = error.cause
-            return f"{event.step_key}: {brief(error.message)}"
+            said = error.message.removeprefix("dagster._core.definitions.events.Failure: ")
+            return f"{event.step_key}: {brief(said)}"
         if event.event_type_value == "ASSET_CHECK_EVALUATION" and not data.passed:
             told = ", ".join(f"{name}: {value.value}" for name, value in data.metadata.items())
             return f"check {data.check_name} of {data.asset_key.to_user_string()} failed ({told})"

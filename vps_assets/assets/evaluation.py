@@ -6,7 +6,7 @@ import dagster as dg
 import polars as pl
 
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options, table_options
-from vps_assets.assets.pricing import Training, featured_listings, job_of, pricing_rows
+from vps_assets.assets.pricing import Training, job_of, priced_rows
 from vps_assets.report.figures import risk_coverage_curves
 from vps_assets.resources.io import Settings
 from vps_ml import metrics
@@ -79,18 +79,12 @@ def report_markdown(rows: pl.DataFrame) -> str:
 @dg.op
 def prediction_job(
     settings: Settings,
-    clean_listings: pl.DataFrame,
-    image_embeddings: pl.DataFrame,
-    marketplace_statistics: pl.DataFrame,
-    category_statistics: pl.DataFrame,
-    seller_statistics: pl.DataFrame,
+    rows: pl.DataFrame,
     percentile_pricing_models: pl.DataFrame,
     threshold_pricing_models: pl.DataFrame,
     baseline_pricing_models: pl.DataFrame,
 ) -> PredictionJob:
     """All models, with the rows that they were trained on and are tested on."""
-    statistics = marketplace_statistics, category_statistics, seller_statistics
-    rows = pricing_rows(featured_listings(clean_listings, image_embeddings, *statistics))
     models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
     return PredictionJob(rows, models, settings.recipe, settings.home)
 
@@ -114,16 +108,9 @@ def evaluation_predictions(
     baseline_pricing_models: pl.DataFrame,
 ) -> pl.DataFrame:
     """What every model says of the test rows of its split: one row per model and test listing."""
-    job = prediction_job(
-        clean_listings,
-        image_embeddings,
-        marketplace_statistics,
-        category_statistics,
-        seller_statistics,
-        percentile_pricing_models,
-        threshold_pricing_models,
-        baseline_pricing_models,
-    )
+    statistics = marketplace_statistics, category_statistics, seller_statistics
+    rows = priced_rows(clean_listings, image_embeddings, *statistics)
+    job = prediction_job(rows, percentile_pricing_models, threshold_pricing_models, baseline_pricing_models)
     return record_predictions(predict_test_rows(job))
 
 
@@ -151,18 +138,9 @@ def evaluation_reports(
 
 @dg.op
 def ablation_job(
-    context: dg.OpExecutionContext,
-    config: Training,
-    settings: Settings,
-    clean_listings: pl.DataFrame,
-    image_embeddings: pl.DataFrame,
-    marketplace_statistics: pl.DataFrame,
-    category_statistics: pl.DataFrame,
-    seller_statistics: pl.DataFrame,
+    context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
 ) -> PricingJob:
     """The ablations' models, with their rows; STFE's are left out where the price backbone is not trained."""
-    statistics = marketplace_statistics, category_statistics, seller_statistics
-    rows = pricing_rows(featured_listings(clean_listings, image_embeddings, *statistics))
     with_price = not rows.is_empty() and "price" in rows["tasks"][0]
     variants = tuple(v for v in ablation_variants(config.seeds) if with_price or v.features != "STFE")
     return job_of(context, settings, rows, variants)
@@ -190,5 +168,5 @@ def ablation_reports(
 ) -> pl.DataFrame:
     """Tables 4 and 5: MSTFE against STFE, warm-up against none, at δ = 0.5 and ε = 0.5, for each seed."""
     statistics = marketplace_statistics, category_statistics, seller_statistics
-    job = ablation_job(clean_listings, image_embeddings, *statistics)
+    job = ablation_job(priced_rows(clean_listings, image_embeddings, *statistics))
     return record_ablations(train_and_predict_ablations(job), clean_listings)

@@ -94,52 +94,37 @@ def partition_variants(context: dg.OpExecutionContext, kind: str, seeds: int) ->
 
 
 @dg.op
-def percentile_job(
-    context: dg.OpExecutionContext,
-    config: Training,
-    settings: Settings,
+def priced_rows(
     clean_listings: pl.DataFrame,
     image_embeddings: pl.DataFrame,
     marketplace_statistics: pl.DataFrame,
     category_statistics: pl.DataFrame,
     seller_statistics: pl.DataFrame,
+) -> pl.DataFrame:
+    """The sold listings with their features, as all price models, baselines and evaluations see them."""
+    statistics = marketplace_statistics, category_statistics, seller_statistics
+    return pricing_rows(featured_listings(clean_listings, image_embeddings, *statistics))
+
+
+@dg.op
+def percentile_job(
+    context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
 ) -> PricingJob:
     """The models of the run's δ, with their rows."""
-    statistics = marketplace_statistics, category_statistics, seller_statistics
-    rows = pricing_rows(featured_listings(clean_listings, image_embeddings, *statistics))
     return job_of(context, settings, rows, partition_variants(context, "percentile", config.seeds))
 
 
 @dg.op
 def threshold_job(
-    context: dg.OpExecutionContext,
-    config: Training,
-    settings: Settings,
-    clean_listings: pl.DataFrame,
-    image_embeddings: pl.DataFrame,
-    marketplace_statistics: pl.DataFrame,
-    category_statistics: pl.DataFrame,
-    seller_statistics: pl.DataFrame,
+    context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
 ) -> PricingJob:
     """The models of the run's ε, with their rows."""
-    statistics = marketplace_statistics, category_statistics, seller_statistics
-    rows = pricing_rows(featured_listings(clean_listings, image_embeddings, *statistics))
     return job_of(context, settings, rows, partition_variants(context, "threshold", config.seeds))
 
 
 @dg.op
-def baseline_job(
-    context: dg.OpExecutionContext,
-    settings: Settings,
-    clean_listings: pl.DataFrame,
-    image_embeddings: pl.DataFrame,
-    marketplace_statistics: pl.DataFrame,
-    category_statistics: pl.DataFrame,
-    seller_statistics: pl.DataFrame,
-) -> PricingJob:
+def baseline_job(context: dg.OpExecutionContext, settings: Settings, rows: pl.DataFrame) -> PricingJob:
     """The baselines, with the same rows as the price models."""
-    statistics = marketplace_statistics, category_statistics, seller_statistics
-    rows = pricing_rows(featured_listings(clean_listings, image_embeddings, *statistics))
     return job_of(context, settings, rows, baseline_variants())
 
 
@@ -164,7 +149,8 @@ def percentile_pricing_models(
     Partition: δ. One row per objective, split and seed; threshold and price range calibrated on validation.
     """
     statistics = marketplace_statistics, category_statistics, seller_statistics
-    return record_models(train_pricing_models(percentile_job(clean_listings, image_embeddings, *statistics)))
+    rows = priced_rows(clean_listings, image_embeddings, *statistics)
+    return record_models(train_pricing_models(percentile_job(rows)))
 
 
 @dg.graph_asset(**graph_options("threshold_pricing_models", "models", {"pytorch", "duckdb"}))
@@ -180,7 +166,8 @@ def threshold_pricing_models(
     Partition: ε. One row per objective, split and seed.
     """
     statistics = marketplace_statistics, category_statistics, seller_statistics
-    return record_models(train_pricing_models(threshold_job(clean_listings, image_embeddings, *statistics)))
+    rows = priced_rows(clean_listings, image_embeddings, *statistics)
+    return record_models(train_pricing_models(threshold_job(rows)))
 
 
 @dg.graph_asset(**graph_options("baseline_pricing_models", "models", {"lightgbm", "duckdb"}))
@@ -196,4 +183,5 @@ def baseline_pricing_models(
     One row per baseline, split and coverage at which it is read; same rows and features as the price models.
     """
     statistics = marketplace_statistics, category_statistics, seller_statistics
-    return record_models(train_baseline_models(baseline_job(clean_listings, image_embeddings, *statistics)))
+    rows = priced_rows(clean_listings, image_embeddings, *statistics)
+    return record_models(train_baseline_models(baseline_job(rows)))
