@@ -11,8 +11,9 @@ import polars as pl
 
 from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS, FeatureMap, statistics_matrix
 from vps_ml.photos import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
+from vps_ml.pricing_table import load_feature_map
 from vps_ml.recipes import VISUAL_TASKS
-from vps_ml.variants import load_feature_map, load_variant
+from vps_ml.variants import load_variant
 
 
 @dataclass(frozen=True)

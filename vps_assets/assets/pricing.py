@@ -42,7 +42,7 @@ def featured_listings(
 
 
 def pricing_rows(featured: pl.DataFrame) -> pl.DataFrame:
-    """The sold listings, as `vps_ml.variants.PricingTable` takes them."""
+    """The sold listings, as `vps_ml.pricing_table.PricingTable` takes them."""
     return (
         with_roles(featured)
         .filter(pl.col("log_price").is_not_null())

@@ -8,11 +8,11 @@ import dagster as dg
 import polars as pl
 
 from vps_ml.ops.backbones import GPU
+from vps_ml.pricing_table import PricingTable
 from vps_ml.recipes import Recipe
 from vps_ml.store import card
 from vps_ml.variants import (
     COVERAGE_TARGETS,
-    PricingTable,
     Variant,
     fit_baselines,
     fit_variant,
@@ -22,7 +22,7 @@ from vps_ml.variants import (
 
 @dataclass(frozen=True)
 class PricingJob:
-    """What training needs: rows (see `vps_ml.variants.PricingTable`), the variants, the data directory."""
+    """What training needs: rows (see `vps_ml.pricing_table.PricingTable`), the variants, the data directory."""
 
     rows: pl.DataFrame
     variants: tuple[Variant, ...]

@@ -1,0 +1,122 @@
+"""The rows that price models learn from and are judged on, and the matrices they see of them."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+
+from vps_ml.embedding_files import gathered
+from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS, FeatureMap, fit_feature_map, statistics_matrix
+from vps_ml.recipes import VISUAL_TASKS, Recipe
+from vps_ml.store import artefact, identity
+
+CODE_VERSION = "1"
+"""Part of the id of everything that is fitted on these rows: raise it when a computation changes."""
+
+
+class PricingTable:
+    """Listings with a price, their features and their roles in both splits.
+
+    Columns of `rows`: listing_id, listed_on, category, group_key, log_price (null where open), group_role and
+    time_role (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list), and
+    the fifteen statistics of `vps_ml.features`.
+    """
+
+    def __init__(self, rows: pl.DataFrame, recipe: Recipe, home: Path) -> None:
+        self.rows = rows
+        self.recipe = recipe
+        self.home = home
+        self.models = home / "models"
+
+    @cached_property
+    def data_id(self) -> str:
+        """An id of everything in the rows."""
+        return hashlib.sha256(self.rows.drop("tasks").write_csv().encode()).hexdigest()[:16]
+
+    @cached_property
+    def embedding_id(self) -> str:
+        """Which backbones' features these are.
+
+        Raises:
+            ValueError: the rows' features are of different backbones.
+        """
+        ids = self.rows["embedding_id"].unique().to_list()
+        if len(ids) != 1:
+            raise ValueError(f"features of {len(ids)} sets of backbones: materialise image_embeddings for all dates")
+        return ids[0]
+
+    def role(self, split_kind: str, role: str) -> np.ndarray:
+        """The numbers of the rows that have this role."""
+        return np.flatnonzero((self.rows[f"{split_kind}_role"] == role).fill_null(False).to_numpy())
+
+    @cached_property
+    def log_price(self) -> np.ndarray:
+        return self.rows["log_price"].cast(pl.Float64).to_numpy()
+
+    @cached_property
+    def listing_id(self) -> np.ndarray:
+        return self.rows["listing_id"].to_numpy()
+
+    @cached_property
+    def group(self) -> np.ndarray:
+        return self.rows["group_key"].to_numpy()
+
+    def visual(self, features: str) -> np.ndarray:
+        """The tasks' features side by side, half precision, gathered from the embedding files."""
+        trained = set(self.rows["tasks"][0])
+        tasks = [task for task in VISUAL_TASKS[features] if task in trained]
+        paths = [self.home / path for path in self.rows["embedding_path"]]
+        return gathered(paths, self.rows["embedding_row"].to_list(), tasks)
+
+    @cached_property
+    def statistics(self) -> np.ndarray:
+        prices = self.rows.select(PRICE_STATISTICS).cast(pl.Float64).to_numpy()
+        sales = self.rows.select(SALE_COUNTS).cast(pl.Float64).to_numpy()
+        return statistics_matrix(prices, sales if self.recipe.pricing.sale_counts else None)
+
+    def matrix(self, features: str, split_kind: str) -> tuple[str, np.ndarray]:
+        """(id of the feature map, the matrix of all rows); the map is learnt of the split's training rows."""
+        key = (features, split_kind)
+        if key not in self._matrices:
+            visual = self.visual(features)
+            reduced = self.recipe.pricing.reduced_features
+            map_id = identity("feature_map", CODE_VERSION, self.data_id, key, reduced, self.recipe.seed)
+            train = self.role(split_kind, "train")
+
+            def make(folder: Path) -> dict:
+                fitted = fit_feature_map(visual[train], self.statistics[train], reduced, self.recipe.seed)
+                save_arrays(vars(fitted), folder / "map.safetensors")
+                return {"kind": "feature_map", "features": features, "split_kind": split_kind}
+
+            fitted = load_feature_map(artefact(self.models, map_id, make))
+            self._matrices[key] = (map_id, fitted.matrix(visual, self.statistics))
+        return self._matrices[key]
+
+    def seen_by(self, about: dict) -> np.ndarray:
+        """The matrix of all rows as a trained model sees them: through the map that it was trained with.
+
+        Raises:
+            ValueError: the model was trained on features of other backbones.
+        """
+        if about["embedding_id"] != self.embedding_id:
+            raise ValueError(
+                f"{about['model_id']} was trained on embeddings {about['embedding_id']}, not on {self.embedding_id}: "
+                "materialise the pricing models again"
+            )
+        key = (about["feature_map_id"], about["features"])
+        if key not in self._matrices:
+            fitted = load_feature_map(self.models / key[0])
+            self._matrices[key] = (key[0], fitted.matrix(self.visual(key[1]), self.statistics))
+        return self._matrices[key][1]
+
+    @cached_property
+    def _matrices(self) -> dict[tuple[str, str], tuple[str, np.ndarray]]:
+        return {}
+
+
+def load_feature_map(folder: Path) -> FeatureMap:
+    return FeatureMap(**load_arrays(folder / "map.safetensors"))
