@@ -6,7 +6,6 @@ Never touches the warehouse, so that landing works while runs go on.
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from vps_assets.home import Home
 from vps_assets.landing_files import RefusedFile, TypedRows, read_typed
 from vps_assets.landing_rules import EARLIEST_DAY, reasons_of_rows
 from vps_ml.photos import open_photo
-from vps_ml.store import identity
+from vps_ml.store import identity, whole_file
 
 Progress = Callable[[str], None]
 PHOTOS_PER_REPORT = 500
@@ -85,7 +84,8 @@ def land_one(typed: TypedRows, images: Path, home: Home, progress: Progress) -> 
             landing_reasons=pl.Series(reasons, dtype=pl.List(pl.String)),
             line=pl.int_range(pl.len(), dtype=pl.Int64),
         )
-        write_once(landed, target)
+        with whole_file(target) as temporary:
+            landed.write_parquet(temporary)
     bad = sum(bool(row) for row in reasons)
     return Landing(typed.source_file, frame.height, bad, already, typed.unknown_columns)
 
@@ -102,17 +102,6 @@ def partition_day(today: date) -> pl.Expr:
     """The day of `listed_at`; the landing day where the row has none that can be a partition."""
     day = pl.col("listed_at").dt.date()
     return pl.when(day.is_between(EARLIEST_DAY, today)).then(day).otherwise(pl.lit(today))
-
-
-def write_once(frame: pl.DataFrame, target: Path) -> None:
-    """Write a Parquet file under a temporary name and rename it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        frame.write_parquet(temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -149,19 +138,12 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
         stored = home.photo(photo_hash)
         if not stored.exists():
             open_photo(path)
-            store_photo(path, stored)
+            with whole_file(stored) as temporary:
+                shutil.copyfile(path, temporary)
     except (OSError, ValueError) as error:
         told = str(error).replace(str(folder), "").splitlines()[0][:120]
         return CheckedPhoto(None, f"photo cannot be decoded: {told}")
     return CheckedPhoto(photo_hash, None)
-
-
-def store_photo(path: Path, stored: Path) -> None:
-    """Copy a photo into the store under a temporary name and rename it."""
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    temporary = stored.with_name(f".{stored.name}.{uuid.uuid4().hex[:8]}.tmp")
-    shutil.copyfile(path, temporary)
-    temporary.replace(stored)
 
 
 NEWEST_ROWS = """

@@ -1,6 +1,5 @@
 """Embeddings on disk: one immutable safetensors file per listing date, a half-precision matrix per task."""
 
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,20 +8,17 @@ from jaxtyping import Float, Float16
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from vps_ml.store import whole_file
+
 QUALITY = "photo_quality"
 
 
 def save_embeddings(
     path: Path, features: dict[str, Float16[np.ndarray, "..."]], quality: Float[np.ndarray, "photo 4"]
 ) -> None:
-    """Write a date's file under a temporary name, then rename it: readers find all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
+    """Write a date's file, whole or not at all."""
+    with whole_file(path) as temporary:
         save_file({**features, QUALITY: quality}, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_embeddings(path: Path, tasks: Sequence[str]) -> Float16[np.ndarray, "photo feature"]:

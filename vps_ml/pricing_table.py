@@ -31,6 +31,7 @@ class PricingTable:
         self.recipe = recipe
         self.home = home
         self.models = home / "models"
+        self._matrices: dict[str, np.ndarray] = {}
 
     @cached_property
     def data_id(self) -> str:
@@ -80,21 +81,17 @@ class PricingTable:
 
     def matrix(self, features: str, split_kind: str) -> tuple[str, np.ndarray]:
         """(id of the feature map, the matrix of all rows); the map is learnt of the split's training rows."""
-        key = (features, split_kind)
-        if key not in self._matrices:
-            visual = self.visual(features)
-            reduced = self.recipe.pricing.reduced_features
-            map_id = identity("feature_map", CODE_VERSION, self.data_id, key, reduced, self.recipe.seed)
-            train = self.role(split_kind, "train")
+        reduced, seed = self.recipe.pricing.reduced_features, self.recipe.seed
+        map_id = identity("feature_map", CODE_VERSION, self.data_id, (features, split_kind), reduced, seed)
+        train = self.role(split_kind, "train")
 
-            def make(folder: Path) -> dict:
-                fitted = fit_feature_map(visual[train], self.statistics[train], reduced, self.recipe.seed)
-                save_arrays(vars(fitted), folder / "map.safetensors")
-                return {"kind": "feature_map", "features": features, "split_kind": split_kind}
+        def make(folder: Path) -> dict:
+            fitted = fit_feature_map(self.visual(features)[train], self.statistics[train], reduced, seed)
+            save_arrays(vars(fitted), folder / "map.safetensors")
+            return {"kind": "feature_map", "features": features, "split_kind": split_kind}
 
-            fitted = load_feature_map(artefact(self.models, map_id, make))
-            self._matrices[key] = (map_id, fitted.matrix(visual, self.statistics))
-        return self._matrices[key]
+        artefact(self.models, map_id, make)
+        return map_id, self.through(map_id, features)
 
     def seen_by(self, about: dict) -> np.ndarray:
         """The matrix of all rows as a trained model sees them: through the map that it was trained with.
@@ -107,15 +104,14 @@ class PricingTable:
                 f"{about['model_id']} was trained on embeddings {about['embedding_id']}, not on {self.embedding_id}: "
                 "materialise the pricing models again"
             )
-        key = (about["feature_map_id"], about["features"])
-        if key not in self._matrices:
-            fitted = load_feature_map(self.models / key[0])
-            self._matrices[key] = (key[0], fitted.matrix(self.visual(key[1]), self.statistics))
-        return self._matrices[key][1]
+        return self.through(about["feature_map_id"], about["features"])
 
-    @cached_property
-    def _matrices(self) -> dict[tuple[str, str], tuple[str, np.ndarray]]:
-        return {}
+    def through(self, map_id: str, features: str) -> np.ndarray:
+        """The matrix of all rows through a fitted feature map, kept for the models that share the map."""
+        if map_id not in self._matrices:
+            fitted = load_feature_map(self.models / map_id)
+            self._matrices[map_id] = fitted.matrix(self.visual(features), self.statistics)
+        return self._matrices[map_id]
 
 
 def load_feature_map(folder: Path) -> FeatureMap:

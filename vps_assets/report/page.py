@@ -13,7 +13,7 @@ from vps_assets.report.published import NothingEvaluated, Published, read_publis
 from vps_assets.report.tables import all_tables, headline, shapes
 from vps_assets.splits import share_of_group
 from vps_ml.photos import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
-from vps_ml.store import card
+from vps_ml.store import card, whole_file
 
 __all__ = ["NothingEvaluated", "write_report"]
 
@@ -129,8 +129,6 @@ def write_report(home: Home) -> Path:
         champion=published["champion_model"].to_dicts(),
     )
     target = home.path / "reports" / "evaluation.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(".tmp")
-    temporary.write_text(page)
-    temporary.replace(target)
+    with whole_file(target) as temporary:
+        temporary.write_text(page)
     return target
