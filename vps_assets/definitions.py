@@ -9,6 +9,7 @@ from vps_assets import checks
 from vps_assets.assets import (
     backbones,
     champion,
+    corruptions,
     embeddings,
     evaluation,
     listings,
@@ -21,7 +22,7 @@ from vps_assets.home import Home
 from vps_assets.progress import terminal_logger
 from vps_assets.resources.io import Settings, WarehouseIOManager
 
-LAYERS = (listings, statistics, backbones, embeddings, pricing, evaluation, champion, suggestions)
+LAYERS = (listings, statistics, backbones, embeddings, pricing, evaluation, champion, corruptions, suggestions)
 
 
 def settings_from_environment() -> Settings:

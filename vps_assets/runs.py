@@ -36,6 +36,7 @@ class RunFailed(RuntimeError):
 SEEDED = {
     "percentile_pricing_models": "percentile_job",
     "threshold_pricing_models": "threshold_job",
+    "baseline_pricing_models": "baseline_job",
     "ablation_reports": "ablation_job",
 }
 """Assets whose models are trained with each seed, and the op that takes their number."""

@@ -174,8 +174,8 @@ VARIANT = {
 def model_table(name: str) -> pa.DataFrameSchema:
     calibration = {
         "logit_shift": column(pl.Float64, "Taken off the gate's logit so that 0.5 is the calibrated cut", null=True),
-        "low_offset": column(pl.Float64, "Range below the predicted log price, ln units", null=True),
-        "high_offset": column(pl.Float64, "Range above it, ln units", null=True),
+        "range_low": column(pl.Float64, "Low end of the range, in multiples of the expected error", null=True),
+        "range_high": column(pl.Float64, "High end of it", null=True),
         "trained_on": column(pl.Int64, "Training rows", null=True),
         "path": column(pl.String, "Artefact folder under VPS_HOME", null=True),
     }
@@ -192,6 +192,8 @@ EVALUATION_PREDICTIONS = table(
         "listing_id": column(pl.String, "A test listing of the model's split"),
         "log_price": column(pl.Float64, "Natural log of the sold price"),
         "predicted_log_price": column(pl.Float64, "f_reg"),
+        "low_log_price": column(pl.Float64, "Low end of the price range, as a log price"),
+        "high_log_price": column(pl.Float64, "High end of it"),
         "qualification": column(pl.Float64, "f_cls after calibration", fraction()),
         "qualified": column(pl.Boolean, "qualification >= 0.5"),
         "gate_logit": column(pl.Float64, "Logit of f_cls before calibration"),
@@ -209,6 +211,9 @@ REPORT = {
     "male": column(pl.Float64, "Mean |ln error| of qualified items; null of none", null=True),
     "rmsle": column(pl.Float64, "Root mean square ln error of qualified items; null of none", null=True),
     "male_of_all": column(pl.Float64, "Mean |ln error| of all tested items"),
+    "male_of_top_half": column(pl.Float64, "Mean |ln error| of the most qualified half: at equal coverage", null=True),
+    "range_coverage": column(pl.Float64, "Share of qualified items sold within their range", fraction(), null=True),
+    "range_width": column(pl.Float64, "Mean ln(high / low) of qualified items", null=True),
     "aurc": column(pl.Float64, "Area under the risk-coverage curve, ln units; null without a gate", null=True),
     "evaluated_at": column(UTC, "When, UTC"),
 }
@@ -237,6 +242,21 @@ CHAMPION_HISTORY = table(
         "decision": column(pl.String, "promoted, refused or rolled back"),
         "evidence": column(pl.String, "On what figures"),
     },
+)
+CORRUPTION_REPORTS = table(
+    "corruption_reports",
+    {
+        "model_id": column(pl.String, "The champion that judged"),
+        "corruption": column(pl.String, "blur, darken or crop"),
+        "severity": column(pl.Int64, "0 (the photo as it is) to 4", pa.Check.ge(0)),
+        "strength": column(pl.Float64, "As vps_ml.corruptions says; null at severity 0", null=True),
+        "photos": column(pl.Int64, "Test photos judged"),
+        "qualification": column(pl.Float64, "Mean over the photos", fraction()),
+        "qualified_share": column(pl.Float64, "Share at 0.5 and above", fraction()),
+        "change": column(pl.Float64, "Mean change of qualification from severity 0"),
+        "change_error": column(pl.Float64, "Its standard error over the photos"),
+    },
+    unique=["corruption", "severity"],
 )
 PRICE_SUGGESTIONS = table(
     "price_suggestions",

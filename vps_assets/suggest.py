@@ -54,9 +54,9 @@ def suggest_one(image: Path, category: str, seller: str | None, home: Home) -> s
         schema_overrides={"seller_id": pl.String},
     )
     row = with_statistics(asked, histories)
-    log_price, qualification = champion.judge(visual, row)
+    (priced,) = champion.judge(visual, row)
     measured = dict(zip(QUALITY_COLUMNS, quality, strict=True))
-    told = suggestion(log_price[0], qualification[0], champion, measured)
+    told = suggestion(priced, measured)
     answer = {
         "qualified": told["qualified"],
         "suggested_price": told["suggested_price"],

@@ -1,11 +1,16 @@
-"""What a user would pick instead: the category's median, and boosted trees with an error model as gate."""
+"""What a user would pick instead: the category's median, boosted trees with an error model, Gaussian networks."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
+from vps_ml.calibration import Judgement
 from vps_ml.folds import fold_of_group
+
+if TYPE_CHECKING:
+    from vps_ml.pricing import PriceNetwork
 
 TREES = {
     "objective": "regression",
@@ -20,15 +25,8 @@ TREES = {
     "num_threads": 2,
 }
 ROUNDS = 200
-
-
-@dataclass(frozen=True)
-class BaselinePrediction:
-    """A baseline's word on some rows."""
-
-    log_price: Float[np.ndarray, " N"]
-    expected_error: Float[np.ndarray, " N"]
-    """What its error model expects of |log error|, in ln units: the less, the more qualified."""
+LEAST_EXPECTED_ERROR = 1e-3
+"""ln units: an error model of trees may say that it expects less than nothing."""
 
 
 def category_median(
@@ -65,9 +63,27 @@ def boosted_trees(
     return fit(everything, y).model_to_string(), fit(everything, error).model_to_string()
 
 
-def predict_trees(price_model: str, error_model: str, x: np.ndarray) -> BaselinePrediction:
-    """What the two boosters say of some rows."""
+def judge_trees(price_model: str, error_model: str, x: Float[np.ndarray, "N F"]) -> Judgement:
+    """What the two boosters say of some rows: the less error they expect, the more qualified."""
     import lightgbm
 
     price, error = (lightgbm.Booster(model_str=text).predict(x) for text in (price_model, error_model))
-    return BaselinePrediction(np.asarray(price, dtype=np.float64), np.asarray(error, dtype=np.float64))
+    expected = np.maximum(np.asarray(error, dtype=np.float64), LEAST_EXPECTED_ERROR)
+    return Judgement(np.asarray(price, dtype=np.float64), -expected, expected)
+
+
+def judge_median(log_price: Float[np.ndarray, " N"], category: np.ndarray, asked: np.ndarray) -> Judgement:
+    """The category's median for every asked listing: all qualified, all with the same expected error."""
+    priced = category_median(log_price, category, asked)
+    return Judgement(priced, np.zeros(len(asked)), np.ones(len(asked)))
+
+
+def judge_gaussians(networks: "Sequence[PriceNetwork]", x: Float[np.ndarray, "N F"]) -> Judgement:
+    """An ensemble's mixture of Gaussians as one (Lakshminarayanan et al., "Deep Ensembles", 2017, section 2.4)."""
+    from vps_ml.pricing import outputs
+
+    said = np.stack([outputs(network, x) for network in networks])
+    mean = said[..., 0].mean(axis=0)
+    variance = (np.exp(said[..., 1]) + said[..., 0] ** 2).mean(axis=0) - mean**2
+    expected = np.sqrt(variance * 2 / np.pi)  # E|e| of a Gaussian
+    return Judgement(mean, -expected, expected)

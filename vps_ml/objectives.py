@@ -16,6 +16,14 @@ def straight_through_gate(gate_logit: Float[Tensor, " item"]) -> Float[Tensor, "
     return (gate_logit >= 0).to(soft.dtype) + (soft - soft.detach())
 
 
+def sigmoid_gate(gate_logit: Float[Tensor, " item"]) -> Float[Tensor, " item"]:
+    """f_cls itself in the place of C1: the alternative, equal in trial, whose value is no longer the equation's."""
+    return gate_logit.sigmoid()
+
+
+SURROGATES = {"straight_through": straight_through_gate, "sigmoid": sigmoid_gate}
+
+
 def coverage_hinge(accepted: Float[Tensor, " item"], coverage_target: float) -> Float[Tensor, ""]:
     """max(0, δ - mean C1), the second term of Eq. 1."""
     return (coverage_target - accepted.mean()).clamp(min=0)
@@ -28,6 +36,7 @@ def percentile_objective(
     coverage_target: float,
     constraint_weight: float,
     warming_up: bool,
+    surrogate: str = "straight_through",
 ) -> Float[Tensor, ""]:
     """Eq. 1: mean(C1 (y - f_reg)²) + β max(0, δ - mean C1).
 
@@ -38,8 +47,9 @@ def percentile_objective(
         constraint_weight: β, in squared ln units.
         warming_up: stage 1, where C1 = 1 in the regression term; the hinge stays live, so that both networks
             are optimised jointly (method, section 6).
+        surrogate: what stands for C1, one of `SURROGATES`.
     """
-    accepted = straight_through_gate(gate_logit)
+    accepted = SURROGATES[surrogate](gate_logit)
     weight = torch.ones_like(accepted) if warming_up else accepted
     return (weight * squared_error).mean() + constraint_weight * coverage_hinge(accepted, coverage_target)
 
@@ -53,6 +63,7 @@ def threshold_objective(
     constraint_weight: float,
     label_weight: float,
     warming_up: bool,
+    surrogate: str = "straight_through",
 ) -> Float[Tensor, ""]:
     """Eq. 3: Eq. 1 + γ · cross-entropy of f_cls against C2 = 1[|y - f_reg| <= ε].
 
@@ -67,12 +78,24 @@ def threshold_objective(
         constraint_weight: β, in squared ln units.
         label_weight: γ.
         warming_up: as in `percentile_objective`.
+        surrogate: what stands for C1 in the hinge, one of `SURROGATES`.
     """
-    accepted = straight_through_gate(gate_logit)
-    weight = torch.ones_like(accepted) if warming_up else accepted.detach()
+    accepted = SURROGATES[surrogate](gate_logit)
+    hard = (gate_logit >= 0).to(accepted.dtype)
+    weight = torch.ones_like(accepted) if warming_up else hard
     within = (squared_error.detach() <= error_tolerance**2).to(squared_error.dtype)
     return (
         (weight * squared_error).mean()
         + constraint_weight * coverage_hinge(accepted, coverage_floor)
         + label_weight * binary_cross_entropy_with_logits(gate_logit, within)
     )
+
+
+def laplace_objective(error: Float[Tensor, " item"], log_expected_error: Float[Tensor, " item"]) -> Float[Tensor, ""]:
+    """Negative log likelihood of errors under Laplace's law, but for a constant: least where the second is ln E|error|.
+
+    Args:
+        error: y - f_reg, in ln units.
+        log_expected_error: the logarithm of the expected |error|.
+    """
+    return (log_expected_error + error.abs() * (-log_expected_error).exp()).mean()

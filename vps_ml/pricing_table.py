@@ -14,7 +14,7 @@ from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS, FeatureMap, fit_featu
 from vps_ml.recipes import VISUAL_TASKS, Recipe
 from vps_ml.store import artefact, identity
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Part of the id of everything that is fitted on these rows: raise it when a computation changes."""
 
 

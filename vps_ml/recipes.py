@@ -45,12 +45,20 @@ class PricingRecipe:
     epochs: tuple[int, int, int, int]
     """Stage 1 at the first rate, then the second; stage 2 at the first, then the second (paper 2:1:4:2)."""
     learning_rates: tuple[float, float]
+    most_steps: int | None
+    """No network takes more optimiser steps than this: with many rows the epochs shrink alike. None: no limit."""
+    patience: int | None
+    """A phase ends early when the validation loss has not fallen for so many epochs; None: never."""
+    huber_at: float | None
+    """|error|, in ln units, from which `cross_fitted`'s f_reg is charged linearly (Huber, 1964); None: squares all."""
     folds: int
     """K of the cross-fitted residuals."""
     coverage_floor: float
     """The hinge's δ in Eq. 3, where it only keeps the gate from closing."""
     label_weight: float
     """γ of Eq. 3."""
+    surrogate: str = "straight_through"
+    """What stands for the step C1 (docs/adr/0003): `straight_through`, or its alternative, `sigmoid`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +108,9 @@ def demo() -> Recipe:
             batch_size=256,
             epochs=(16, 8, 32, 16),
             learning_rates=(1e-3, 4e-4),
+            most_steps=20_000,
+            patience=8,
+            huber_at=0.5,
             folds=5,
             coverage_floor=0.1,
             label_weight=1.0,
@@ -160,6 +171,9 @@ def paper() -> Recipe:
             batch_size=4096,
             epochs=(1700, 850, 3400, 1700),
             learning_rates=(5e-4, 2e-4),
+            most_steps=None,
+            patience=None,
+            huber_at=0.5,
             folds=5,
             coverage_floor=0.1,
             label_weight=1.0,

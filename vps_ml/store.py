@@ -19,6 +19,11 @@ def identity(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
+def resume_folder(root: Path, artefact_id: str) -> Path:
+    """Where an artefact that is being made keeps its checkpoints; gone once it is made."""
+    return root / f".{artefact_id}.resume"
+
+
 @contextmanager
 def whole_file(target: Path) -> Iterator[Path]:
     """A temporary path beside `target` that gets its name when the block ends well: readers find all or nothing."""
@@ -39,6 +44,7 @@ def artefact(root: Path, artefact_id: str, make: Callable[[Path], dict]) -> Path
     """
     final = root / artefact_id
     if (final / CARD).exists():
+        shutil.rmtree(resume_folder(root, artefact_id), ignore_errors=True)  # of a run killed just after the rename
         return final
     temporary = root / f".{artefact_id}.{uuid.uuid4().hex[:8]}.tmp"
     temporary.mkdir(parents=True)
@@ -51,6 +57,7 @@ def artefact(root: Path, artefact_id: str, make: Callable[[Path], dict]) -> Path
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(resume_folder(root, artefact_id), ignore_errors=True)
     return final
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from vps_ml.calibration import Calibration
 from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS, FeatureMap, statistics_matrix
 from vps_ml.photos import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.pricing_table import load_feature_map
@@ -17,11 +18,22 @@ from vps_ml.variants import load_variant
 
 
 @dataclass(frozen=True)
+class Priced:
+    """What the champion says of one listing; prices in ln units."""
+
+    log_price: float
+    low_log_price: float
+    high_log_price: float
+    qualification: float
+
+
+@dataclass(frozen=True)
 class Champion:
     """The model that prices, with the feature map that it was trained on."""
 
     model_id: str
     model: Any
+    calibration: Calibration
     feature_map: FeatureMap
     features: str
     sale_counts: bool
@@ -31,35 +43,40 @@ class Champion:
     @classmethod
     def load(cls, folder: Path) -> "Champion":
         """Read a pricing model's folder and its feature map beside it."""
-        model, about = load_variant(folder)
+        model, calibration, about = load_variant(folder)
         feature_map = load_feature_map(folder.parent / about["feature_map_id"])
         sale_counts = about["recipe"]["pricing"]["sale_counts"]
-        return cls(about["model_id"], model, feature_map, about["features"], sale_counts, about["embedding_id"])
+        ids = {"model_id": about["model_id"], "embedding_id": about["embedding_id"]}
+        seen = {"feature_map": feature_map, "features": about["features"], "sale_counts": sale_counts}
+        return cls(model=model, calibration=calibration, **ids, **seen)
 
     def tasks(self, trained: Sequence[str]) -> list[str]:
         """The tasks whose features the model sees, of those that are trained, in its order."""
         return [task for task in VISUAL_TASKS[self.features] if task in trained]
 
-    def judge(self, visual: np.ndarray, rows: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        """(predicted log price, qualification) of listings with these visual features and statistics."""
+    def judge(self, visual: np.ndarray, rows: pl.DataFrame) -> list[Priced]:
+        """What the model says of listings with these visual features and statistics."""
         prices = rows.select(PRICE_STATISTICS).cast(pl.Float64).to_numpy()
         sales = rows.select(SALE_COUNTS).cast(pl.Float64).to_numpy() if self.sale_counts else None
         x = self.feature_map.matrix(visual, statistics_matrix(prices, sales))
-        return self.model.log_price(x), self.model.qualification(x)
+        judged = self.model.judge(x)
+        columns = judged.log_price, *self.calibration.log_range(judged), self.calibration.qualification(judged)
+        return [Priced(*(float(value) for value in row)) for row in zip(*columns, strict=True)]
 
 
-def suggestion(log_price: float, qualification: float, champion: Champion, quality: Mapping[str, Any]) -> dict:
+def suggestion(priced: Priced, quality: Mapping[str, Any]) -> dict:
     """The seller's answer: `quality` has the photo's measures (`QUALITY_COLUMNS`)."""
-    if qualification < 0.5:
+    if priced.qualification < 0.5:
         reason = unqualified_reason(PhotoQuality(*(quality[column] for column in QUALITY_COLUMNS)))
         nothing = {"suggested_price": None, "low": None, "high": None}
-        return {**nothing, "qualification": float(qualification), "qualified": False, "reason": reason}
-    low, high = champion.model.range_offsets
+        return {**nothing, "qualification": priced.qualification, "qualified": False, "reason": reason}
+    # A lopsided range could leave its own price out; a seller is never told that.
+    low, high = min(priced.low_log_price, priced.log_price), max(priced.high_log_price, priced.log_price)
     return {
-        "suggested_price": round(exp(log_price), 2),
-        "low": round(exp(log_price + low), 2),
-        "high": round(exp(log_price + high), 2),
-        "qualification": float(qualification),
+        "suggested_price": round(exp(priced.log_price), 2),
+        "low": round(exp(low), 2),
+        "high": round(exp(high), 2),
+        "qualification": priced.qualification,
         "qualified": True,
         "reason": None,
     }

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from vps_ml.backbones import accelerator, augmented, autocast, halves, normalised, placed, resnet
+from vps_ml.checkpoints import Checkpoint, Stateful
 from vps_ml.photos import decoded, photo_batches
 from vps_ml.recipes import BackboneRecipe
 
@@ -131,9 +132,15 @@ class TrainedBackbone:
 
 
 def train_backbone(
-    task: str, source: PhotoSource, labels: Sequence, recipe: BackboneRecipe, seed: int, log: Log
+    task: str,
+    source: PhotoSource,
+    labels: Sequence,
+    recipe: BackboneRecipe,
+    seed: int,
+    log: Log,
+    checkpoint: Checkpoint | None = None,
 ) -> TrainedBackbone:
-    """Train one task's network from its start on the photos that have the label.
+    """Train one task's network from its start, or from its checkpoint, on the photos that have the label.
 
     A tenth of the photos, the last of a seeded shuffle, is held out for the score alone.
 
@@ -153,15 +160,16 @@ def train_backbone(
     batches = max(1, len(rows) // recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, recipe.epochs * batches)
     generator = torch.Generator().manual_seed(seed)
-    loss_by_epoch = []
-    for epoch in range(recipe.epochs):
+    parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    resumed = checkpoint.resume(parts, generator) if checkpoint else None
+    loss_by_epoch: list[float] = resumed["loss_by_epoch"] if resumed else []
+    for epoch in range(len(loss_by_epoch), recipe.epochs):
         model.train()
         total = 0.0
         order = rows[torch.randperm(len(rows), generator=generator).numpy()]
         for batch in np.array_split(order, batches):
-            inputs = stage_inputs(source.batch(batch), recipe, device)
-            if not recipe.frozen_stages:
-                inputs = augmented(inputs, generator)
+            # What a frozen trunk saw is moved like a photo: without it the stage learns its photos by heart.
+            inputs = augmented(stage_inputs(source.batch(batch), recipe, device), generator)
             with autocast(device):
                 loss = task_loss(task, model(inputs), values[batch].to(device))
             if not torch.isfinite(loss):
@@ -174,6 +182,8 @@ def train_backbone(
             total += loss.item() / batches
         loss_by_epoch.append(total)
         log(f"{task}: epoch {epoch + 1} of {recipe.epochs}, loss {total:.4f}, {len(rows):,} photos")
+        if checkpoint and checkpoint.due():
+            checkpoint.keep(parts, generator, {"loss_by_epoch": loss_by_epoch})
     score = validation_score(task, model, source, held_out, targets, recipe, device)
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     return TrainedBackbone(state, targets.names, targets.centre, targets.scale, loss_by_epoch, score, len(rows))

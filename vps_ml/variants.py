@@ -1,7 +1,7 @@
 """Model variants: which objective on which features and split; fitted, saved by id, loaded again."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +11,20 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 
 from vps_ml import baselines
-from vps_ml.calibration import logit_shift, price_range
+from vps_ml.calibration import Calibration, Judgement, calibrated
 from vps_ml.pricing_table import CODE_VERSION, PricingTable
-from vps_ml.store import artefact, card, identity
+from vps_ml.store import artefact, card, identity, resume_folder
 
 if TYPE_CHECKING:
-    import vps_ml.pricing
+    from vps_ml.price_training import FoldNetworks
+    from vps_ml.pricing import PricingModel
 
 COVERAGE_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7)
 ERROR_TOLERANCES = (0.3, 0.4, 0.5, 0.6, 0.7)
+TREES = ("price.txt", "error.txt")
+"""Files of the boosted trees: LightGBM's own text."""
+MEMBERS = 5
+"""Of the deep ensemble, as its authors used."""
 Log = Callable[[str], None]
 
 
@@ -47,8 +52,8 @@ class Variant:
 def fit_variant(table: PricingTable, variant: Variant, log: Log) -> Path:
     """Train the variant where its artefact is not there yet; its folder.
 
-    Trained on the split's training rows; threshold, price range: calibrated on its validation rows; nothing of
-    its test rows is read.
+    Trained on the split's training rows; epochs, threshold and price range are set on its validation rows; nothing
+    of its test rows is read.
     """
     recipe = table.recipe.pricing
     model_id = identity("pricing_model", CODE_VERSION, table.data_id, asdict(variant), table.recipe.described())
@@ -56,27 +61,34 @@ def fit_variant(table: PricingTable, variant: Variant, log: Log) -> Path:
     def make(folder: Path) -> dict:
         from safetensors.torch import save_file
 
-        from vps_ml import pricing
+        from vps_ml import price_training as training
+        from vps_ml.pricing import PricingModel, model_state
 
+        folds = fold_networks(table, variant, log)
         map_id, x = table.matrix(variant.features, variant.split_kind)
         train, validation = (table.role(variant.split_kind, role) for role in ("train", "validation"))
         y = table.log_price
-        folds = fold_networks(table, variant, log)
         mean_squared_error = float(np.square(folds.residual).mean())
-        objective = pricing.constraint_objective(
+        objective = training.constraint_objective(
             variant.constraint_kind, variant.constraint_value, recipe, mean_squared_error
         )
+        session = training.Session(log, resume_folder(table.models, model_id))
         if variant.objective == "paper":
-            inputs = pricing.on_device(x[train]), pricing.on_device(y[train])
-            network, gate = pricing.train_jointly(*inputs, objective, recipe, variant.warm_up, variant.seed)
+            prices, held_out = (training.Examples.of(x[rows], y[rows]) for rows in (train, validation))
+            network, gate = training.train_jointly(
+                prices, held_out, objective, recipe, variant.warm_up, variant.seed, session
+            )
             regressors = [network]
         else:
-            squared = pricing.on_device(np.square(folds.residual))
-            gate = pricing.train_gate(pricing.on_device(x[train]), squared, objective, recipe, variant.seed)
+            errors = training.Examples.of(x[train], np.square(folds.residual))
+            held_out = training.Examples.of(x[validation], np.square(folds.held_out_residual))
+            learner = training.gate(errors, objective, recipe)
+            gate = training.train_alone(learner, errors, held_out, recipe, variant.seed, session)
             regressors = folds.networks
-        model = pricing.PricingModel(regressors, gate)
-        model = calibrated(model, x[validation], y[validation], variant.nominal_coverage, table.recipe.range_level)
-        save_file(pricing.model_state(model), folder / "state.safetensors")
+        model = PricingModel(regressors, gate, folds.scale)
+        judged = model.judge(x[validation])
+        calibration = calibrated(judged, y[validation], variant.nominal_coverage, table.recipe.range_level)
+        save_file(model_state(model), folder / "state.safetensors")
         log(f"{variant.constraint_kind} {variant.constraint_value} {variant.objective} {variant.features} trained")
         days = table.rows["listed_on"].gather(train)
         return {
@@ -85,9 +97,8 @@ def fit_variant(table: PricingTable, variant: Variant, log: Log) -> Path:
             **asdict(variant),
             "feature_map_id": map_id,
             "embedding_id": table.embedding_id,
-            "logit_shift": model.logit_shift,
-            "range_offsets": model.range_offsets,
-            "constraint_weight": pricing.MARGIN_OF_CONSTRAINT_WEIGHT * mean_squared_error,
+            "calibration": asdict(calibration),
+            "constraint_weight": training.MARGIN_OF_CONSTRAINT_WEIGHT * mean_squared_error,
             "trained_on": len(train),
             "calibrated_on": len(validation),
             "first_listed_on": days.min(),
@@ -99,11 +110,12 @@ def fit_variant(table: PricingTable, variant: Variant, log: Log) -> Path:
     return artefact(table.models, model_id, make)
 
 
-def fold_networks(table: PricingTable, variant: Variant, log: Log) -> "vps_ml.pricing.FoldNetworks":
+def fold_networks(table: PricingTable, variant: Variant, log: Log) -> "FoldNetworks":
     """The K regressors of these features, split and seed: trained by whoever asks first, then read."""
     from safetensors.torch import load_file, save_file
 
-    from vps_ml import pricing
+    from vps_ml import price_training as training
+    from vps_ml.pricing import networks_of, state_of
 
     key = (variant.features, variant.split_kind, variant.seed)
     fold_id = identity("folds", CODE_VERSION, table.data_id, key, table.recipe.described())
@@ -111,102 +123,131 @@ def fold_networks(table: PricingTable, variant: Variant, log: Log) -> "vps_ml.pr
     def make(folder: Path) -> dict:
         log(f"{table.recipe.pricing.folds} fold networks on {variant.features}, {variant.split_kind} split")
         _, x = table.matrix(variant.features, variant.split_kind)
-        train = table.role(variant.split_kind, "train")
-        args = x[train], table.log_price[train], table.group[train], table.recipe.pricing, variant.seed
-        folds = pricing.train_folds(*args)
+        train, validation = (table.role(variant.split_kind, role) for role in ("train", "validation"))
+        folds = training.train_folds(
+            (x[train], table.log_price[train]),
+            (x[validation], table.log_price[validation]),
+            table.group[train],
+            table.recipe.pricing,
+            variant.seed,
+            training.Session(log, resume_folder(table.models, fold_id)),
+        )
         named = {f"fold{k}": network for k, network in enumerate(folds.networks)}
-        save_file(pricing.state_of(named), folder / "state.safetensors")
-        save_arrays({"residual": folds.residual}, folder / "residual.safetensors")
+        save_file(state_of(named | {"scale": folds.scale}), folder / "state.safetensors")
+        residuals = {"residual": folds.residual, "held_out_residual": folds.held_out_residual}
+        save_arrays(residuals, folder / "residual.safetensors")
         return {"kind": "folds", "features": variant.features, "split_kind": variant.split_kind}
 
     folder = artefact(table.models, fold_id, make)
-    networks = pricing.networks_of(load_file(folder / "state.safetensors"))
-    return pricing.FoldNetworks(list(networks.values()), load_arrays(folder / "residual.safetensors")["residual"])
+    networks = networks_of(load_file(folder / "state.safetensors"))
+    scale = networks.pop("scale")
+    residuals = load_arrays(folder / "residual.safetensors")
+    return training.FoldNetworks(list(networks.values()), **residuals, scale=scale)
 
 
-def calibrated(
-    model: "vps_ml.pricing.PricingModel", x: np.ndarray, y: np.ndarray, coverage: float | None, level: float
-) -> "vps_ml.pricing.PricingModel":
-    """The model with its gate's threshold and its range set on validation rows.
-
-    The range is of accepted rows alone: calibrated on all, it would be too wide for those (findings, 10).
-    """
-    logit = model.gate_logit(x)
-    shift = 0.0 if coverage is None else logit_shift(logit, coverage)
-    accepted = logit >= shift
-    residual = (y - model.log_price(x))[accepted if accepted.any() else slice(None)]
-    return replace(model, logit_shift=shift, range_offsets=price_range(residual, level))
-
-
-def load_variant(folder: Path) -> "tuple[vps_ml.pricing.PricingModel, dict]":
-    """(the model, its card) of a pricing model's folder."""
+def load_variant(folder: Path) -> "tuple[PricingModel, Calibration, dict]":
+    """(the model, its calibration, its card) of a pricing model's folder."""
     from safetensors.torch import load_file
 
     from vps_ml.pricing import model_from_state
 
     about = card(folder)
     state = load_file(folder / "state.safetensors")
-    return model_from_state(state, about["logit_shift"], tuple(about["range_offsets"])), about
+    return model_from_state(state), Calibration(**about["calibration"]), about
 
 
-def fit_baselines(table: PricingTable, split_kind: str, seed: int, log: Log) -> Path:
-    """The boosted trees and their error model on MSTFE features, where they are not there yet; their folder."""
-    parts = table.data_id, split_kind, seed, table.recipe.described()
-    baseline_id = identity("boosted_trees", CODE_VERSION, *parts)
+def fit_baseline(table: PricingTable, variant: Variant, log: Log) -> Path | None:
+    """What the baseline learns, where it is not there yet: its folder; None for the category's median."""
+    learn = {"boosted_trees": learn_trees, "gaussian_network": learn_gaussians, "deep_ensemble": learn_gaussians}
+    if variant.objective not in learn:
+        return None
+    name = learn[variant.objective].__name__
+    parts = variant.split_kind, variant.seed, table.recipe.described()
+    baseline_id = identity(name, CODE_VERSION, table.data_id, *parts)
 
     def make(folder: Path) -> dict:
-        log(f"boosted trees on the {split_kind} split, {table.recipe.pricing.folds} folds for the error model")
-        map_id, x = table.matrix("MSTFE", split_kind)
-        train = table.role(split_kind, "train")
-        price, error = baselines.boosted_trees(
-            x[train], table.log_price[train], table.group[train], table.recipe.pricing.folds, seed
-        )
-        (folder / "price.txt").write_text(price)
-        (folder / "error.txt").write_text(error)
-        return {
-            "kind": "boosted_trees",
-            "model_id": baseline_id,
-            "features": "MSTFE",
-            "feature_map_id": map_id,
-            "embedding_id": table.embedding_id,
-        }
+        map_id, x = table.matrix(variant.features, variant.split_kind)
+        log(f"{variant.objective.replace('_', ' ')} on the {variant.split_kind} split")
+        learn[variant.objective](table, variant, x, folder, log)
+        about = {"feature_map_id": map_id, "embedding_id": table.embedding_id}
+        return {"kind": name, "model_id": baseline_id, "features": variant.features, **about}
 
     return artefact(table.models, baseline_id, make)
 
 
+def learn_trees(table: PricingTable, variant: Variant, x: np.ndarray, folder: Path, log: Log) -> None:
+    """Boosted trees and their out-of-fold error model."""
+    train, folds = table.role(variant.split_kind, "train"), table.recipe.pricing.folds
+    told = x[train], table.log_price[train], table.group[train]
+    for name, text in zip(TREES, baselines.boosted_trees(*told, folds, variant.seed), strict=True):
+        (folder / name).write_text(text)
+
+
+def learn_gaussians(table: PricingTable, variant: Variant, x: np.ndarray, folder: Path, log: Log) -> None:
+    """The members of a deep ensemble; the first alone is the Gaussian-likelihood network."""
+    from safetensors.torch import save_file
+
+    from vps_ml import price_training as training
+    from vps_ml.pricing import state_of
+
+    recipe = table.recipe.pricing
+    rows = (table.role(variant.split_kind, role) for role in ("train", "validation"))
+    train, held_out = (training.Examples.of(x[part], table.log_price[part]) for part in rows)
+    members = {}
+    for k in range(MEMBERS):
+        learner = training.gaussian(f"member {k + 1} of {MEMBERS}", train, recipe)
+        seed = variant.seed * 1000 + k
+        members[f"member{k}"] = training.train_alone(learner, train, held_out, recipe, seed, training.Session(log))
+    save_file(state_of(members), folder / "state.safetensors")
+
+
 def predicted(table: PricingTable, variant: Variant, folder: Path | None) -> pl.DataFrame:
     """What a variant says of its split's test rows; without a folder it is the category median."""
-    test = table.role(variant.split_kind, "test")
-    if folder is None or variant.constraint_kind == "baseline":
-        log_price, logit, shift = baseline_output(table, variant, folder, test)
+    if variant.constraint_kind == "baseline":
+        judged, calibration = judged_by_baseline(table, variant, folder)
     else:
-        model, about = load_variant(folder)
-        x = table.seen_by(about)
-        log_price, logit, shift = model.log_price(x[test]), model.gate_logit(x[test]), model.logit_shift
-    qualification = 1 / (1 + np.exp(-(logit - shift)))
+        assert folder is not None, "a price model has a folder"
+        model, calibration, about = load_variant(folder)
+        judged = model.judge(table.seen_by(about)[table.role(variant.split_kind, "test")])
+    qualification = calibration.qualification(judged)
+    low, high = calibration.log_range(judged)
+    test = table.role(variant.split_kind, "test")
     return pl.DataFrame(
         {
             "listing_id": table.listing_id[test],
             "log_price": table.log_price[test],
-            "predicted_log_price": log_price,
-            "gate_logit": logit,
+            "predicted_log_price": judged.log_price,
+            "low_log_price": low,
+            "high_log_price": high,
+            "gate_logit": judged.gate_logit,
             "qualification": qualification,
             "qualified": qualification >= 0.5,
         }
     )
 
 
-def baseline_output(
-    table: PricingTable, variant: Variant, folder: Path | None, test: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """(predicted log price, gate logit, calibrated shift) of a baseline on its split's test rows."""
-    train, validation = (table.role(variant.split_kind, role) for role in ("train", "validation"))
+def judged_by_baseline(table: PricingTable, variant: Variant, folder: Path | None) -> tuple[Judgement, Calibration]:
+    """A baseline's word on its split's test rows, calibrated as the price models are."""
+    validation, test = (table.role(variant.split_kind, role) for role in ("validation", "test"))
+    judge = baseline_judge(table, variant, folder)
+    level = table.recipe.range_level
+    calibration = calibrated(judge(validation), table.log_price[validation], variant.nominal_coverage, level)
+    return judge(test), calibration
+
+
+def baseline_judge(table: PricingTable, variant: Variant, folder: Path | None) -> Callable[[np.ndarray], Judgement]:
+    """What a baseline says of the rows with these numbers."""
     if folder is None:
-        category = table.rows["category"].to_numpy()
-        price = baselines.category_median(table.log_price[train], category[train], category[test])
-        return price, np.zeros(len(test)), 0.0
+        train, category = table.role(variant.split_kind, "train"), table.rows["category"].to_numpy()
+        return lambda rows: baselines.judge_median(table.log_price[train], category[train], category[rows])
     x = table.seen_by(card(folder))
-    price_text, error_text = ((folder / name).read_text() for name in ("price.txt", "error.txt"))
-    judged = baselines.predict_trees(price_text, error_text, x[test])
-    calibration = -baselines.predict_trees(price_text, error_text, x[validation]).expected_error
-    return judged.log_price, -judged.expected_error, logit_shift(calibration, variant.constraint_value)
+    if variant.objective == "boosted_trees":
+        price, error = ((folder / name).read_text() for name in TREES)
+        return lambda rows: baselines.judge_trees(price, error, x[rows])
+    from safetensors.torch import load_file
+
+    from vps_ml.pricing import networks_of
+
+    members = list(networks_of(load_file(folder / "state.safetensors")).values())
+    used = members[:1] if variant.objective == "gaussian_network" else members
+    return lambda rows: baselines.judge_gaussians(used, x[rows])

@@ -30,6 +30,14 @@ def test_columns_are_matched_by_name_not_by_position(warehouse: Warehouse) -> No
     assert warehouse.read("prices").sort("low")["low"].to_list() == [1.0, 2.0, 3.0]
 
 
+def test_a_table_of_older_code_takes_the_columns_of_today(warehouse: Warehouse) -> None:
+    today = ROWS.filter(pl.col("day") == 2).select("day", "low", width=pl.col("high") - pl.col("low"))
+    warehouse.replace("prices", today, "day = ?", [2], {})
+    rows = warehouse.read("prices").sort("low")
+    assert rows.columns == ["day", "low", "width"]
+    assert rows["width"].to_list() == [None, None, 3.0]
+
+
 def test_a_failed_write_leaves_rows_and_fingerprints_as_they_were(warehouse: Warehouse) -> None:
     with pytest.raises(duckdb.Error):
         warehouse.replace("prices", ROWS.with_columns(low=pl.lit("oops")), "true", [], {"1": "new"})

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 from scenario import photo
 
 from vps_ml.backbones import halves, normalised, resnet
+from vps_ml.checkpoints import Checkpoint
 from vps_ml.embeddings import embed, load_extractors
 from vps_ml.recipes import BackboneRecipe, demo, recipe_named
 from vps_ml.trainer import labelled, photo_source, task_loss, train_backbone
@@ -100,6 +101,35 @@ def test_training_learns_colour_and_is_repeatable(tmp_path: Path) -> None:
     assert first.validation_score == 1.0
     assert first.loss_by_epoch[-1] < 0.3 * first.loss_by_epoch[0]
     assert all(torch.equal(first.state[name], second.state[name]) for name in first.state)
+
+
+def test_training_that_goes_on_from_its_checkpoint_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, labels = coloured(tmp_path, 40)
+    recipe = BackboneRecipe(**{**vars(TINY), "epochs": 4})
+    source = photo_source(paths, recipe, 0, quiet)
+    unbroken = train_backbone("category", source, labels, recipe, 0, quiet)
+    monkeypatch.setattr(Checkpoint, "due", lambda self: True)
+
+    class Killed(Exception):
+        """The run was broken off here."""
+
+    told: list[str] = []
+
+    def log(message: str) -> None:
+        told.append(message)
+        if "epoch 3 of 4" in message and len(told) == 3:
+            raise Killed
+
+    kept = Checkpoint(tmp_path / "kept" / "backbone.pt")
+    with pytest.raises(Killed):
+        train_backbone("category", source, labels, recipe, 0, log, kept)
+    torch.manual_seed(99)  # another process
+    resumed = train_backbone("category", source, labels, recipe, 0, log, kept)
+    assert [message.split(",")[0] for message in told[3:]] == ["category: epoch 3 of 4", "category: epoch 4 of 4"]
+    assert resumed.loss_by_epoch == unbroken.loss_by_epoch
+    assert all(torch.equal(resumed.state[name], unbroken.state[name]) for name in unbroken.state)
 
 
 def test_a_frozen_trunk_stays_as_it_started(tmp_path: Path) -> None:

@@ -1,6 +1,12 @@
+import pytest
 import torch
 
-from vps_ml.objectives import percentile_objective, straight_through_gate, threshold_objective
+from vps_ml.objectives import (
+    laplace_objective,
+    percentile_objective,
+    straight_through_gate,
+    threshold_objective,
+)
 
 LOGIT = [2.0, -1.0, 0.0, -3.0]  # C1 = 1 0 1 0: a logit of 0 is f_cls = 0.5, which counts as qualified
 SQUARED = [0.04, 1.0, 0.25, 0.09]
@@ -71,5 +77,62 @@ def test_the_regression_term_of_equation_3_does_not_train_the_gate() -> None:
     assert torch.equal(logit.grad, larger.grad)
 
 
+def test_the_sigmoid_gate_has_f_cls_in_the_place_of_the_step() -> None:
+    f, squared = torch.tensor(LOGIT).sigmoid(), torch.tensor(SQUARED)
+    value = percentile_objective(
+        squared,
+        torch.tensor(LOGIT),
+        coverage_target=0.7,
+        constraint_weight=2.0,
+        warming_up=False,
+        surrogate="sigmoid",
+    )
+    assert torch.isclose(value, (f * squared).mean() + 2.0 * (0.7 - f.mean()), atol=1e-6)
+
+
 def test_the_gate_is_a_step_in_value() -> None:
     assert straight_through_gate(torch.tensor(LOGIT)).tolist() == [1.0, 0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("weight", [0.5, 2.0, 20.0])
+def test_beta_weighs_the_missing_coverage_and_nothing_else(weight: float) -> None:
+    squared, logit = tensors()
+    value = percentile_objective(squared, logit, coverage_target=0.7, constraint_weight=weight, warming_up=False)
+    met = percentile_objective(squared, logit, coverage_target=0.5, constraint_weight=weight, warming_up=False)
+    assert value.item() == pytest.approx(0.29 / 4 + weight * 0.2, abs=1e-6)
+    assert met.item() == pytest.approx(0.29 / 4, abs=1e-6)
+
+
+def test_while_the_coverage_is_short_every_item_below_beta_is_pulled_in_and_every_one_above_pushed_out() -> None:
+    """The sign of the gradient in Eq. 1 is that of error less β: β is the price of a rejection."""
+    squared = torch.tensor([0.04, 1.0, 3.0, 5.0])
+    logit = torch.tensor([-1.0, -1.0, -1.0, 1.0], requires_grad=True)
+    percentile_objective(squared, logit, coverage_target=0.7, constraint_weight=2.0, warming_up=False).backward()
+    assert torch.sign(logit.grad).tolist() == [-1.0, -1.0, 1.0, 1.0]  # descent moves against it
+
+
+def test_gamma_weighs_the_cross_entropy_of_the_label() -> None:
+    none, one, three = (threshold(*tensors(), label_weight=weight).item() for weight in (0.0, 1.0, 3.0))
+    assert none == pytest.approx(0.29 / 4 + 2 * 0.2, abs=1e-6)
+    assert three - none == pytest.approx(3 * (one - none), abs=1e-6)
+
+
+def test_the_cross_entropy_pulls_items_within_the_tolerance_in_and_the_others_out() -> None:
+    logit = torch.zeros(4, requires_grad=True)
+    threshold_objective(
+        torch.tensor(SQUARED),
+        logit,
+        error_tolerance=0.3,
+        coverage_floor=0.1,
+        constraint_weight=2.0,
+        label_weight=1.0,
+        warming_up=False,
+    ).backward()
+    assert torch.sign(logit.grad).tolist() == [-1.0, 1.0, 1.0, -1.0]
+
+
+def test_the_expected_error_of_least_loss_is_the_mean_error() -> None:
+    error = torch.tensor([0.2, -0.6, 1.0])
+    guess = torch.tensor(float(torch.tensor(0.6).log()), requires_grad=True)
+    laplace_objective(error, guess.expand(3)).backward()
+    assert guess.grad.item() == pytest.approx(0.0, abs=1e-6)

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from vps_ml import price_training as training
 from vps_ml import pricing
+from vps_ml.calibration import Calibration, Judgement
 from vps_ml.features import fit_feature_map, statistics_matrix
 from vps_ml.folds import fold_of_group
-from vps_ml.recipes import demo, paper
+from vps_ml.price_training import FoldNetworks
+from vps_ml.recipes import PricingRecipe, demo, paper
 from vps_ml.store import artefact, card, identity
 
 QUICK = replace(
@@ -26,33 +29,68 @@ def world(rows: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def test_the_four_phases_are_the_papers() -> None:
-    told = [(p.epochs, p.learning_rate, p.warming_up) for p in pricing.phases(paper().pricing, warm_up=True)]
+    told = [(p.epochs, p.learning_rate, p.warming_up) for p in training.phases(paper().pricing, 892_414, warm_up=True)]
     assert told == [(1700, 5e-4, True), (850, 2e-4, True), (3400, 5e-4, False), (1700, 2e-4, False)]
 
 
 def test_without_warm_up_stage_2_runs_for_as_many_epochs_in_all() -> None:
-    phases = pricing.phases(paper().pricing, warm_up=False)
+    phases = training.phases(paper().pricing, 892_414, warm_up=False)
     assert sum(p.epochs for p in phases) == 7650
     assert not any(p.warming_up for p in phases)
 
 
 def test_a_batch_is_never_larger_than_its_size() -> None:
-    parts = list(pricing.batches(1000, 256, torch.Generator().manual_seed(0)))
+    parts = list(training.batches(1000, 256, torch.Generator().manual_seed(0)))
     assert [len(p) for p in parts] == [250, 250, 250, 250]
     assert sorted(torch.cat(parts).tolist()) == list(range(1000))
 
 
-@pytest.mark.parametrize("train", ["paper", "cross_fitted"])
+def test_with_many_rows_all_phases_shrink_alike() -> None:
+    recipe = replace(demo().pricing, epochs=(16, 8, 32, 16), batch_size=100, most_steps=3600)
+    assert [p.epochs for p in training.phases(recipe, 10_000, warm_up=True)] == [8, 4, 16, 8]
+    assert [p.epochs for p in training.phases(recipe, 5_000, warm_up=True)] == [16, 8, 32, 16]
+
+
+def test_a_plateau_is_reached_after_so_many_epochs_without_a_lower_loss() -> None:
+    plateau = training.Plateau(patience=2)
+    assert [plateau.reached(iter([loss]).__next__) for loss in (3.0, 2.0, 2.0, 1.0, 1.5, 1.0)] == [False] * 5 + [True]
+    never = training.Plateau(patience=None)
+    assert not any(never.reached(lambda: 1.0) for _ in range(50))
+
+
+def quiet(message: str) -> None:
+    """Nobody listens."""
+
+
+def fold_networks(x: np.ndarray, y: np.ndarray, group: np.ndarray, recipe: PricingRecipe = QUICK) -> FoldNetworks:
+    held_out = world(100, seed=9)[:2] if x.shape[1] == 6 else (x, y)
+    return training.train_folds((x, y), held_out, group, recipe, 0, training.Session(quiet))
+
+
+def trained_gate(
+    x: np.ndarray, folds: FoldNetworks, kind: str, value: float, recipe: PricingRecipe = QUICK
+) -> pricing.PriceNetwork:
+    objective = training.constraint_objective(kind, value, recipe, 2.0)
+    errors = training.Examples.of(x, np.square(folds.residual))
+    return training.train_alone(
+        training.gate(errors, objective, recipe), errors, errors, recipe, 0, training.Session(quiet)
+    )
+
+
+def jointly(x: np.ndarray, y: np.ndarray, session: training.Session) -> tuple[pricing.PriceNetwork, ...]:
+    objective = training.constraint_objective("percentile", 0.5, QUICK, 2.0)
+    prices = training.Examples.of(x, y)
+    return training.train_jointly(prices, prices, objective, QUICK, True, 0, session)
+
+
+@pytest.mark.parametrize("train", ["paper", "cross_fitted", "cross_fitted, sigmoid"])
 def test_the_gate_accepts_items_that_can_be_priced(train: str) -> None:
     x, y, clear = world()
-    objective = pricing.constraint_objective("percentile", 0.5, QUICK, 2.0)
     if train == "paper":
-        inputs = pricing.on_device(x), pricing.on_device(y)
-        _, gate = pricing.train_jointly(*inputs, objective, QUICK, warm_up=True, seed=0)
+        _, gate = jointly(x, y, training.Session(quiet))
     else:
-        folds = pricing.train_folds(x, y, np.arange(len(y)), QUICK, 0)
-        squared = pricing.on_device(np.square(folds.residual))
-        gate = pricing.train_gate(pricing.on_device(x), squared, objective, QUICK, 0)
+        recipe = replace(QUICK, surrogate="sigmoid" if "sigmoid" in train else "straight_through")
+        gate = trained_gate(x, fold_networks(x, y, np.arange(len(y))), "percentile", 0.5, recipe)
     fresh, _, fresh_clear = world(2000, seed=1)
     accepted = pricing.output(gate, fresh) >= 0
     assert 0.3 < accepted.mean() < 0.75
@@ -61,14 +99,16 @@ def test_the_gate_accepts_items_that_can_be_priced(train: str) -> None:
 
 def test_threshold_coverage_rises_with_the_tolerance() -> None:
     x, y, _ = world()
-    folds = pricing.train_folds(x, y, np.arange(len(y)), QUICK, 0)
-    coverage = []
-    for tolerance in (0.3, 1.5):
-        objective = pricing.constraint_objective("threshold", tolerance, QUICK, 2.0)
-        squared = pricing.on_device(np.square(folds.residual))
-        gate = pricing.train_gate(pricing.on_device(x), squared, objective, QUICK, 0)
-        coverage.append(float((pricing.output(gate, x) >= 0).mean()))
+    folds = fold_networks(x, y, np.arange(len(y)))
+    coverage = [(pricing.output(trained_gate(x, folds, "threshold", e), x) >= 0).mean() for e in (0.3, 1.5)]
     assert coverage[0] < coverage[1]
+
+
+def test_the_expected_error_is_larger_where_the_noise_is() -> None:
+    x, y, clear = world()
+    scale = fold_networks(x, y, np.arange(len(y))).scale
+    expected = np.exp(pricing.output(scale, x))
+    assert expected[~clear].mean() > 1.5 * expected[clear].mean()
 
 
 def test_out_of_fold_errors_come_from_networks_that_never_saw_the_group() -> None:
@@ -78,10 +118,53 @@ def test_out_of_fold_errors_come_from_networks_that_never_saw_the_group() -> Non
     group = np.repeat(np.arange(30), 4)
     x = x[group * 4]  # the four items of a group look alike
     y = rng.normal(size=30)[group]  # and share a price that nothing else tells
-    recipe = replace(QUICK, epochs=(60, 30, 1, 1), dropout=0.0)
-    folds = pricing.train_folds(x, y, group, recipe, 0)
-    in_sample = np.abs(y - pricing.PricingModel(folds.networks, folds.networks[0]).log_price(x)).mean()
+    recipe = replace(QUICK, epochs=(60, 30, 1, 1), dropout=0.0, patience=None)
+    folds = fold_networks(x, y, group, recipe)
+    in_sample = np.abs(y - pricing.mean_output(folds.networks, x)).mean()
     assert np.abs(folds.residual).mean() > 2 * in_sample
+
+
+def test_the_same_seed_gives_the_same_networks_and_another_seed_others() -> None:
+    x, y, _ = world(200)
+    again = [training.train_folds((x, y), (x, y), np.arange(200), QUICK, s, training.Session(quiet)) for s in (0, 0, 1)]
+    assert np.array_equal(again[0].residual, again[1].residual)
+    assert not np.array_equal(again[0].residual, again[2].residual)
+
+
+class Killed(Exception):
+    """The run was broken off here."""
+
+
+@pytest.mark.parametrize("broken_off_in", [1, 3])
+def test_a_training_that_goes_on_from_its_checkpoint_ends_with_the_same_weights(
+    broken_off_in: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken off in stage 1 or 2, in the middle of an epoch, after checkpoints of every epoch before."""
+    x, y, _ = world()
+    unbroken = jointly(x, y, training.Session(quiet))
+    real = training.one_epoch
+    phases = training.phases(QUICK, len(x), warm_up=True)
+    seen = []
+
+    def killed_at(loop: training.Loop, phase: training.Phase, epoch: int, *rest: object) -> None:
+        real(loop, phase, epoch, *rest)
+        seen.append(epoch)
+        if phase == phases[broken_off_in] and epoch == 2:
+            raise Killed
+
+    monkeypatch.setattr(training, "one_epoch", killed_at)
+    monkeypatch.setattr(training.Checkpoint, "due", lambda self: True)
+    session = training.Session(quiet, tmp_path)
+    with pytest.raises(Killed):
+        jointly(x, y, session)
+    broken_off_after = len(seen)
+    torch.manual_seed(99)  # another process
+    monkeypatch.setattr(training, "one_epoch", lambda *a: (seen.append(a[2]), real(*a)))
+    resumed = jointly(x, y, session)
+    assert len(seen) == sum(p.epochs for p in phases) + 1  # only the epoch of the kill ran twice
+    assert broken_off_after > 2
+    for one, other in zip(unbroken, resumed, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 def test_folds_keep_groups_together_and_are_even() -> None:
@@ -91,50 +174,45 @@ def test_folds_keep_groups_together_and_are_even() -> None:
     assert np.bincount(fold).tolist() == [30] * 5
 
 
-def test_a_saved_model_predicts_the_same(tmp_path: Path) -> None:
-    networks = [pricing.PriceNetwork(6, (8, 4), 0.1).eval() for _ in range(3)]
-    model = pricing.PricingModel(networks[:2], networks[2], 0.3, (-0.1, 0.2))
-    again = pricing.model_from_state(pricing.model_state(model), 0.3, (-0.1, 0.2))
+def test_a_saved_model_judges_the_same() -> None:
+    networks = [pricing.PriceNetwork(6, (8, 4), 0.1).eval() for _ in range(4)]
+    model = pricing.PricingModel(networks[:2], networks[2], networks[3])
+    again = pricing.model_from_state(pricing.model_state(model))
     x = world(20)[0]
-    assert np.array_equal(model.log_price(x), again.log_price(x))
-    assert np.array_equal(model.qualification(x), again.qualification(x))
+    for name in ("log_price", "gate_logit", "expected_error"):
+        assert np.array_equal(getattr(model.judge(x), name), getattr(again.judge(x), name))
 
 
 def test_qualification_is_one_half_at_the_calibrated_cut() -> None:
-    model = pricing.PricingModel([], pricing.PriceNetwork(6, (8,), 0.0).eval())
-    x = world(1)[0]
-    shifted = replace(model, logit_shift=float(model.gate_logit(x)[0]))
-    assert shifted.qualification(x)[0] == pytest.approx(0.5)
+    judged = Judgement(np.zeros(2), np.array([1.5, 0.2]), np.ones(2))
+    assert Calibration(1.5, 0.0, 0.0).qualification(judged).tolist() == pytest.approx([0.5, 1 / (1 + np.exp(1.3))])
 
 
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_rate() -> None:
     x, y, _ = world(50)
-    y[0] = np.inf
-    with pytest.raises(FloatingPointError, match="epoch 1 at learning rate"):
-        pricing.train_regressor(pricing.on_device(x), pricing.on_device(y), QUICK, 0)
+    y[0] = np.nan
+    with pytest.raises(FloatingPointError, match="fold 1 of 3: the loss is nan in epoch 1 at learning rate 0.005"):
+        fold_networks(x, y, np.repeat(0, 50), replace(QUICK, huber_at=None))
 
 
-def test_the_paper_recipe_starts_and_runs_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_paper_recipe_starts_and_runs_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """8,204 features, the paper's epochs and batch; only the rows are few."""
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(64, 8204)).astype(np.float32), rng.normal(size=64)
+    prices = training.Examples.of(rng.normal(size=(64, 8204)).astype(np.float32), rng.normal(size=64))
     losses: list[float] = []
-    real = pricing.step
+    real = training.one_epoch
 
-    class EnoughSeen(Exception):
-        """Five steps have been made."""
-
-    def counted(optimizer: torch.optim.Optimizer, loss: torch.Tensor, epoch: int, phase: pricing.Phase) -> None:
-        real(optimizer, loss, epoch, phase)
-        losses.append(loss.item())
+    def counted(loop: training.Loop, phase: training.Phase, epoch: int, *rest: object) -> None:
+        losses.append(loop.loss(torch.arange(64), phase).item())
         if len(losses) == 5:
-            raise EnoughSeen
+            raise Killed
+        real(loop, phase, epoch, *rest)
 
-    monkeypatch.setattr(pricing, "step", counted)
+    monkeypatch.setattr(training, "one_epoch", counted)
     recipe = paper().pricing
-    objective = pricing.constraint_objective("percentile", 0.5, recipe, 1.0)
-    with pytest.raises(EnoughSeen):
-        pricing.train_jointly(pricing.on_device(x), pricing.on_device(y), objective, recipe, True, 0)
+    objective = training.constraint_objective("percentile", 0.5, recipe, 1.0)
+    with pytest.raises(Killed):
+        training.train_jointly(prices, prices, objective, recipe, True, 0, training.Session(quiet))
     assert losses[-1] < losses[0]
 
 

@@ -11,6 +11,7 @@ from vps_assets.report.figures import risk_coverage_curves
 from vps_assets.resources.io import Settings
 from vps_ml import metrics
 from vps_ml.ops.pricing import (
+    CALIBRATION,
     PredictionJob,
     PricingJob,
     ablation_variants,
@@ -23,19 +24,26 @@ ALL = "all"
 
 def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> dict:
     """The figures of one model on one segment's test rows."""
-    error = (predictions["predicted_log_price"] - predictions["log_price"]).to_numpy()
+    error, low, high = (
+        (predictions[name] - predictions["log_price"]).to_numpy()
+        for name in ("predicted_log_price", "low_log_price", "high_log_price")
+    )
     qualified = predictions["qualified"].to_numpy()
     accepted = error[qualified]
-    listing_id, qualification = predictions["listing_id"].to_numpy(), predictions["qualification"].to_numpy()
+    risk = metrics.risk_coverage(error, predictions["qualification"].to_numpy(), predictions["listing_id"].to_numpy())
+    some = bool(accepted.size)
     return {
         "tested": error.size,
         "qualified": int(qualified.sum()),
         "coverage": float(qualified.mean()),
         "raw_coverage": float((predictions["gate_logit"].to_numpy() >= 0).mean()) if trained_gate else None,
-        "male": metrics.male(accepted) if accepted.size else None,
-        "rmsle": metrics.rmsle(accepted) if accepted.size else None,
+        "male": metrics.male(accepted) if some else None,
+        "rmsle": metrics.rmsle(accepted) if some else None,
         "male_of_all": metrics.male(error),
-        "aurc": metrics.aurc(error, qualification, listing_id) if gated else None,
+        "aurc": float(risk.mean()) if gated else None,
+        "male_of_top_half": float(risk[(error.size - 1) // 2]) if gated else None,
+        "range_coverage": float(((low <= 0) & (high >= 0))[qualified].mean()) if some else None,
+        "range_width": float((high - low)[qualified].mean()) if some else None,
     }
 
 
@@ -60,7 +68,7 @@ def reports(
 
 def variants_of(models: pl.DataFrame) -> pl.DataFrame:
     """What tells the models apart, without their calibration."""
-    return models.drop("logit_shift", "low_offset", "high_offset", "trained_on", "path")
+    return models.drop(*CALIBRATION, "trained_on", "path")
 
 
 def report_markdown(rows: pl.DataFrame) -> str:

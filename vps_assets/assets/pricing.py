@@ -123,9 +123,11 @@ def threshold_job(
 
 
 @dg.op
-def baseline_job(context: dg.OpExecutionContext, settings: Settings, rows: pl.DataFrame) -> PricingJob:
+def baseline_job(
+    context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
+) -> PricingJob:
     """The baselines, with the same rows as the price models."""
-    return job_of(context, settings, rows, baseline_variants())
+    return job_of(context, settings, rows, baseline_variants(config.seeds))
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
@@ -170,7 +172,7 @@ def threshold_pricing_models(
     return record_models(train_pricing_models(threshold_job(rows)))
 
 
-@dg.graph_asset(**graph_options("baseline_pricing_models", "models", {"lightgbm", "duckdb"}))
+@dg.graph_asset(**graph_options("baseline_pricing_models", "models", {"lightgbm", "pytorch", "duckdb"}))
 def baseline_pricing_models(
     clean_listings: pl.DataFrame,
     image_embeddings: pl.DataFrame,
@@ -178,9 +180,9 @@ def baseline_pricing_models(
     category_statistics: pl.DataFrame,
     seller_statistics: pl.DataFrame,
 ) -> pl.DataFrame:
-    """What a user would pick instead: the category's median, and boosted trees with an error model as gate.
+    """What a user would pick instead: category median, boosted trees, a Gaussian network, a deep ensemble of those.
 
-    One row per baseline, split and coverage at which it is read; same rows and features as the price models.
+    One row per baseline, split, seed and coverage at which it is read; same rows and features as the price models.
     """
     statistics = marketplace_statistics, category_statistics, seller_statistics
     rows = priced_rows(clean_listings, image_embeddings, *statistics)

@@ -85,6 +85,7 @@ class Warehouse:
             connection.register("incoming", rows.to_arrow())
             connection.execute("begin")
             connection.execute(f"create table if not exists {quoted(table)} as from incoming limit 0")
+            take_columns_of_incoming(connection, table)
             connection.execute(f"delete from {quoted(table)} where {where}", list(parameters))  # noqa: S608
             connection.execute(f"insert into {quoted(table)} by name from incoming")  # noqa: S608
             record(connection, table, made)
@@ -172,6 +173,21 @@ def read_table(
         return None
     query = f"from {quoted(table)} where {where}"
     return pl.DataFrame(connection.execute(query, list(parameters)).to_arrow_table())
+
+
+def take_columns_of_incoming(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Give a table that older code wrote the columns of today's schema, within the caller's transaction.
+
+    Rows that are not replaced have nulls in new columns; a new code version makes them out of date anyway.
+    """
+    have, want = (
+        {row[0]: row[1] for row in connection.execute(f"describe {name}").fetchall()}
+        for name in (quoted(table), "incoming")
+    )
+    for name in want.keys() - have.keys():
+        connection.execute(f"alter table {quoted(table)} add column {quoted(name)} {want[name]}")
+    for name in have.keys() - want.keys():
+        connection.execute(f"alter table {quoted(table)} drop column {quoted(name)}")
 
 
 def made_rows(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:

@@ -10,10 +10,10 @@ import polars as pl
 from vps_ml.embedding_files import load_quality, save_embeddings
 from vps_ml.photos import QUALITY_COLUMNS
 from vps_ml.recipes import Recipe
-from vps_ml.store import artefact, card, identity
+from vps_ml.store import artefact, card, identity, resume_folder
 
 GPU = {"vps/device": "gpu"}
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,18 @@ def train_missing(context: dg.OpExecutionContext, job: BackboneJob, missing: dic
     """Train the backbones that have no artefact yet, and write each as soon as it is done."""
     from safetensors.torch import save_file
 
+    from vps_ml.checkpoints import Checkpoint
     from vps_ml.trainer import photo_source, train_backbone
 
-    recipe, seed = job.recipe.backbone, job.recipe.seed
+    recipe, seed, models = job.recipe.backbone, job.recipe.seed, Path(job.home) / "models"
     paths = [Path(path) for path in job.rows["photo_path"]]
     source = photo_source(paths, recipe, seed, context.log.info)
     for task, artefact_id in missing.items():
 
         def make(folder: Path, task: str = task, artefact_id: str = artefact_id) -> dict:
             labels = job.rows[task].to_list()
-            trained = train_backbone(task, source, labels, recipe, seed, context.log.info)
+            kept = Checkpoint(resume_folder(models, artefact_id) / "backbone.pt")
+            trained = train_backbone(task, source, labels, recipe, seed, context.log.info, kept)
             save_file(trained.state, folder / "state.safetensors")
             return {
                 "kind": "backbone",
@@ -91,7 +93,7 @@ def train_missing(context: dg.OpExecutionContext, job: BackboneJob, missing: dic
                 "code_version": CODE_VERSION,
             }
 
-        artefact(Path(job.home) / "models", artefact_id, make)
+        artefact(models, artefact_id, make)
 
 
 def backbone_row(job: BackboneJob, task: str, artefact_id: str, unlabelled: bool) -> dict:

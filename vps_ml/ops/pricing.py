@@ -14,10 +14,12 @@ from vps_ml.store import card
 from vps_ml.variants import (
     COVERAGE_TARGETS,
     Variant,
-    fit_baselines,
+    fit_baseline,
     fit_variant,
     predicted,
 )
+
+CALIBRATION = ("logit_shift", "range_low", "range_high")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,7 @@ def train_baseline_models(context: dg.OpExecutionContext, job: PricingJob) -> pl
     table = PricingTable(job.rows, job.recipe, Path(job.home))
     fitted = []
     for variant in job.variants:
-        trees = variant.objective == "boosted_trees"
-        folder = fit_baselines(table, variant.split_kind, variant.seed, context.log.info) if trees else None
-        fitted.append((variant, folder))
+        fitted.append((variant, fit_baseline(table, variant, context.log.info)))
     return model_rows(fitted)
 
 
@@ -57,14 +57,12 @@ def model_rows(fitted: Sequence[tuple[Variant, Path | None]]) -> pl.DataFrame:
         named = f"{variant.objective}-{variant.split_kind}-{variant.constraint_value}"
         own = about.get("kind") == "pricing_model"
         model_id = about["model_id"] if own else f"{named}-{about['model_id']}" if about else named
-        low, high = about.get("range_offsets", (None, None))
+        calibration = about.get("calibration", {})
         rows.append(
             {
                 "model_id": model_id,
                 **asdict(variant),
-                "logit_shift": about.get("logit_shift"),
-                "low_offset": low,
-                "high_offset": high,
+                **{name: calibration.get(name) for name in CALIBRATION},
                 "trained_on": about.get("trained_on"),
                 "path": f"models/{folder.name}" if folder else None,
             }
@@ -136,11 +134,13 @@ def ablation_variants(seeds: int) -> tuple[Variant, ...]:
     )
 
 
-def baseline_variants() -> tuple[Variant, ...]:
-    """The category's median for all items, and boosted trees read at each δ and at full coverage."""
-    read = [("category_median", 1.0), *(("boosted_trees", value) for value in (*COVERAGE_TARGETS, 1.0))]
+def baseline_variants(seeds: int) -> tuple[Variant, ...]:
+    """The category's median for all items; trees and Gaussian networks read at each δ and at full coverage."""
+    targets = (*COVERAGE_TARGETS, 1.0)
+    gated = ("boosted_trees", "gaussian_network", "deep_ensemble")
+    read = [(name, value, seed) for seed in range(seeds) for name in gated for value in targets]
     return tuple(
-        Variant(constraint_kind="baseline", constraint_value=value, objective=name, split_kind=split)
+        Variant(constraint_kind="baseline", constraint_value=value, objective=name, split_kind=split, seed=seed)
         for split in ("group", "time")
-        for name, value in read
+        for name, value, seed in [("category_median", 1.0, 0), *read]
     )

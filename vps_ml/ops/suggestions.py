@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
-import numpy as np
 import polars as pl
 
 from vps_ml.embedding_files import gathered
@@ -35,15 +34,15 @@ def suggest_prices(context: dg.OpExecutionContext, job: SuggestionJob) -> pl.Dat
         )
     paths = [Path(job.home) / path for path in job.rows["embedding_path"]]
     visual = gathered(paths, job.rows["embedding_row"].to_list(), champion.tasks(job.rows["tasks"][0].to_list()))
-    log_price, qualification = champion.judge(visual, job.rows)
-    context.log.info(f"{job.rows.height:,} open listings, {int(np.sum(qualification >= 0.5)):,} qualified")
+    priced = champion.judge(visual, job.rows)
+    context.log.info(f"{job.rows.height:,} open listings, {sum(p.qualification >= 0.5 for p in priced):,} qualified")
     told = [
         {
             "listing_id": row["listing_id"],
             "listed_on": row["listed_on"],
-            **suggestion(y, q, champion, row),
+            **suggestion(said, row),
             "model_id": champion.model_id,
         }
-        for row, y, q in zip(job.rows.iter_rows(named=True), log_price, qualification, strict=True)
+        for row, said in zip(job.rows.iter_rows(named=True), priced, strict=True)
     ]
     return pl.DataFrame(told, infer_schema_length=None)

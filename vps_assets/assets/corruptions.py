@@ -1,0 +1,85 @@
+"""Does the gate see bad photos? Test photos made worse on purpose, as the champion judges them."""
+
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
+from vps_assets.assets.pricing import featured_listings
+from vps_assets.resources.io import Settings
+from vps_assets.splits import share_of_group, with_roles
+from vps_ml.ops.corruptions import CorruptionJob, judge_corrupted_photos
+from vps_ml.store import card
+
+PHOTOS = 150
+"""So many test photos, an arbitrary but fixed choice: the standard error of a mean qualification is some .02."""
+
+
+@dg.op
+def corruption_job(
+    settings: Settings,
+    clean_listings: pl.DataFrame,
+    image_embeddings: pl.DataFrame,
+    marketplace_statistics: pl.DataFrame,
+    category_statistics: pl.DataFrame,
+    seller_statistics: pl.DataFrame,
+    champion_model: pl.DataFrame,
+) -> CorruptionJob:
+    """Test listings of the champion's own split: neither it nor a backbone has seen them."""
+    statistics = marketplace_statistics, category_statistics, seller_statistics
+    featured = featured_listings(clean_listings, image_embeddings, *statistics)
+    champion = champion_model.row(0, named=True)
+    split = card(Path(settings.home) / champion["path"])["split_kind"]
+    tested = with_roles(featured).filter(pl.col(f"{split}_role") == "test")
+    order = pl.Series("order", [share_of_group(i) for i in tested["listing_id"]], dtype=pl.Float64)
+    rows = tested.with_columns(order).sort("order").head(PHOTOS)
+    paths = pl.Series("photo_path", [str(settings.at.photo(h)) for h in rows["photo_hash"]], dtype=pl.String)
+    return CorruptionJob(rows.with_columns(paths), str(Path(settings.home) / champion["path"]), settings.home)
+
+
+def summarised(judged: pl.DataFrame) -> pl.DataFrame:
+    """One row per corruption and severity, severity 0 (the photos as they are) under each corruption."""
+    before = judged.filter(pl.col("severity") == 0)
+    names = judged.filter(pl.col("severity") > 0)["corruption"].unique().sort()
+    starts = [before.with_columns(corruption=pl.lit(name)) for name in names]
+    all_rows = pl.concat([*starts, judged.filter(pl.col("severity") > 0)])
+    change = pl.col("qualification") - pl.col("before")
+    return (
+        all_rows.join(before.select("listing_id", before="qualification"), on="listing_id")
+        .group_by("model_id", "corruption", "severity", "strength")
+        .agg(
+            photos=pl.len().cast(pl.Int64),
+            qualification=pl.col("qualification").mean(),
+            qualified_share=(pl.col("qualification") >= 0.5).mean(),
+            change=change.mean(),
+            change_error=(change.std() / pl.len().sqrt()).fill_null(0.0),
+        )
+        .sort("corruption", "severity")
+    )
+
+
+@dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
+def record_corruptions(context: dg.OpExecutionContext, judged: pl.DataFrame) -> pl.DataFrame:
+    """Average over the photos, and write."""
+    rows = summarised(judged)
+    context.add_output_metadata({"photos": rows["photos"].max() if rows.height else 0})
+    return rows
+
+
+@dg.graph_asset(**graph_options("corruption_reports", "evaluation", {"pytorch", "duckdb"}))
+def corruption_reports(
+    clean_listings: pl.DataFrame,
+    image_embeddings: pl.DataFrame,
+    marketplace_statistics: pl.DataFrame,
+    category_statistics: pl.DataFrame,
+    seller_statistics: pl.DataFrame,
+    champion_model: pl.DataFrame,
+) -> pl.DataFrame:
+    """How the champion's qualification of test photos falls as they are blurred, darkened or cropped.
+
+    Key: corruption and severity (0: as it is, 4: the worst).
+    """
+    statistics = marketplace_statistics, category_statistics, seller_statistics
+    job = corruption_job(clean_listings, image_embeddings, *statistics, champion_model)
+    return record_corruptions(judge_corrupted_photos(job))

@@ -1,0 +1,64 @@
+"""Where a training loop stands, kept on disk while it runs: a killed run goes on from there."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from vps_ml.store import whole_file
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A module, an optimiser or a schedule."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Any, /) -> Any: ...
+
+
+@dataclass
+class Checkpoint:
+    """One file with the parts of a training loop and of the random number generators that it draws from.
+
+    A loop that resumes ends with the same weights as one that was never broken off, on the same machine: dropout
+    and the order of batches go on from where they were.
+    """
+
+    path: Path
+    every_s: float = 60.0
+    """Seconds between two writes: what a kill can cost at most, besides one epoch."""
+    kept_at: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        """Whether it is time to write again."""
+        return time.monotonic() - self.kept_at >= self.every_s
+
+    def keep(self, parts: dict[str, Stateful], generator: torch.Generator, progress: dict[str, Any]) -> None:
+        """Write the state of the loop, whole or not at all; `progress` has plain values."""
+        state = {
+            "parts": {name: part.state_dict() for name, part in parts.items()},
+            "batches": generator.get_state(),
+            "random": torch.get_rng_state(),
+            "random_of_gpu": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "progress": progress,
+        }
+        with whole_file(self.path) as temporary:
+            torch.save(state, temporary)
+        self.kept_at = time.monotonic()
+
+    def resume(self, parts: dict[str, Stateful], generator: torch.Generator) -> dict[str, Any] | None:
+        """Put every part where the file says; what `keep` was told of the progress, None without a file."""
+        if not self.path.exists():
+            return None
+        # weights_only: tensors and plain values, never code
+        state = torch.load(self.path, weights_only=True, map_location="cpu")
+        for name, part in parts.items():
+            part.load_state_dict(state["parts"][name])
+        generator.set_state(state["batches"])
+        torch.set_rng_state(state["random"])
+        if state["random_of_gpu"]:
+            torch.cuda.set_rng_state_all(state["random_of_gpu"])
+        return state["progress"]

@@ -1,0 +1,365 @@
+"""The loops that train the price networks: one straight loop, and what each network learns.
+
+Axes: N item, B batch, F feature, K fold.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import gaussian_nll_loss, huber_loss, mse_loss
+
+from vps_ml.checkpoints import Checkpoint, Stateful
+from vps_ml.folds import fold_of_group
+from vps_ml.objectives import laplace_objective, percentile_objective, threshold_objective
+from vps_ml.pricing import PriceNetwork, mean_output, network_for, on_device, output
+from vps_ml.recipes import PricingRecipe
+
+MARGIN_OF_CONSTRAINT_WEIGHT = 4.0
+"""β over the regressor's mean squared error: β must exceed the loss at the δ boundary (findings, 7)."""
+TELL_EVERY_S = 20.0
+
+Objective = Callable[[Tensor, Tensor, bool], Tensor]
+"""(squared_error, gate_logit, warming_up) -> loss."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some epochs at one learning rate."""
+
+    epochs: int
+    learning_rate: float
+    warming_up: bool
+
+
+def phases(recipe: PricingRecipe, rows: int, warm_up: bool) -> tuple[Phase, ...]:
+    """The paper's four phases; without warm-up, stage 2 alone for as many epochs in all.
+
+    Where they would take more steps on this many rows than the recipe allows, all shrink alike: the more rows, the
+    fewer times each has to be seen.
+    """
+    share = 1.0
+    if recipe.most_steps is not None:
+        share = min(1.0, recipe.most_steps / (sum(recipe.epochs) * batches_per_epoch(rows, recipe.batch_size)))
+    a, b, c, d = (max(1, round(share * epochs)) for epochs in recipe.epochs)
+    fast, slow = recipe.learning_rates
+    if warm_up:
+        return Phase(a, fast, True), Phase(b, slow, True), Phase(c, fast, False), Phase(d, slow, False)
+    return Phase(a + c, fast, False), Phase(b + d, slow, False)
+
+
+def stage_one_twice(recipe: PricingRecipe, rows: int) -> tuple[Phase, ...]:
+    """Stage 1's rates for twice its epochs: what a network that learns alone gets, and warm-up converges to."""
+    return tuple(Phase(2 * p.epochs, p.learning_rate, True) for p in phases(recipe, rows, warm_up=True)[:2])
+
+
+def constraint_objective(kind: str, value: float, recipe: PricingRecipe, mean_squared_error: float) -> Objective:
+    """Eq. 1 (`percentile`, δ = value) or Eq. 3 (`threshold`, ε = value), its β set from data."""
+    weight = MARGIN_OF_CONSTRAINT_WEIGHT * mean_squared_error
+
+    def percentile(squared_error: Tensor, gate_logit: Tensor, warming_up: bool) -> Tensor:
+        return percentile_objective(
+            squared_error,
+            gate_logit,
+            coverage_target=value,
+            constraint_weight=weight,
+            warming_up=warming_up,
+            surrogate=recipe.surrogate,
+        )
+
+    def threshold(squared_error: Tensor, gate_logit: Tensor, warming_up: bool) -> Tensor:
+        return threshold_objective(
+            squared_error,
+            gate_logit,
+            error_tolerance=value,
+            coverage_floor=recipe.coverage_floor,
+            constraint_weight=weight,
+            label_weight=recipe.label_weight,
+            warming_up=warming_up,
+            surrogate=recipe.surrogate,
+        )
+
+    return {"percentile": percentile, "threshold": threshold}[kind]
+
+
+def batches_per_epoch(rows: int, batch_size: int) -> int:
+    return max(1, -(-rows // batch_size))
+
+
+def batches(rows: int, batch_size: int, generator: torch.Generator) -> Iterable[Tensor]:
+    """A shuffled epoch in batches of nearly equal size, none above `batch_size`."""
+    return torch.randperm(rows, generator=generator).tensor_split(batches_per_epoch(rows, batch_size))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows to learn from, or to stop by: features and what is to be learnt of them."""
+
+    x: Float[Tensor, "N F"]
+    y: Float[Tensor, " N"]
+
+    @classmethod
+    def of(cls, x: np.ndarray, y: np.ndarray) -> "Examples":
+        return cls(on_device(x), on_device(y))
+
+
+@dataclass(frozen=True)
+class Session:
+    """Whom a training loop tells how far it is, and where it keeps its checkpoints (None: nowhere)."""
+
+    log: Callable[[str], None]
+    folder: Path | None = None
+
+    def checkpoint(self, name: str) -> Checkpoint | None:
+        return Checkpoint(self.folder / f"{name}.pt") if self.folder else None
+
+
+@dataclass
+class Plateau:
+    """Whether a loss has not fallen for `patience` epochs; never, where `patience` is None."""
+
+    patience: int | None
+    lowest: float = float("inf")
+    stale: int = 0
+
+    def reached(self, loss: Callable[[], float]) -> bool:
+        if self.patience is None:
+            return False
+        now = loss()
+        self.stale = 0 if now < self.lowest else self.stale + 1
+        self.lowest = min(self.lowest, now)
+        return self.stale >= self.patience
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One training: which networks, in which phases, on how many rows, by which loss."""
+
+    name: str
+    networks: Mapping[str, PriceNetwork]
+    optimizer: torch.optim.Optimizer
+    schedule: Sequence[Phase]
+    rows: int
+    loss: Callable[[Tensor, Phase], Tensor]
+    """The loss of a batch of training rows."""
+    held_out_loss: Callable[[Phase], Tensor]
+    """The same loss on the validation rows."""
+
+
+def optimise(loop: Loop, recipe: PricingRecipe, seed: int, session: Session) -> None:
+    """Run the phases; one ends early when the validation rows' loss has not fallen for `patience` epochs.
+
+    Goes on from its checkpoint where there is one, and then ends with the weights of an unbroken run.
+
+    Raises:
+        FloatingPointError: a loss is not finite; the message has the epoch and the learning rate.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    checkpoint = session.checkpoint(loop.name)
+    parts: dict[str, Stateful] = {**loop.networks, "optimizer": loop.optimizer}
+    resumed = checkpoint.resume(parts, generator) if checkpoint else None
+    start = resumed or {"phase": 0, "epoch": 0, "lowest": float("inf"), "stale": 0}
+    told = monotonic()
+    for number in range(start["phase"], len(loop.schedule)):
+        phase, first, plateau = loop.schedule[number], 0, Plateau(recipe.patience)
+        if number == start["phase"]:
+            first, plateau = start["epoch"], Plateau(recipe.patience, start["lowest"], start["stale"])
+        for group in loop.optimizer.param_groups:
+            group["lr"] = phase.learning_rate
+        for epoch in range(first, phase.epochs):
+            one_epoch(loop, phase, epoch, recipe.batch_size, generator)
+            if plateau.reached(partial(held_out_loss, loop, phase)):
+                break
+            if checkpoint and checkpoint.due():
+                at = {"phase": number, "epoch": epoch + 1, "lowest": plateau.lowest, "stale": plateau.stale}
+                checkpoint.keep(parts, generator, at)
+            if monotonic() - told > TELL_EVERY_S:
+                session.log(f"{loop.name}: phase {number + 1}, epoch {epoch + 1:,} of {phase.epochs:,}")
+                told = monotonic()
+    for network in loop.networks.values():
+        network.eval()
+    if checkpoint:
+        checkpoint.keep(parts, generator, {"phase": len(loop.schedule)})
+
+
+def one_epoch(loop: Loop, phase: Phase, epoch: int, batch_size: int, generator: torch.Generator) -> None:
+    """Every training row once.
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+    """
+    for network in loop.networks.values():
+        network.train()
+    for rows in batches(loop.rows, batch_size, generator):
+        loss = loop.loss(rows, phase)
+        if not torch.isfinite(loss):
+            told = f"epoch {epoch + 1} at learning rate {phase.learning_rate:g}"
+            raise FloatingPointError(f"{loop.name}: the loss is {loss.item()} in {told}")
+        loop.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        loop.optimizer.step()
+
+
+@torch.no_grad()
+def held_out_loss(loop: Loop, phase: Phase) -> float:
+    """The loss on the validation rows, without dropout."""
+    for network in loop.networks.values():
+        network.eval()
+    return float(loop.held_out_loss(phase))
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network that learns alone: its loss of (its outputs (B O), the target (B)), and how it is held back."""
+
+    name: str
+    loss: Callable[[Tensor, Tensor], Tensor]
+    dropout: float
+    weight_decay: float
+    schedule: Sequence[Phase]
+    start: float = 0.0
+    """What its first output is before it has learnt anything."""
+    outputs: int = 1
+
+
+def train_alone(
+    learner: Learner, train: Examples, held_out: Examples, recipe: PricingRecipe, seed: int, session: Session
+) -> PriceNetwork:
+    """Train one network by its learner's loss."""
+    torch.manual_seed(seed)
+    network = network_for(train.x, learner.start, recipe.hidden, learner.dropout, learner.outputs)
+    loop = Loop(
+        name=learner.name,
+        networks={"network": network},
+        optimizer=torch.optim.Adam(network.parameters(), weight_decay=learner.weight_decay),
+        schedule=learner.schedule,
+        rows=len(train.x),
+        loss=lambda rows, phase: learner.loss(network.layers(train.x[rows]), train.y[rows]),
+        held_out_loss=lambda phase: learner.loss(network.layers(held_out.x), held_out.y),
+    )
+    optimise(loop, recipe, seed, session)
+    return network
+
+
+def regressor(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
+    """f_reg alone on all items, by Huber's loss where the recipe has one, else by the squared error."""
+
+    def loss(out: Tensor, price: Tensor) -> Tensor:
+        if recipe.huber_at is None:
+            return mse_loss(out[:, 0], price)
+        return huber_loss(out[:, 0], price, delta=recipe.huber_at)
+
+    schedule = stage_one_twice(recipe, len(train.x))
+    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, start=float(train.y.mean()))
+
+
+def gaussian(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
+    """Mean and log variance of the log price by the Gaussian likelihood (Nix and Weigend, 1994)."""
+
+    def loss(out: Tensor, price: Tensor) -> Tensor:
+        return gaussian_nll_loss(out[:, 0], price, out[:, 1].exp())
+
+    schedule = stage_one_twice(recipe, len(train.x))
+    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, float(train.y.mean()), outputs=2)
+
+
+def expected_error(train: Examples, recipe: PricingRecipe) -> Learner:
+    """The logarithm of the expected |error|, of out-of-fold errors, by the Laplace likelihood."""
+    schedule = stage_one_twice(recipe, len(train.x))
+    start = float(train.y.abs().mean().log())
+    return Learner("expected error", lambda out, error: laplace_objective(error, out[:, 0]), recipe.gate_dropout,
+                   recipe.weight_decay, schedule, start)  # fmt: skip
+
+
+def gate(train: Examples, objective: Objective, recipe: PricingRecipe) -> Learner:
+    """f_cls alone, of squared errors by networks that did not train on the item (stage 2's phases).
+
+    Without weight decay: while the hinge is met nothing else may move it (docs/adr/0003).
+    """
+    schedule = phases(recipe, len(train.x), warm_up=True)[2:]
+    return Learner(
+        "gate", lambda out, squared: objective(squared, out[:, 0], False), recipe.gate_dropout, 0.0, schedule
+    )
+
+
+def train_jointly(
+    train: Examples,
+    held_out: Examples,
+    objective: Objective,
+    recipe: PricingRecipe,
+    warm_up: bool,
+    seed: int,
+    session: Session,
+) -> tuple[PriceNetwork, PriceNetwork]:
+    """f_reg and f_cls together, as in the paper: in-sample squared errors, Adam, two stages."""
+    torch.manual_seed(seed)
+    price = network_for(train.x, float(train.y.mean()), recipe.hidden, recipe.dropout)
+    accept = network_for(train.x, 0.0, recipe.hidden, recipe.gate_dropout)
+
+    def loss(x: Tensor, y: Tensor, phase: Phase) -> Tensor:
+        return objective((y - price(x)).square(), accept(x), phase.warming_up)
+
+    # The gate has no weight decay: while the hinge is met in stage 1 nothing else moves it, and Adam, which
+    # scales every gradient to its rate, would decay it to a constant.
+    decay: dict = {"params": price.parameters(), "weight_decay": recipe.weight_decay}
+    loop = Loop(
+        name="joint",
+        networks={"regressor": price, "gate": accept},
+        optimizer=torch.optim.Adam([decay, {"params": accept.parameters()}]),
+        schedule=phases(recipe, len(train.x), warm_up),
+        rows=len(train.x),
+        loss=lambda rows, phase: loss(train.x[rows], train.y[rows], phase),
+        held_out_loss=lambda phase: loss(held_out.x, held_out.y, phase),
+    )
+    optimise(loop, recipe, seed, session)
+    return price, accept
+
+
+@dataclass(frozen=True)
+class FoldNetworks:
+    """K regressors, each trained without one fold, and what their errors on unseen items teach."""
+
+    networks: list[PriceNetwork]
+    residual: Float[np.ndarray, " N"]
+    """y - f_reg of the network that was trained without the item, in ln units."""
+    held_out_residual: Float[np.ndarray, " V"]
+    """y - the networks' mean, of the validation rows."""
+    scale: PriceNetwork
+    """Logarithm of the |residual| that is to be expected."""
+
+
+def train_folds(
+    train: tuple[np.ndarray, np.ndarray],
+    held_out: tuple[np.ndarray, np.ndarray],
+    group: np.ndarray,
+    recipe: PricingRecipe,
+    seed: int,
+    session: Session,
+) -> FoldNetworks:
+    """Cross-fitting: done once, shared among all δ and ε, on which it does not depend.
+
+    Args:
+        train: features and log prices of the training rows.
+        held_out: those of the validation rows, which say when to stop.
+        group: each training row's group; a group is in one fold whole.
+    """
+    (x, y), stop = train, Examples.of(*held_out)
+    fold = fold_of_group(group, recipe.folds, seed)
+    residual = np.zeros(len(y))
+    networks = []
+    for k in range(recipe.folds):
+        inside, outside = Examples.of(x[fold != k], y[fold != k]), fold == k
+        learner = regressor(f"fold {k + 1} of {recipe.folds}", inside, recipe)
+        networks.append(train_alone(learner, inside, stop, recipe, seed * 1000 + k, session))
+        residual[outside] = y[outside] - output(networks[-1], x[outside])
+    held_out_residual = held_out[1] - mean_output(networks, held_out[0])
+    errors = Examples.of(x, residual)
+    learner = expected_error(errors, recipe)
+    scale = train_alone(learner, errors, Examples.of(held_out[0], held_out_residual), recipe, seed, session)
+    return FoldNetworks(networks, residual, held_out_residual, scale)
