@@ -212,6 +212,7 @@ REPORT = {
     "rmsle": column(pl.Float64, "Root mean square ln error of qualified items; null of none", null=True),
     "male_of_all": column(pl.Float64, "Mean |ln error| of all tested items"),
     "male_of_top_half": column(pl.Float64, "Mean |ln error| of the most qualified half: at equal coverage", null=True),
+    "range_level": column(pl.Float64, "Nominal coverage of the price range", fraction()),
     "range_coverage": column(pl.Float64, "Share of qualified items sold within their range", fraction(), null=True),
     "range_width": column(pl.Float64, "Mean ln(high / low) of qualified items", null=True),
     "aurc": column(pl.Float64, "Area under the risk-coverage curve, ln units; null without a gate", null=True),

@@ -59,7 +59,9 @@ def test_refitted_bounds_make_every_day_stale() -> None:
 
 def test_a_plus_takes_up_or_downstream_along() -> None:
     assert selected("+clean_listings") == {"clean_listings", "raw_listings", "price_bounds"}
-    assert selected("champion_model+") == {"champion_model", "champion_history", "price_suggestions"}
+    assert selected("champion_model+") == {
+        "champion_model", "champion_history", "corruption_reports", "price_suggestions",
+    }  # fmt: skip
     assert selected("raw_listings, seller_statistics") == {"raw_listings", "seller_statistics"}
     assert selected(None) == set(LINEAGE)
 
@@ -109,6 +111,6 @@ def test_several_seeds_train_and_judge_again_although_nothing_is_stale() -> None
         asset for layer in layers() for plan in plans(layer, Request(seeds=3), {}, KEYS, []) for asset in plan.assets
     }
     assert made == {
-        "percentile_pricing_models", "threshold_pricing_models", "ablation_reports", "evaluation_predictions",
-        "evaluation_reports",
+        "percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models", "ablation_reports",
+        "evaluation_predictions", "evaluation_reports",
     }  # fmt: skip

@@ -48,12 +48,13 @@ def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> d
 
 
 def reports(
-    predictions: pl.DataFrame, models: pl.DataFrame, category: pl.DataFrame, run_id: str, now: datetime
+    predictions: pl.DataFrame, models: pl.DataFrame, category: pl.DataFrame, range_level: float, run_id: str
 ) -> pl.DataFrame:
     """One row per model and segment: all test rows, and each category's.
 
     `models` has the variants by `model_id`, `category` the category by `listing_id`.
     """
+    now = datetime.now(UTC)
     told = predictions.join(category, on="listing_id", how="left").partition_by("model_id", as_dict=True)
     rows = []
     for model in models.iter_rows(named=True):
@@ -61,7 +62,7 @@ def reports(
         gated = model["objective"] != "category_median"
         segments = {ALL: mine} | {name: part for (name,), part in mine.partition_by("category", as_dict=True).items()}
         for segment, part in segments.items():
-            common = {"run_id": run_id, **model, "segment": segment, "evaluated_at": now}
+            common = {"run_id": run_id, **model, "segment": segment, "range_level": range_level, "evaluated_at": now}
             rows.append(common | segment_row(part, gated, model["constraint_kind"] != "baseline"))
     return pl.DataFrame(rows, infer_schema_length=None)
 
@@ -125,6 +126,7 @@ def evaluation_predictions(
 @dg.asset(**table_options("evaluation_reports", "evaluation"))
 def evaluation_reports(
     context: dg.AssetExecutionContext,
+    settings: Settings,
     clean_listings: pl.DataFrame,
     evaluation_predictions: pl.DataFrame,
     percentile_pricing_models: pl.DataFrame,
@@ -134,7 +136,8 @@ def evaluation_reports(
     """Coverage, MALE, RMSLE and AURC of every model and baseline, over all test rows and by category."""
     models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
     category = clean_listings.select("listing_id", "category")
-    rows = reports(evaluation_predictions, variants_of(models), category, context.run_id, datetime.now(UTC))
+    level = settings.recipe.range_level
+    rows = reports(evaluation_predictions, variants_of(models), category, level, context.run_id)
     context.add_output_metadata(
         {
             "reports": dg.MetadataValue.md(report_markdown(rows)),
@@ -155,10 +158,13 @@ def ablation_job(
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_ablations(context: dg.OpExecutionContext, trained: dict, clean_listings: pl.DataFrame) -> pl.DataFrame:
+def record_ablations(
+    context: dg.OpExecutionContext, settings: Settings, trained: dict, clean_listings: pl.DataFrame
+) -> pl.DataFrame:
     """Judge the ablations' models; the reference model stands in both ablations."""
     category = clean_listings.select("listing_id", "category")
-    rows = reports(trained["predictions"], variants_of(trained["models"]), category, context.run_id, datetime.now(UTC))
+    models, level = variants_of(trained["models"]), settings.recipe.range_level
+    rows = reports(trained["predictions"], models, category, level, context.run_id)
     features = rows.filter(pl.col("warm_up")).with_columns(ablation=pl.lit("features"))
     warm_up = rows.filter(pl.col("features") == "MSTFE").with_columns(ablation=pl.lit("warm_up"))
     told = pl.concat([features, warm_up])
