@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from conftest import REPOSITORY, Marketplace, vps
 from scenario import listing, listings_file
 
+from vps_assets.home import Home
 from vps_assets.instance import free_dead_runs, open_instance
 from vps_assets.lineage import LINEAGE
 from vps_assets.schemas import TABLES, faults
@@ -177,6 +179,77 @@ def test_the_report_is_one_self_contained_page(marketplace: Marketplace) -> None
     assert page.count("data:image/jpeg") > 20
 
 
+def test_the_report_says_what_holds_and_what_only_the_demo_can_tell(marketplace: Marketplace) -> None:
+    page = Path(vps("report", home=marketplace.home.path).stdout.strip()).read_text()
+    for words in ("MSTFE beats STFE by AURC", "oracle", "Calibration of the 80% price range", "AUROC within category"):
+        assert words in page
+
+
+def test_a_reports_range_coverage_is_that_of_its_predictions(marketplace: Marketplace) -> None:
+    differ = query(
+        marketplace,
+        """
+        select count(*) from evaluation_reports r join (
+            select model_id, avg((log_price between low_log_price and high_log_price)::int) as covered,
+                avg(high_log_price - low_log_price) as width
+            from evaluation_predictions where qualified group by 1
+        ) p using (model_id)
+        where segment = 'all' and (abs(r.range_coverage - p.covered) > 1e-9 or abs(r.range_width - p.width) > 1e-9)
+        """,
+    )
+    assert differ == [(0,)]
+
+
+def test_baselines_and_models_are_judged_on_the_same_listings(marketplace: Marketplace) -> None:
+    found = query(
+        marketplace,
+        """
+        select split_kind, count(distinct listings) from (
+            select split_kind, model_id, list(listing_id order by listing_id) as listings
+            from evaluation_predictions join evaluation_reports using (model_id) where segment = 'all' group by all
+        ) group by 1
+        """,
+    )
+    assert sorted(found) == [("group", 1), ("time", 1)]
+
+
+def test_a_models_card_says_what_it_was_made_of(marketplace: Marketplace) -> None:
+    for (path,) in query(marketplace, "select path from percentile_pricing_models"):
+        about = json.loads((marketplace.home.path / path / "card.json").read_text())
+        assert {"first_listed_on", "last_listed_on", "recipe", "seed", "code_version", "model_id"} <= about.keys()
+        assert about["recipe"]["name"] == "demo"
+
+
+def test_no_checkpoint_is_left_of_a_training_that_ended(marketplace: Marketplace) -> None:
+    assert list((marketplace.home.path / "models").glob(".*")) == []
+
+
+def test_more_seeds_are_trained_on_request_and_told_with_their_standard_error(marketplace: Marketplace) -> None:
+    ran = vps("run", "--select", "ablation_reports", "--seeds", "2", home=marketplace.home.path)
+    assert ran.returncode == 0, ran.stderr
+    found = query(marketplace, "select distinct features, warm_up, seed from ablation_reports order by all")
+    expected = [("MSTFE", False), ("MSTFE", True), ("STFE", True)]
+    assert found == [(*variant, seed) for variant in expected for seed in (0, 1)]
+    page = Path(vps("report", home=marketplace.home.path).stdout.strip()).read_text()
+    assert re.search(r"MSTFE beats STFE by AURC</td><td>less by -?[\d.]+ ± [\d.]+, 2 seeds", page)
+
+
+@pytest.mark.slow
+def test_the_ablation_table_is_the_same_when_all_of_it_is_trained_again(
+    marketplace: Marketplace, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(marketplace.home.path, again)
+    backbones = {path for (path,) in query(marketplace, "select path from task_backbones where path is not null")}
+    for folder in (again / "models").iterdir():
+        if f"models/{folder.name}" not in backbones:
+            shutil.rmtree(folder)
+    ran = vps("run", "--select", "ablation_reports+", home=again)
+    assert ran.returncode == 0, ran.stderr
+    sql = "select * exclude (run_id, evaluated_at) from ablation_reports where seed = 0 order by all"
+    assert query(Marketplace(Home(again), "", ""), sql) == query(marketplace, sql)
+
+
 def sql_of_the_readme() -> list[str]:
     text = (REPOSITORY / "README.md").read_text()
     return re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
@@ -192,6 +265,7 @@ def test_a_run_that_was_killed_is_failed_and_its_slots_are_freed(marketplace: Ma
     """A run holds the writer's slot and dies by SIGKILL; the next `vps run` frees it before it starts."""
     code = """
 import os, signal
+from vps_assets.home import Home
 from vps_assets.home import Home
 from vps_assets.instance import open_instance
 from vps_assets import runs

@@ -90,9 +90,14 @@ def contact_sheet(paths: Sequence[Path], side_px: int = 96, columns: int = 8) ->
     return picture(jpeg(sheet), "jpeg")
 
 
-def risk_coverage_png(reports: pl.DataFrame, predictions: pl.DataFrame, split_kind: str = "group") -> bytes:
-    """MALE against coverage for the models at δ = 0.5 and the boosted trees, on the same test rows."""
-    drawing, axis = figure(7, 3.4)
+def risk_coverage_png(
+    reports: pl.DataFrame, predictions: pl.DataFrame, split_kind: str = "group", bound: tuple[str, Any] | None = None
+) -> bytes:
+    """MALE against coverage for the models at δ = 0.5 and the baselines, on the same test rows.
+
+    `bound`: label and curve of what no model can beat, where that is known.
+    """
+    drawing, axis = figure(7.5, 3.8)
     chosen = reports.filter(
         pl.col("segment") == "all",
         pl.col("split_kind") == split_kind,
@@ -100,19 +105,87 @@ def risk_coverage_png(reports: pl.DataFrame, predictions: pl.DataFrame, split_ki
         pl.col("constraint_value") == 0.5,
         pl.col("seed") == 0,
     )
+    curves: list[tuple[str, Any]] = [bound] if bound else []
     for row in chosen.sort("objective").to_dicts():
         mine = predictions.filter(pl.col("model_id") == row["model_id"])
         error = (mine["predicted_log_price"] - mine["log_price"]).to_numpy()
         curve = risk_coverage(error, mine["qualification"].to_numpy(), mine["listing_id"].to_numpy())
+        curves.append((f"{row['objective'].replace('_', ' ')} (AURC {row['aurc']:.3f})", curve))
+    for label, curve in curves:
         start = max(1, curve.size // 20)
-        coverage = np.arange(1, curve.size + 1) / curve.size
-        label = f"{row['objective'].replace('_', ' ')} (AURC {row['aurc']:.3f})"
-        axis.plot(coverage[start:], curve[start:], label=label)
+        axis.plot((np.arange(1, curve.size + 1) / curve.size)[start:], curve[start:], label=label)
     axis.set(xlabel="coverage", ylabel="MALE of the most qualified", xlim=(0, 1))
-    if chosen.height:
-        axis.legend(frameon=False)
+    if curves:
+        axis.legend(frameon=False, fontsize=8)
     return png(drawing)
 
 
 def risk_coverage_curves(reports: pl.DataFrame, predictions: pl.DataFrame) -> dg.MarkdownMetadataValue:
     return picture(risk_coverage_png(reports, predictions))
+
+
+def range_coverage_png(by_segment: pl.DataFrame, level: float) -> bytes:
+    """Share of qualified test items sold within their range, by category, with three standard errors.
+
+    Columns: segment, qualified, range_coverage.
+    """
+    drawing, axis = figure(8, 3.4)
+    rows = by_segment.drop_nulls("range_coverage").sort("segment")
+    error = 3 * np.sqrt(level * (1 - level) / np.maximum(rows["qualified"].to_numpy(), 1))
+    axis.errorbar(rows["segment"].to_list(), rows["range_coverage"].to_numpy(), error, fmt="o", color=BLUE, capsize=3)
+    axis.axhline(level, color=GREY, linestyle="--")
+    axis.set(ylabel="sold within the range", ylim=(0.3, 1.1))
+    axis.tick_params(axis="x", rotation=45)
+    return png(drawing)
+
+
+def error_png(judged: pl.DataFrame) -> bytes:
+    """MALE of all and of the qualified test items, by category and by decile of the sold price.
+
+    Columns: category, log_price, predicted_log_price, qualified.
+    """
+    drawing, (left, right) = figure(9, 3.6, 2)
+    error = (pl.col("predicted_log_price") - pl.col("log_price")).abs()
+    decile = (pl.col("log_price").rank("ordinal") - 1) * 10 // pl.len() + 1
+    rows = judged.with_columns(error=error, decile=decile.cast(pl.Int64))
+    for axis, key in ((left, "category"), (right, "decile")):
+        accepted = pl.col("error").filter(pl.col("qualified")).mean()
+        told = rows.group_by(key).agg(pl.mean("error"), accepted=accepted).sort(key)
+        place = np.arange(told.height)
+        axis.bar(place - 0.2, told["error"].to_numpy(), 0.4, color=GREY, label="all")
+        axis.bar(place + 0.2, told["accepted"].fill_null(0.0).to_numpy(), 0.4, color=BLUE, label="qualified")
+        axis.set_xticks(place, [str(value) for value in told[key]], rotation=45 if key == "category" else 0, fontsize=8)
+        axis.set(title=f"by {key.replace('decile', 'decile of the sold price')}", ylabel="MALE")
+    right.legend(frameon=False)
+    return png(drawing)
+
+
+def ablation_png(ablations: pl.DataFrame) -> bytes:
+    """AURC of the ablations' models over their seeds, with standard errors.
+
+    Columns of the table `ablation_reports`, rows over all test listings.
+    """
+    drawing, axes = figure(8, 2.8, 2)
+    for axis, kind in zip(axes, ("percentile", "threshold"), strict=True):
+        mine = ablations.filter(pl.col("constraint_kind") == kind).unique(["model_id"])
+        spread = pl.col("aurc").std() / pl.len().sqrt()
+        told = mine.group_by("features", "warm_up").agg(pl.mean("aurc"), error=spread).sort("aurc")
+        names = [f"{f}, {'warm-up' if w else 'no warm-up'}" for f, w in told.select("features", "warm_up").iter_rows()]
+        bars = told["error"].fill_null(0.0).to_numpy()
+        axis.errorbar(told["aurc"].to_numpy(), names, xerr=bars, fmt="o", color=BLUE, capsize=3)
+        axis.set(title=f"{kind}, 0.5", xlabel="AURC (less is better)")
+        axis.margins(y=0.3)
+    return png(drawing)
+
+
+def corruption_png(corruptions: pl.DataFrame) -> bytes:
+    """Mean qualification of the same test photos against how badly they were spoilt."""
+    drawing, axis = figure(6, 3)
+    for (name,), rows in corruptions.sort("severity").group_by("corruption", maintain_order=True):
+        severity, error = rows["severity"].to_list(), rows["change_error"].to_numpy()
+        axis.errorbar(severity, rows["qualification"].to_numpy(), error, marker="o", capsize=3, label=str(name))
+    axis.axhline(0.5, color=GREY, linestyle="--")
+    axis.set(xlabel="severity (0: the photo as it is)", ylabel="mean qualification", xticks=range(5), ylim=(0, 1))
+    if corruptions.height:
+        axis.legend(frameon=False)
+    return png(drawing)

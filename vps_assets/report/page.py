@@ -8,9 +8,12 @@ from pathlib import Path
 import polars as pl
 
 from vps_assets.home import Home
-from vps_assets.report.figures import data_uri, jpeg, price_histograms_png, risk_coverage_png, thumbnail
+from vps_assets.report import figures as draw
+from vps_assets.report.figures import data_uri, jpeg, thumbnail
 from vps_assets.report.published import NothingEvaluated, Published, read_published
-from vps_assets.report.tables import all_tables, headline, shapes
+from vps_assets.report.shapes import shapes
+from vps_assets.report.tables import all_tables, headline, overall
+from vps_assets.report.truth import fault_table, oracle, read_truth
 from vps_assets.splits import share_of_group
 from vps_ml.photos import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.store import card, whole_file
@@ -20,6 +23,8 @@ __all__ = ["NothingEvaluated", "write_report"]
 TEMPLATE = Path(__file__).with_name("page.html")
 SHOWN = 18
 THUMBNAIL_PX = 132
+SERVED_COVERAGE = 0.7
+"""δ of the model that is served, as vps_assets.assets.champion says."""
 FRAMES = {"too_little_information": "red", "dark": "green", "overexposed": "green", "blurred": "blue"}
 """The paper's colours in Figures 7 and 9."""
 
@@ -95,6 +100,71 @@ def galleries(published: Published, home: Home) -> list[Gallery]:
     return made
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the page."""
+
+    title: str
+    source: str
+    caption: str
+
+
+def served_predictions(published: Published) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(report rows by segment, predictions with category) of the served kind of model, split by group, seed 0."""
+    kind = {"objective": "cross_fitted", "constraint_kind": "percentile", "constraint_value": SERVED_COVERAGE}
+    chosen = [pl.col(name) == value for name, value in {**kind, "split_kind": "group", "seed": 0}.items()]
+    reports = published["evaluation_reports"].filter(chosen)
+    predictions = published["evaluation_predictions"].filter(pl.col("model_id").is_in(reports["model_id"].implode()))
+    category = published["clean_listings"].select("listing_id", "category")
+    return reports, predictions.join(category, on="listing_id")
+
+
+def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
+    """The figures that come before the galleries."""
+    clean, raw = published["clean_listings"], published["raw_listings"]
+    reports, predictions = published["evaluation_reports"], published["evaluation_predictions"]
+    segments, served = served_predictions(published)
+    level = reports["range_level"][0]
+    made = [
+        (
+            "Figure 3. Sold prices before and after cleaning",
+            draw.price_histograms_png(raw["sold_price"].drop_nulls(), clean["log_price"].drop_nulls()),
+            "",
+        )
+    ]
+    for split in ("group", "time"):
+        of_split = overall(reports, split_kind=split)["model_id"].implode()
+        tested = predictions.filter(pl.col("model_id").is_in(of_split)).unique("listing_id")
+        bound = None if truth is None or tested.is_empty() else oracle(tested, truth)
+        made.append(
+            (
+                f"Risk and coverage, models at 0.5, split by {split}",
+                draw.risk_coverage_png(reports, predictions, split, bound),
+                "Lower is better. The oracle knows each item's worth and how scattered its kind's prices are; only the "
+                "demo marketplace has one."
+                if bound
+                else "Lower is better.",
+            )
+        )
+    what = f"The served kind of model (cross_fitted, δ = {SERVED_COVERAGE}), split by group, seed 0."
+    ablations = overall(published["ablation_reports"])
+    made += [
+        (
+            f"Calibration of the {100 * level:.0f}% price range",
+            draw.range_coverage_png(segments, level),
+            f"{what} Bars: three standard errors about what was measured.",
+        ),
+        ("Error by category and by price", draw.error_png(served), what),
+        ("Ablations", draw.ablation_png(ablations), f"{ablations['seed'].n_unique()} seed(s); bars: standard errors."),
+        (
+            "Photos made worse on purpose",
+            draw.corruption_png(published["corruption_reports"]),
+            "Mean qualification by the champion of the same test photos, blurred, darkened or cropped.",
+        ),
+    ]
+    return [Drawing(title, data_uri(content), caption) for title, content, caption in made]
+
+
 def write_report(home: Home) -> Path:
     """Write the page under `VPS_HOME/reports`; its path.
 
@@ -103,22 +173,18 @@ def write_report(home: Home) -> Path:
     """
     from jinja2 import Environment, StrictUndefined
 
-    published = read_published(home)
+    published, truth = read_published(home), read_truth(home)
     clean = published["clean_listings"]
-    figures = {
-        "prices": data_uri(
-            price_histograms_png(published["raw_listings"]["sold_price"].drop_nulls(), clean["log_price"].drop_nulls())
-        ),
-        "risk": data_uri(risk_coverage_png(published["evaluation_reports"], published["evaluation_predictions"])),
-    }
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(TEMPLATE.read_text())
     suggestions = published["price_suggestions"]
+    known_faults = [] if truth is None else [fault_table(published, truth)]
     page = template.render(
         headline=headline(published),
-        tables=all_tables(published),
+        tables=[*all_tables(published), *known_faults],
         shapes=shapes(published),
         galleries=galleries(published, home),
-        figures=figures,
+        drawings=drawings(published, truth),
+        seeds=published["evaluation_reports"]["seed"].n_unique(),
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         recipes=[card(home.path / path)["recipe"]["name"] for path in published["champion_model"]["path"]],
         listings=clean.height,

@@ -33,6 +33,7 @@ NEEDED = (
     "evaluation_predictions",
     "ablation_reports",
     "champion_model",
+    "corruption_reports",
     "price_suggestions",
 )
 

@@ -5,7 +5,8 @@ from rich.table import Table as RichTable
 
 from vps_assets.home import Home
 from vps_assets.report.published import read_published
-from vps_assets.report.tables import all_tables, headline, shapes
+from vps_assets.report.shapes import shapes
+from vps_assets.report.tables import all_tables, headline
 
 HELD = {True: "yes", False: "NO", None: "cannot be told"}
 
@@ -19,7 +20,7 @@ def print_tables(home: Home) -> None:
         for row in table.rows:
             shown.add_row(*row)
         console.print(shown)
-    console.print("Does the shape of the paper's tables hold here (one seed)?")
-    for claim, holds in shapes(published):
-        console.print(f"  {HELD[holds]:>14}  {claim}")
+    console.print("Does the shape of the paper's tables hold here?")
+    for shape in shapes(published):
+        console.print(f"  {HELD[shape.holds]:>14}  {shape.claim} [dim]({shape.figures})[/dim]")
     console.print(f"\n{headline(published)}\nThe data are not the paper's: compare shapes, not figures.\n")

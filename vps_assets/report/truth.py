@@ -1,0 +1,56 @@
+"""What only the demo marketplace can tell, since there the truth is known: the oracle, and which photos are spoilt."""
+
+import numpy as np
+import polars as pl
+
+from vps_assets.home import Home
+from vps_assets.report.published import Published
+from vps_assets.report.tables import Table, overall, shown
+from vps_ml.metrics import risk_coverage
+
+
+def read_truth(home: Home) -> pl.DataFrame | None:
+    """The demo marketplace's truth by `listing_id`; None on any other data."""
+    path = home.path / "demo" / "truth.parquet"
+    return pl.read_parquet(path) if path.exists() else None
+
+
+def oracle(predictions: pl.DataFrame, truth: pl.DataFrame) -> tuple[str, np.ndarray]:
+    """(label, risk-coverage curve) of who knows each item's worth and how scattered its kind's prices are.
+
+    No model can do better: it sees through spoilt photos too.
+    """
+    known = predictions.select("listing_id", "log_price").join(truth, on="listing_id")
+    error = (known["noise_free_log_price"] - known["log_price"]).to_numpy()
+    risk = risk_coverage(error, -known["noise"].to_numpy(), known["listing_id"].to_numpy())
+    return f"oracle (AURC {risk.mean():.3f})", risk
+
+
+def auroc_within(judged: pl.DataFrame) -> float | None:
+    """AUROC of `qualification` for photos without a fault, within each category, weighted by its spoilt photos."""
+    from sklearn.metrics import roc_auc_score
+
+    scores: list[float] = []
+    weights: list[int] = []
+    for _, part in judged.group_by("category"):
+        sound = part["fault"].is_null()
+        if 0 < sound.sum() < part.height:
+            scores.append(roc_auc_score(sound.to_numpy(), part["qualification"].to_numpy()))
+            weights.append(int((~sound).sum()))
+    return float(np.average(scores, weights=weights)) if scores else None
+
+
+def fault_table(published: Published, truth: pl.DataFrame) -> Table:
+    """How well each gate tells sound photos from spoilt ones of the same category."""
+    reports = overall(published["evaluation_reports"], constraint_value=0.5, split_kind="group").sort("objective")
+    category = published["clean_listings"].select("listing_id", "category")
+    judged = published["evaluation_predictions"].join(category, on="listing_id").join(truth, on="listing_id")
+    rows = []
+    for (kind, objective), models in reports.group_by("constraint_kind", "objective", maintain_order=True):
+        mine = [judged.filter(pl.col("model_id") == model_id) for model_id in models["model_id"]]
+        scores = [score for score in map(auroc_within, mine) if score is not None]
+        rows.append((str(objective).replace("_", " "), str(kind), shown(float(np.mean(scores)) if scores else None)))
+    note = "0.5 is chance; only the demo marketplace knows which photos it spoilt. No model was told."
+    return Table(
+        "Does the gate see spoilt photos? (AUROC within category)", ("model", "constraint", "AUROC"), rows, note
+    )
