@@ -266,7 +266,6 @@ def test_a_run_that_was_killed_is_failed_and_its_slots_are_freed(marketplace: Ma
     code = """
 import os, signal
 from vps_assets.home import Home
-from vps_assets.home import Home
 from vps_assets.instance import open_instance
 from vps_assets import runs
 from vps_assets.resources.warehouse import Warehouse

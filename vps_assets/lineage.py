@@ -63,8 +63,9 @@ LINEAGE: Mapping[str, Node] = {
     "ablation_reports": Node(PRICED_FROM, code_version="2", recipe=pricing_recipe),
     "champion_model": Node(("evaluation_reports", "percentile_pricing_models")),
     "champion_history": Node(("champion_model",)),
-    "corruption_reports": Node((*PRICED_FROM, "champion_model")),
     "price_suggestions": Node((*PRICED_FROM, "champion_model"), "day"),
+    # after the suggestions: what only informs must not hold up what sellers wait for
+    "corruption_reports": Node((*PRICED_FROM, "champion_model")),
 }
 
 

@@ -300,6 +300,17 @@ def faults(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> str | None:
     return None
 
 
+def aligned(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> pl.DataFrame:
+    """The frame with the schema's columns in its order, nulls in those that older code did not write."""
+    wanted = types(schema)
+    if not frame.columns:
+        return pl.DataFrame(schema=wanted)
+    columns = (
+        pl.col(name) if name in frame.columns else pl.lit(None, dtype).alias(name) for name, dtype in wanted.items()
+    )
+    return frame.select(columns)
+
+
 def conforming(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> pl.DataFrame:
     """The frame with the schema's columns, types and order.
 

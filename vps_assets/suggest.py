@@ -3,15 +3,11 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 
 from vps_assets.home import Home
 from vps_ml.photos import ADVICE, QUALITY_COLUMNS
-from vps_ml.recipes import BackboneRecipe
-from vps_ml.store import card
 
 CURRENCY = "select any_value(currency) from clean_listings where currency is not null"
 
@@ -48,14 +44,14 @@ def suggest_one(image: Path, category: str, seller: str | None, home: Home) -> s
         (folder,) = frame("champion_model")["path"]
         (currency,) = connection.execute(CURRENCY).fetchall()[0]
     champion = Champion.load(home.path / folder)
-    visual, quality = champion_features(image, champion, home)
+    visual, quality = champion.features_of([image], champion.extractors(home.path)[0])
     asked = pl.DataFrame(
         {"listed_on": [datetime.now(UTC).date()], "category": [category], "seller_id": [seller]},
         schema_overrides={"seller_id": pl.String},
     )
     row = with_statistics(asked, histories)
     (priced,) = champion.judge(visual, row)
-    measured = dict(zip(QUALITY_COLUMNS, quality, strict=True))
+    measured = dict(zip(QUALITY_COLUMNS, quality[0], strict=True))
     told = suggestion(priced, measured)
     answer = {
         "qualified": told["qualified"],
@@ -70,15 +66,3 @@ def suggest_one(image: Path, category: str, seller: str | None, home: Home) -> s
     if told["reason"]:
         answer["advice"] = ADVICE[told["reason"]]
     return json.dumps(answer)
-
-
-def champion_features(image: Path, champion: Any, home: Home) -> tuple[np.ndarray, np.ndarray]:
-    """(the photo's features as the champion was trained on, its quality), by the champion's own backbones."""
-    from vps_ml.embeddings import embed, load_extractors
-
-    made_by = card(home.path / "embeddings" / champion.embedding_id)
-    folders = {task: home.path / path for task, path in made_by["backbones"].items()}
-    tasks = champion.tasks(list(folders))
-    used = {task: folders[task] for task in tasks or list(folders)[:1]}
-    features, quality = embed([image], load_extractors(used, BackboneRecipe(**made_by["backbone_recipe"])))
-    return np.concatenate([np.empty((1, 0)), *(features[task] for task in tasks)], axis=1), quality[0]

@@ -12,8 +12,10 @@ from vps_ml.folds import fold_of_group
 if TYPE_CHECKING:
     from vps_ml.pricing import PriceNetwork
 
+Rows = tuple[np.ndarray, np.ndarray]
+"""Features (N F), and what is to be learnt of them (N)."""
+
 TREES = {
-    "objective": "regression",
     "learning_rate": 0.05,
     "num_leaves": 31,
     "min_data_in_leaf": 20,
@@ -24,7 +26,13 @@ TREES = {
     "deterministic": True,
     "num_threads": 2,
 }
-ROUNDS = 200
+MOST_ROUNDS = 1000
+PATIENCE = 30
+FOLDS = 5
+"""Of the error model's out-of-fold errors."""
+PRICE = {"objective": "huber", "alpha": 0.5}
+"""As `cross_fitted`'s regressors: what MALE asks for must not be kept from the rival."""
+ERROR = {"objective": "regression"}
 LEAST_EXPECTED_ERROR = 1e-3
 """ln units: an error model of trees may say that it expects less than nothing."""
 
@@ -38,29 +46,36 @@ def category_median(
     return np.array([medians.get(name, overall) for name in asked])
 
 
-def boosted_trees(
-    x: Float[np.ndarray, "N F"], y: Float[np.ndarray, " N"], group: np.ndarray, folds: int, seed: int
-) -> tuple[str, str]:
+def boosted_trees(train: Rows, held_out: Rows, group: np.ndarray, seed: int) -> tuple[str, str]:
     """LightGBM on the price models' features, and its out-of-fold error model, as LightGBM's own text.
 
     The error model learns |y - prediction| of trees that did not see the item: the strongest baseline found in
-    trial (findings, head-to-head).
+    trial (findings, head-to-head). As with our own networks, the price is learnt by Huber's loss, and the validation
+    rows say when to stop.
+
+    Args:
+        train: features and log prices of the training rows.
+        held_out: those of the validation rows.
+        group: each training row's group; a group is in one fold whole.
     """
     import lightgbm
 
-    parameters = {**TREES, "seed": seed}
+    def fit(learnt: Rows, stop: Rows, objective: dict) -> lightgbm.Booster:
+        data = lightgbm.Dataset(*learnt)
+        judge = lightgbm.Dataset(*stop, reference=data)
+        patience = lightgbm.early_stopping(PATIENCE, verbose=False)
+        settings = {**TREES, **objective, "seed": seed}
+        return lightgbm.train(settings, data, MOST_ROUNDS, valid_sets=[judge], callbacks=[patience])
 
-    def fit(rows: np.ndarray, target: np.ndarray) -> lightgbm.Booster:
-        data = lightgbm.Dataset(x[rows], target[rows])
-        return lightgbm.train(parameters, data, ROUNDS)
-
-    everything = np.arange(len(y))
-    fold = fold_of_group(group, folds, seed)
+    x, y = train
+    fold = fold_of_group(group, FOLDS, seed)
     error = np.zeros(len(y))
-    for k in range(folds):
-        held_out = np.flatnonzero(fold == k)
-        error[held_out] = np.abs(y[held_out] - fit(np.flatnonzero(fold != k), y).predict(x[held_out]))
-    return fit(everything, y).model_to_string(), fit(everything, error).model_to_string()
+    for k in range(FOLDS):
+        inside, outside = fold != k, fold == k
+        error[outside] = np.abs(y[outside] - fit((x[inside], y[inside]), held_out, PRICE).predict(x[outside]))
+    price = fit(train, held_out, PRICE)
+    unseen = held_out[0], np.abs(held_out[1] - price.predict(held_out[0]))
+    return price.model_to_string(), fit((x, error), unseen, ERROR).model_to_string()
 
 
 def judge_trees(price_model: str, error_model: str, x: Float[np.ndarray, "N F"]) -> Judgement:

@@ -69,7 +69,8 @@ def price_range(scaled_residual: Float[np.ndarray, " item"], level: float) -> tu
     """Ends (low, high) of the price range, in multiples of the expected error: split conformal, signed residuals.
 
     The residuals are (y - f_reg) over the expected |y - f_reg| ("normalised" scores: Papadopoulos et al., 2008; Lei
-    et al., 2018, section 5.2), so that the range is narrow where the model knows much.
+    et al., 2018, section 5.2), so that the range is narrow where the model knows much. Fewer than 9 residuals (at
+    80%) cannot say where their tails end: their extremes are returned, which cover less.
 
     Each tail gets half of 1 - `level`, with the finite-sample correction (n + 1) of Vovk et al. (2005), as in
     Romano et al., "Conformalized Quantile Regression" (2019), section 2. Residuals must come from accepted

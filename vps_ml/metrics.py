@@ -29,3 +29,12 @@ def aurc(
     if not log_error.size:
         return float("nan")
     return float(risk_coverage(log_error, qualification, listing_id).mean())
+
+
+def male_of_top_half(
+    log_error: Float[np.ndarray, " item"], qualification: Float[np.ndarray, " item"], listing_id: np.ndarray
+) -> float:
+    """MALE of the most qualified half, rounded up: models at equal coverage; NaN of no items."""
+    if not log_error.size:
+        return float("nan")
+    return float(risk_coverage(log_error, qualification, listing_id)[(log_error.size - 1) // 2])

@@ -41,8 +41,8 @@ class Phase:
 def phases(recipe: PricingRecipe, rows: int, warm_up: bool) -> tuple[Phase, ...]:
     """The paper's four phases; without warm-up, stage 2 alone for as many epochs in all.
 
-    Where they would take more steps on this many rows than the recipe allows, all shrink alike: the more rows, the
-    fewer times each has to be seen.
+    Where they would take more steps on this many rows than the recipe allows, all shrink alike, to one epoch at
+    least: the more rows, the fewer times each has to be seen.
     """
     share = 1.0
     if recipe.most_steps is not None:
@@ -99,14 +99,14 @@ def batches(rows: int, batch_size: int, generator: torch.Generator) -> Iterable[
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows to learn from, or to stop by: features and what is to be learnt of them."""
+    """Rows to learn from, or to stop by: features and what is to be learnt of them (a log price, or an error)."""
 
     x: Float[Tensor, "N F"]
-    y: Float[Tensor, " N"]
+    target: Float[Tensor, " N"]
 
     @classmethod
-    def of(cls, x: np.ndarray, y: np.ndarray) -> "Examples":
-        return cls(on_device(x), on_device(y))
+    def of(cls, x: np.ndarray, target: np.ndarray) -> "Examples":
+        return cls(on_device(x), on_device(target))
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def optimise(loop: Loop, recipe: PricingRecipe, seed: int, session: Session) -> 
             group["lr"] = phase.learning_rate
         for epoch in range(first, phase.epochs):
             one_epoch(loop, phase, epoch, recipe.batch_size, generator)
-            if plateau.reached(partial(held_out_loss, loop, phase)):
+            if plateau.reached(partial(held_out_loss, loop, phase, epoch)):
                 break
             if checkpoint and checkpoint.due():
                 at = {"phase": number, "epoch": epoch + 1, "lowest": plateau.lowest, "stale": plateau.stale}
@@ -197,21 +197,34 @@ def one_epoch(loop: Loop, phase: Phase, epoch: int, batch_size: int, generator: 
     for network in loop.networks.values():
         network.train()
     for rows in batches(loop.rows, batch_size, generator):
-        loss = loop.loss(rows, phase)
-        if not torch.isfinite(loss):
-            told = f"epoch {epoch + 1} at learning rate {phase.learning_rate:g}"
-            raise FloatingPointError(f"{loop.name}: the loss is {loss.item()} in {told}")
+        loss = finite(loop.loss(rows, phase), loop, phase, epoch)
         loop.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         loop.optimizer.step()
 
 
+def finite(loss: Tensor, loop: Loop, phase: Phase, epoch: int) -> Tensor:
+    """The loss.
+
+    Raises:
+        FloatingPointError: it is not finite.
+    """
+    if not torch.isfinite(loss):
+        told = f"epoch {epoch + 1} at learning rate {phase.learning_rate:g}"
+        raise FloatingPointError(f"{loop.name}: the loss is {loss.item()} in {told}")
+    return loss
+
+
 @torch.no_grad()
-def held_out_loss(loop: Loop, phase: Phase) -> float:
-    """The loss on the validation rows, without dropout."""
+def held_out_loss(loop: Loop, phase: Phase, epoch: int) -> float:
+    """The loss on the validation rows, without dropout.
+
+    Raises:
+        FloatingPointError: it is not finite.
+    """
     for network in loop.networks.values():
         network.eval()
-    return float(loop.held_out_loss(phase))
+    return finite(loop.held_out_loss(phase), loop, phase, epoch).item()
 
 
 @dataclass(frozen=True)
@@ -240,8 +253,8 @@ def train_alone(
         optimizer=torch.optim.Adam(network.parameters(), weight_decay=learner.weight_decay),
         schedule=learner.schedule,
         rows=len(train.x),
-        loss=lambda rows, phase: learner.loss(network.layers(train.x[rows]), train.y[rows]),
-        held_out_loss=lambda phase: learner.loss(network.layers(held_out.x), held_out.y),
+        loss=lambda rows, phase: learner.loss(network.layers(train.x[rows]), train.target[rows]),
+        held_out_loss=lambda phase: learner.loss(network.layers(held_out.x), held_out.target),
     )
     optimise(loop, recipe, seed, session)
     return network
@@ -256,7 +269,7 @@ def regressor(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
         return huber_loss(out[:, 0], price, delta=recipe.huber_at)
 
     schedule = stage_one_twice(recipe, len(train.x))
-    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, start=float(train.y.mean()))
+    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, start=float(train.target.mean()))
 
 
 def gaussian(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
@@ -266,13 +279,13 @@ def gaussian(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
         return gaussian_nll_loss(out[:, 0], price, out[:, 1].exp())
 
     schedule = stage_one_twice(recipe, len(train.x))
-    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, float(train.y.mean()), outputs=2)
+    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, float(train.target.mean()), outputs=2)
 
 
 def expected_error(train: Examples, recipe: PricingRecipe) -> Learner:
     """The logarithm of the expected |error|, of out-of-fold errors, by the Laplace likelihood."""
     schedule = stage_one_twice(recipe, len(train.x))
-    start = float(train.y.abs().mean().log())
+    start = float(train.target.abs().mean().log())
     return Learner("expected error", lambda out, error: laplace_objective(error, out[:, 0]), recipe.gate_dropout,
                    recipe.weight_decay, schedule, start)  # fmt: skip
 
@@ -299,7 +312,7 @@ def train_jointly(
 ) -> tuple[PriceNetwork, PriceNetwork]:
     """f_reg and f_cls together, as in the paper: in-sample squared errors, Adam, two stages."""
     torch.manual_seed(seed)
-    price = network_for(train.x, float(train.y.mean()), recipe.hidden, recipe.dropout)
+    price = network_for(train.x, float(train.target.mean()), recipe.hidden, recipe.dropout)
     accept = network_for(train.x, 0.0, recipe.hidden, recipe.gate_dropout)
 
     def loss(x: Tensor, y: Tensor, phase: Phase) -> Tensor:
@@ -314,8 +327,8 @@ def train_jointly(
         optimizer=torch.optim.Adam([decay, {"params": accept.parameters()}]),
         schedule=phases(recipe, len(train.x), warm_up),
         rows=len(train.x),
-        loss=lambda rows, phase: loss(train.x[rows], train.y[rows], phase),
-        held_out_loss=lambda phase: loss(held_out.x, held_out.y, phase),
+        loss=lambda rows, phase: loss(train.x[rows], train.target[rows], phase),
+        held_out_loss=lambda phase: loss(held_out.x, held_out.target, phase),
     )
     optimise(loop, recipe, seed, session)
     return price, accept

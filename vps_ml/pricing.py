@@ -16,7 +16,7 @@ from vps_ml.calibration import Judgement
 
 
 class PriceNetwork(nn.Module):
-    """A multilayer perceptron with one output; f_reg and f_cls share this shape, not the weights (Figure 5)."""
+    """A multilayer perceptron; f_reg and f_cls share this shape, with one output, not the weights (Figure 5)."""
 
     def __init__(self, features: int, hidden: tuple[int, ...], dropout: float, outputs: int = 1) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ class PricingRecipe:
     """Stage 1 at the first rate, then the second; stage 2 at the first, then the second (paper 2:1:4:2)."""
     learning_rates: tuple[float, float]
     most_steps: int | None
-    """No network takes more optimiser steps than this: with many rows the epochs shrink alike. None: no limit."""
+    """With rows for more optimiser steps than this the epochs shrink alike, to one a phase at least. None: no limit."""
     patience: int | None
     """A phase ends early when the validation loss has not fallen for so many epochs; None: never."""
     huber_at: float | None
@@ -111,7 +111,7 @@ def demo() -> Recipe:
             most_steps=20_000,
             patience=8,
             huber_at=0.5,
-            folds=5,
+            folds=10,
             coverage_floor=0.1,
             label_weight=1.0,
         ),

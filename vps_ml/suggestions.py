@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -13,8 +13,12 @@ from vps_ml.calibration import Calibration
 from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS, FeatureMap, statistics_matrix
 from vps_ml.photos import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.pricing_table import load_feature_map
-from vps_ml.recipes import VISUAL_TASKS
+from vps_ml.recipes import VISUAL_TASKS, BackboneRecipe
+from vps_ml.store import card
 from vps_ml.variants import load_variant
+
+if TYPE_CHECKING:
+    from vps_ml.embeddings import FeatureExtractors
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,25 @@ class Champion:
     def tasks(self, trained: Sequence[str]) -> list[str]:
         """The tasks whose features the model sees, of those that are trained, in its order."""
         return [task for task in VISUAL_TASKS[self.features] if task in trained]
+
+    def extractors(self, home: Path) -> tuple["FeatureExtractors", int]:
+        """(the backbones that it was trained with, the side of the photos that they see, in pixels)."""
+        from vps_ml.embeddings import load_extractors
+
+        made_by = card(home / "embeddings" / self.embedding_id)
+        folders = {task: home / path for task, path in made_by["backbones"].items()}
+        # a model of statistics alone sees no task, but a photo has to go through some network to be measured
+        used = {task: folders[task] for task in self.tasks(list(folders)) or list(folders)[:1]}
+        recipe = BackboneRecipe(**made_by["backbone_recipe"])
+        return load_extractors(used, recipe), recipe.photo_px
+
+    def features_of(self, photos: Sequence[Path], extractors: "FeatureExtractors") -> tuple[np.ndarray, np.ndarray]:
+        """(the photos' features as the model was trained on, their quality)."""
+        from vps_ml.embeddings import embed
+
+        features, quality = embed(photos, extractors)
+        seen = [features[task] for task in self.tasks(list(features))]
+        return np.concatenate([np.empty((len(photos), 0)), *seen], axis=1), quality
 
     def judge(self, visual: np.ndarray, rows: pl.DataFrame) -> list[Priced]:
         """What the model says of listings with these visual features and statistics."""

@@ -23,6 +23,7 @@ COVERAGE_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7)
 ERROR_TOLERANCES = (0.3, 0.4, 0.5, 0.6, 0.7)
 TREES = ("price.txt", "error.txt")
 """Files of the boosted trees: LightGBM's own text."""
+GATED_BASELINES = ("boosted_trees", "gaussian_network", "deep_ensemble")
 MEMBERS = 5
 """Of the deep ensemble, as its authors used."""
 Log = Callable[[str], None]
@@ -146,12 +147,18 @@ def fold_networks(table: PricingTable, variant: Variant, log: Log) -> "FoldNetwo
 
 
 def load_variant(folder: Path) -> "tuple[PricingModel, Calibration, dict]":
-    """(the model, its calibration, its card) of a pricing model's folder."""
+    """(the model, its calibration, its card) of a pricing model's folder.
+
+    Raises:
+        ValueError: an older version of this code trained it.
+    """
     from safetensors.torch import load_file
 
     from vps_ml.pricing import model_from_state
 
     about = card(folder)
+    if "calibration" not in about:
+        raise ValueError(f"model {folder.name} was trained by an older version: `vps run` trains it anew")
     state = load_file(folder / "state.safetensors")
     return model_from_state(state), Calibration(**about["calibration"]), about
 
@@ -162,28 +169,29 @@ def fit_baseline(table: PricingTable, variant: Variant, log: Log) -> Path | None
     if variant.objective not in learn:
         return None
     name = learn[variant.objective].__name__
-    parts = variant.split_kind, variant.seed, table.recipe.described()
+    parts = variant.split_kind, variant.seed, table.recipe.described(), baselines.PRICE
     baseline_id = identity(name, CODE_VERSION, table.data_id, *parts)
 
     def make(folder: Path) -> dict:
         map_id, x = table.matrix(variant.features, variant.split_kind)
         log(f"{variant.objective.replace('_', ' ')} on the {variant.split_kind} split")
-        learn[variant.objective](table, variant, x, folder, log)
+        learn[variant.objective](table, variant, x, folder, log, resume_folder(table.models, baseline_id))
         about = {"feature_map_id": map_id, "embedding_id": table.embedding_id}
         return {"kind": name, "model_id": baseline_id, "features": variant.features, **about}
 
     return artefact(table.models, baseline_id, make)
 
 
-def learn_trees(table: PricingTable, variant: Variant, x: np.ndarray, folder: Path, log: Log) -> None:
-    """Boosted trees and their out-of-fold error model."""
-    train, folds = table.role(variant.split_kind, "train"), table.recipe.pricing.folds
-    told = x[train], table.log_price[train], table.group[train]
-    for name, text in zip(TREES, baselines.boosted_trees(*told, folds, variant.seed), strict=True):
+def learn_trees(table: PricingTable, variant: Variant, x: np.ndarray, folder: Path, log: Log, resume: Path) -> None:
+    """Boosted trees and their out-of-fold error model; minutes at most, so they keep no checkpoints."""
+    train, held_out = (table.role(variant.split_kind, role) for role in ("train", "validation"))
+    learnt, stop = ((x[rows], table.log_price[rows]) for rows in (train, held_out))
+    fitted = baselines.boosted_trees(learnt, stop, table.group[train], variant.seed)
+    for name, text in zip(TREES, fitted, strict=True):
         (folder / name).write_text(text)
 
 
-def learn_gaussians(table: PricingTable, variant: Variant, x: np.ndarray, folder: Path, log: Log) -> None:
+def learn_gaussians(table: PricingTable, variant: Variant, x: np.ndarray, folder: Path, log: Log, resume: Path) -> None:
     """The members of a deep ensemble; the first alone is the Gaussian-likelihood network."""
     from safetensors.torch import save_file
 
@@ -194,10 +202,11 @@ def learn_gaussians(table: PricingTable, variant: Variant, x: np.ndarray, folder
     rows = (table.role(variant.split_kind, role) for role in ("train", "validation"))
     train, held_out = (training.Examples.of(x[part], table.log_price[part]) for part in rows)
     members = {}
+    session = training.Session(log, resume)
     for k in range(MEMBERS):
         learner = training.gaussian(f"member {k + 1} of {MEMBERS}", train, recipe)
         seed = variant.seed * 1000 + k
-        members[f"member{k}"] = training.train_alone(learner, train, held_out, recipe, seed, training.Session(log))
+        members[f"member{k}"] = training.train_alone(learner, train, held_out, recipe, seed, session)
     save_file(state_of(members), folder / "state.safetensors")
 
 

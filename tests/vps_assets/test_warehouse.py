@@ -8,6 +8,7 @@ import pytest
 
 from vps_assets.home import Home
 from vps_assets.resources.warehouse import Warehouse, WarehouseBusy
+from vps_assets.schemas import TABLES, aligned, types
 
 ROWS = pl.DataFrame({"day": [1, 1, 2], "low": [1.0, 2.0, 3.0], "high": [4.0, 5.0, 6.0]})
 
@@ -31,11 +32,20 @@ def test_columns_are_matched_by_name_not_by_position(warehouse: Warehouse) -> No
 
 
 def test_a_table_of_older_code_takes_the_columns_of_today(warehouse: Warehouse) -> None:
-    today = ROWS.filter(pl.col("day") == 2).select("day", "low", width=pl.col("high") - pl.col("low"))
+    width, centre = pl.col("high") - pl.col("low"), (pl.col("high") + pl.col("low")) / 2
+    today = ROWS.filter(pl.col("day") == 2).select("day", "low", width=width, centre=centre)
     warehouse.replace("prices", today, "day = ?", [2], {})
     rows = warehouse.read("prices").sort("low")
-    assert rows.columns == ["day", "low", "width"]
-    assert rows["width"].to_list() == [None, None, 3.0]
+    assert rows.columns == ["day", "low", "width", "centre"]
+    assert rows.select("width", "centre").rows() == [(None, None), (None, None), (3.0, 4.5)]
+
+
+def test_a_frame_of_older_code_reads_with_the_columns_of_today_in_their_order() -> None:
+    schema = TABLES["corruption_reports"]
+    older = pl.DataFrame({"severity": [1], "gone": ["x"], "corruption": ["blur"]})
+    assert aligned(older, schema).columns == list(types(schema))
+    assert aligned(older, schema).select("corruption", "severity", "change").row(0) == ("blur", 1, None)
+    assert aligned(pl.DataFrame(), schema).schema == pl.Schema(types(schema))
 
 
 def test_a_failed_write_leaves_rows_and_fingerprints_as_they_were(warehouse: Warehouse) -> None:

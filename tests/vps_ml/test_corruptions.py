@@ -8,7 +8,7 @@ from scenario import photo
 
 from vps_assets.assets.corruptions import summarised
 from vps_ml.corruptions import CORRUPTIONS
-from vps_ml.ops.corruptions import spoilt
+from vps_ml.ops.corruptions import corrupted, shrunk
 from vps_ml.photos import decoded
 
 
@@ -20,8 +20,8 @@ def measured(paths: list[Path], name: str) -> float:
 def test_each_severity_is_measurably_worse_than_the_last(name: str, measure: str, tmp_path: Path) -> None:
     """The contrast of fine noise falls with blur, brightness with darkness, as `photo_quality` measures them."""
     clean = [photo(tmp_path / f"{i}.png", seed=i) for i in range(3)]
-    by_severity = [paths for kind, _, _, paths in spoilt(clean, tmp_path) if kind in ("none", name)]
-    figures = [measured(paths, measure) for paths in by_severity]
+    photos = [shrunk(path, 96) for path in clean]
+    figures = [measured(paths, measure) for kind, _, _, paths in corrupted(photos, tmp_path) if kind in ("none", name)]
     assert len(figures) == 5
     assert all(a > b for a, b in zip(figures, figures[1:], strict=False))
 
@@ -36,9 +36,15 @@ def test_a_crop_keeps_the_middle() -> None:
 
 def test_the_photos_stay_as_they_are(tmp_path: Path) -> None:
     path = photo(tmp_path / "0.png")
+    (tmp_path / "worse").mkdir()
     before = path.read_bytes()
-    assert len(list(spoilt([path], tmp_path))) == 13
+    seen = [(name, severity) for name, severity, _, _ in corrupted([shrunk(path, 50)], tmp_path / "worse")]
+    assert len(set(seen)) == 13
     assert path.read_bytes() == before
+
+
+def test_a_phones_photo_is_shrunk_before_it_is_made_worse(tmp_path: Path) -> None:
+    assert shrunk(photo(tmp_path / "0.png", size=(400, 300)), 96).size == (96, 72)
 
 
 def test_change_is_paired_with_the_same_photo_before() -> None:

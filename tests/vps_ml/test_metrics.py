@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from vps_ml.calibration import Calibration, Judgement, calibrated, logit_shift, price_range
-from vps_ml.metrics import aurc, male, risk_coverage, rmsle
+from vps_ml.calibration import Judgement, calibrated, logit_shift, price_range
+from vps_ml.metrics import aurc, male, male_of_top_half, risk_coverage, rmsle
 
 ERROR = np.array([0.1, -0.4, 0.2])
 IDS = np.array(["a", "b", "c"])
@@ -17,6 +17,7 @@ def test_aurc_is_the_mean_of_the_running_male_from_the_most_qualified_on() -> No
     qualification = np.array([0.2, 0.9, 0.5])  # b, c, a
     assert risk_coverage(ERROR, qualification, IDS) == pytest.approx([0.4, 0.3, 0.7 / 3])
     assert aurc(ERROR, qualification, IDS) == pytest.approx((0.4 + 0.3 + 0.7 / 3) / 3)
+    assert male_of_top_half(ERROR, qualification, IDS) == pytest.approx(0.3)  # two of three
 
 
 def test_ties_are_ordered_by_listing_id() -> None:
@@ -84,4 +85,3 @@ def test_a_threshold_models_gate_stays_as_trained() -> None:
     judged = Judgement(np.zeros(3), np.array([2.0, 0.0, -0.1]), np.ones(3))
     calibration = calibrated(judged, np.zeros(3), None, 0.8)
     assert (calibration.qualification(judged) >= 0.5).tolist() == [True, True, False]
-    assert isinstance(calibration, Calibration)

@@ -135,6 +135,50 @@ class Killed(Exception):
     """The run was broken off here."""
 
 
+def test_a_cross_fitting_that_goes_on_from_its_checkpoints_ends_with_the_same_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken off in the second of three folds; phases end early, so that what has to be kept of that shows."""
+    x, y, _ = world(300)
+    recipe = replace(QUICK, epochs=(30, 15, 3, 3), dropout=0.0, weight_decay=0.0, patience=3)
+
+    def folds(session: training.Session) -> FoldNetworks:
+        return training.train_folds((x, y), world(100, seed=9)[:2], np.arange(300), recipe, 0, session)
+
+    real, seen = training.one_epoch, []
+
+    def counted(loop: training.Loop, *rest: object) -> None:
+        real(loop, *rest)
+        seen.append(loop.name)
+        if broken_off and seen.count("fold 2 of 3") == 12:
+            raise Killed
+
+    monkeypatch.setattr(training, "one_epoch", counted)
+    monkeypatch.setattr(training.Checkpoint, "due", lambda self: True)
+    broken_off = False
+    unbroken = folds(training.Session(quiet))
+    epochs = {name: seen.count(name) for name in seen}
+    assert 12 < epochs["fold 2 of 3"] < 2 * 45, "the phases of this fold should end early, and not before the kill"
+    broken_off = True
+    seen.clear()
+    with pytest.raises(Killed):
+        folds(training.Session(quiet, tmp_path))
+    broken_off = False
+    resumed = folds(training.Session(quiet, tmp_path))
+    assert {name: seen.count(name) for name in seen} == epochs | {"fold 2 of 3": epochs["fold 2 of 3"] + 1}
+    assert np.array_equal(resumed.residual, unbroken.residual)
+    ours, theirs = ([*made.networks, made.scale] for made in (resumed, unbroken))
+    for one, other in zip(ours, theirs, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_a_validation_loss_that_is_not_finite_stops_the_training() -> None:
+    x, y, _ = world(60)
+    prices, bad = training.Examples.of(x, y), training.Examples.of(x, np.full(60, np.nan))
+    with pytest.raises(FloatingPointError, match="the loss is nan in epoch 1"):
+        training.train_alone(training.regressor("f_reg", prices, QUICK), prices, bad, QUICK, 0, training.Session(quiet))
+
+
 @pytest.mark.parametrize("broken_off_in", [1, 3])
 def test_a_training_that_goes_on_from_its_checkpoint_ends_with_the_same_weights(
     broken_off_in: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

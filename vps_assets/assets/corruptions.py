@@ -62,8 +62,10 @@ def summarised(judged: pl.DataFrame) -> pl.DataFrame:
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
 def record_corruptions(context: dg.OpExecutionContext, judged: pl.DataFrame) -> pl.DataFrame:
     """Average over the photos, and write."""
+    if judged.is_empty():
+        return pl.DataFrame()
     rows = summarised(judged)
-    context.add_output_metadata({"photos": rows["photos"].max() if rows.height else 0})
+    context.add_output_metadata({"photos": rows["photos"].max()})
     return rows
 
 

@@ -153,7 +153,7 @@ def error_png(judged: pl.DataFrame) -> bytes:
         told = rows.group_by(key).agg(pl.mean("error"), accepted=accepted).sort(key)
         place = np.arange(told.height)
         axis.bar(place - 0.2, told["error"].to_numpy(), 0.4, color=GREY, label="all")
-        axis.bar(place + 0.2, told["accepted"].fill_null(0.0).to_numpy(), 0.4, color=BLUE, label="qualified")
+        axis.bar(place + 0.2, told["accepted"].fill_null(float("nan")).to_numpy(), 0.4, color=BLUE, label="qualified")
         axis.set_xticks(place, [str(value) for value in told[key]], rotation=45 if key == "category" else 0, fontsize=8)
         axis.set(title=f"by {key.replace('decile', 'decile of the sold price')}", ylabel="MALE")
     right.legend(frameon=False)

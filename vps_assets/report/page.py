@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from vps_assets.assets.champion import SERVED
 from vps_assets.home import Home
 from vps_assets.report import figures as draw
 from vps_assets.report.figures import data_uri, jpeg, thumbnail
@@ -23,8 +24,6 @@ __all__ = ["NothingEvaluated", "write_report"]
 TEMPLATE = Path(__file__).with_name("page.html")
 SHOWN = 18
 THUMBNAIL_PX = 132
-SERVED_COVERAGE = 0.7
-"""δ of the model that is served, as vps_assets.assets.champion says."""
 FRAMES = {"too_little_information": "red", "dark": "green", "overexposed": "green", "blurred": "blue"}
 """The paper's colours in Figures 7 and 9."""
 
@@ -111,8 +110,7 @@ class Drawing:
 
 def served_predictions(published: Published) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(report rows by segment, predictions with category) of the served kind of model, split by group, seed 0."""
-    kind = {"objective": "cross_fitted", "constraint_kind": "percentile", "constraint_value": SERVED_COVERAGE}
-    chosen = [pl.col(name) == value for name, value in {**kind, "split_kind": "group", "seed": 0}.items()]
+    chosen = [pl.col(name) == value for name, value in {**SERVED, "split_kind": "group"}.items()]
     reports = published["evaluation_reports"].filter(chosen)
     predictions = published["evaluation_predictions"].filter(pl.col("model_id").is_in(reports["model_id"].implode()))
     category = published["clean_listings"].select("listing_id", "category")
@@ -146,7 +144,9 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
                 else "Lower is better.",
             )
         )
-    what = f"The served kind of model (cross_fitted, δ = {SERVED_COVERAGE}), split by group, seed 0."
+    what = (
+        f"The served kind of model ({SERVED['objective']}, δ = {SERVED['constraint_value']}), split by group, seed 0."
+    )
     ablations = overall(published["ablation_reports"])
     made += [
         (
@@ -159,7 +159,8 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
         (
             "Photos made worse on purpose",
             draw.corruption_png(published["corruption_reports"]),
-            "Mean qualification by the champion of the same test photos, blurred, darkened or cropped.",
+            "Mean qualification by the champion of the same test photos, blurred, darkened or cropped; bars: standard "
+            "errors of its change from the photos as they are.",
         ),
     ]
     return [Drawing(title, data_uri(content), caption) for title, content, caption in made]

@@ -10,7 +10,7 @@ from vps_assets.schemas import TABLES, types
 
 
 class NothingEvaluated(LookupError):
-    """There is no evaluation to report on."""
+    """There is no evaluation to report on, or none that this version understands."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def read_published(home: Home) -> Published:
     """Read the published tables, all as of one publication.
 
     Raises:
-        NothingEvaluated: nothing has been published, or no model has been evaluated.
+        NothingEvaluated: nothing has been published, no model has been evaluated, or an older version did it.
     """
     if not home.analytics.exists():
         raise NothingEvaluated(
@@ -57,6 +57,9 @@ def read_published(home: Home) -> Published:
             else pl.DataFrame(schema=types(TABLES[name]))
             for name in NEEDED
         }
+    older = [name for name in NEEDED if set(types(TABLES[name])) - set(tables[name].columns)]
+    if older:
+        raise NothingEvaluated(f"{', '.join(older)} are as an older version wrote them: `vps run` makes them anew")
     if tables["evaluation_reports"].is_empty():
         raise NothingEvaluated("no model has been evaluated yet: `vps run` trains and evaluates")
     return Published(tables)

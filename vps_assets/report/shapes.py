@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
 
 from vps_assets.report.published import Published
-from vps_assets.report.tables import best_baseline, overall, percent, shown, standard_error
+from vps_assets.report.tables import NOISE, best_baseline, margin, overall, percent
 from vps_assets.splits import with_roles
 from vps_ml.variants import COVERAGE_TARGETS
-
-NOISE = 0.005
-"""A step down of the error no larger than this counts as noise (findings: three worlds)."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +19,22 @@ class Shape:
 
     claim: str
     figures: str
-    holds: bool | None
-    """None where it cannot be told."""
+    verdict: str
+    """yes, no, within noise, or not measured."""
 
 
-def by_value(published: Published, kind: str, objective: str, column: str) -> list[float]:
-    """The mean over seeds at each δ or ε, ascending, split by group."""
+NOT_MEASURED = "not measured"
+
+
+def verdict(holds: bool) -> str:
+    return "yes" if holds else "no"
+
+
+def by_value(published: Published, kind: str, objective: str, column: str) -> list[tuple[float, float]]:
+    """(δ or ε, mean over seeds), ascending, split by group."""
     rows = overall(published["evaluation_reports"], constraint_kind=kind, objective=objective, split_kind="group")
-    return rows.group_by("constraint_value").agg(pl.mean(column)).sort("constraint_value")[column].to_list()
+    means = rows.group_by("constraint_value").agg(pl.mean(column)).drop_nulls().sort("constraint_value")
+    return list(means.iter_rows())
 
 
 def coverage_lands(published: Published, objective: str) -> Shape:
@@ -37,46 +43,55 @@ def coverage_lands(published: Published, objective: str) -> Shape:
     sides = with_roles(published["clean_listings"])["group_role"].value_counts()
     rows = dict(sides.iter_rows())
     spread = 1 / max(rows.get("validation", 0), 1) + 1 / max(rows.get("test", 0), 1)
-    bars = [max(0.02, 3 * (d * (1 - d) * spread) ** 0.5) for d in COVERAGE_TARGETS]
-    pairs = list(zip(coverage, COVERAGE_TARGETS, bars, strict=False))
-    figures = ", ".join(f"{percent(c)} (± {percent(bar)})" for c, _, bar in pairs)
+    judged = [(d, c, max(0.02, 3 * (d * (1 - d) * spread) ** 0.5)) for d, c in coverage]
+    figures = ", ".join(f"{percent(c)} (± {percent(bar)})" for _, c, bar in judged)
     claim = f"percentile, {objective}: calibrated coverage is δ for every δ, within 2 points or three standard errors"
-    return Shape(claim, figures, all(abs(c - d) <= bar for c, d, bar in pairs) if coverage else None)
+    if len(coverage) < len(COVERAGE_TARGETS):
+        return Shape(claim, figures, NOT_MEASURED)
+    return Shape(claim, figures, verdict(all(abs(c - d) <= bar for d, c, bar in judged)))
 
 
 def raw_coverage_lands(published: Published, objective: str) -> Shape:
+    """Coverage with the gate at 0.5, as trained, within 5 points of δ for every δ."""
     raw = by_value(published, "percentile", objective, "raw_coverage")
-    pairs = list(zip(raw, COVERAGE_TARGETS, strict=False))
-    holds = all(abs(r - d) <= 0.05 for r, d in pairs) if raw else None
-    return Shape(f"percentile, {objective}: raw coverage (gate at 0.5) is within 5 points of δ", listed(raw), holds)
+    claim = f"percentile, {objective}: raw coverage (gate at 0.5) is within 5 points of δ"
+    if len(raw) < len(COVERAGE_TARGETS):
+        return Shape(claim, listed(raw), NOT_MEASURED)
+    return Shape(claim, listed(raw), verdict(all(abs(r - d) <= 0.05 for d, r in raw)))
 
 
-def listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.3f}" for value in values)
+def listed(values: Sequence[tuple[float, float]]) -> str:
+    return ", ".join(f"{value:.3f}" for _, value in values)
 
 
-def rises(claim: str, values: Sequence[float]) -> Shape:
-    """Whether the values rise, but for noise, from the first to the last."""
-    steps = zip(values, values[1:], strict=False)
-    holds = all(b >= a - NOISE for a, b in steps) and values[-1] > values[0] if len(values) > 1 else None
-    return Shape(claim, listed(values), holds)
-
-
-def margin(better: pl.DataFrame, worse: pl.DataFrame, column: str) -> tuple[float, float | None] | None:
-    """(mean over seeds of what `worse` has more, its standard error), paired by seed; None without pairs."""
-    paired = better.join(worse, on="seed", suffix="_worse").select(d=pl.col(f"{column}_worse") - pl.col(column))["d"]
-    paired = paired.drop_nulls()
-    return (float(paired.mean()), standard_error(paired)) if paired.len() else None  # type: ignore[arg-type]
+def rises(claim: str, values: Sequence[tuple[float, float]]) -> Shape:
+    """Whether the second of each pair rises, but for noise, from the first pair to the last."""
+    if len(values) < 2:
+        return Shape(claim, listed(values), NOT_MEASURED)
+    figures = [value for _, value in values]
+    steps = all(b >= a - NOISE for a, b in pairwise(figures))
+    return Shape(claim, listed(values), verdict(steps and figures[-1] > figures[0]))
 
 
 def beats(claim: str, better: pl.DataFrame, worse: pl.DataFrame, column: str) -> Shape:
-    """Whether the first has less error than the second, seed by seed."""
-    found = margin(better, worse, column)
-    if found is None:
-        return Shape(claim, "not measured", None)
-    gain, error = found
-    told = f"less by {shown(gain)}" + (f" ± {shown(error)}" if error is not None else "")
-    return Shape(claim, f"{told}, {better.height} seed{'s' if better.height > 1 else ''}", gain > 0)
+    """Whether the first has less error than the second, seed by seed, by more than the noise."""
+    gain = margin(better, worse, column)
+    if gain is None:
+        return Shape(claim, "", NOT_MEASURED)
+    figures = f"less by {gain.told()}"
+    return Shape(claim, figures, "within noise" if gain.within_noise else verdict(gain.mean > 0))
+
+
+def falls_with_severity(corruptions: pl.DataFrame) -> list[Shape]:
+    """Whether the champion's qualification falls as the same photos get worse; steps up within two errors are noise."""
+    told = []
+    for (name,), rows in corruptions.sort("severity").group_by("corruption", maintain_order=True):
+        points = list(rows.select("change", "change_error").iter_rows())
+        steps = all(b - a <= 2 * max(a_error, b_error) for (a, a_error), (b, b_error) in pairwise(points))
+        claim = f"the champion's qualification falls as photos are made worse: {name}"
+        figures = ", ".join(f"{value:.3f}" for value in rows["qualification"])
+        told.append(Shape(claim, figures, verdict(steps and points[-1][0] < 0)))
+    return sorted(told, key=lambda shape: shape.claim)
 
 
 def ablation_shapes(published: Published) -> list[Shape]:
@@ -126,4 +141,5 @@ def shapes(published: Published) -> list[Shape]:
         told.append(rises(f"percentile, {objective}: MALE rises with coverage", error))
         coverage = by_value(published, "threshold", objective, "coverage")
         told.append(rises(f"threshold, {objective}: coverage rises with ε", coverage))
-    return told + ablation_shapes(published) + rival_shapes(published)
+    corrupted = falls_with_severity(published["corruption_reports"])
+    return told + ablation_shapes(published) + rival_shapes(published) + corrupted

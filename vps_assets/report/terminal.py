@@ -8,8 +8,6 @@ from vps_assets.report.published import read_published
 from vps_assets.report.shapes import shapes
 from vps_assets.report.tables import all_tables, headline
 
-HELD = {True: "yes", False: "NO", None: "cannot be told"}
-
 
 def print_tables(home: Home) -> None:
     """Print every table, what the shapes say, and the headline."""
@@ -22,5 +20,5 @@ def print_tables(home: Home) -> None:
         console.print(shown)
     console.print("Does the shape of the paper's tables hold here?")
     for shape in shapes(published):
-        console.print(f"  {HELD[shape.holds]:>14}  {shape.claim} [dim]({shape.figures})[/dim]")
+        console.print(f"  {shape.verdict:>14}  {shape.claim} [dim]({shape.figures})[/dim]")
     console.print(f"\n{headline(published)}\nThe data are not the paper's: compare shapes, not figures.\n")

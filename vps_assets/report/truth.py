@@ -1,4 +1,4 @@
-"""What only the demo marketplace can tell, since there the truth is known: the oracle, and which photos are spoilt."""
+"""What only the demo marketplace can tell: there the oracle is known, and which photos have a fault."""
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ def read_truth(home: Home) -> pl.DataFrame | None:
 def oracle(predictions: pl.DataFrame, truth: pl.DataFrame) -> tuple[str, np.ndarray]:
     """(label, risk-coverage curve) of who knows each item's worth and how scattered its kind's prices are.
 
-    No model can do better: it sees through spoilt photos too.
+    No model can do better: it sees through faulty photos too.
     """
     known = predictions.select("listing_id", "log_price").join(truth, on="listing_id")
     error = (known["noise_free_log_price"] - known["log_price"]).to_numpy()
@@ -27,7 +27,7 @@ def oracle(predictions: pl.DataFrame, truth: pl.DataFrame) -> tuple[str, np.ndar
 
 
 def auroc_within(judged: pl.DataFrame) -> float | None:
-    """AUROC of `qualification` for photos without a fault, within each category, weighted by its spoilt photos."""
+    """AUROC of `qualification` for photos without a fault, within each category, weighted by its faulty photos."""
     from sklearn.metrics import roc_auc_score
 
     scores: list[float] = []
@@ -41,7 +41,7 @@ def auroc_within(judged: pl.DataFrame) -> float | None:
 
 
 def fault_table(published: Published, truth: pl.DataFrame) -> Table:
-    """How well each gate tells sound photos from spoilt ones of the same category."""
+    """How well each gate tells sound photos from faulty ones of the same category."""
     reports = overall(published["evaluation_reports"], constraint_value=0.5, split_kind="group").sort("objective")
     category = published["clean_listings"].select("listing_id", "category")
     judged = published["evaluation_predictions"].join(category, on="listing_id").join(truth, on="listing_id")
@@ -50,7 +50,7 @@ def fault_table(published: Published, truth: pl.DataFrame) -> Table:
         mine = [judged.filter(pl.col("model_id") == model_id) for model_id in models["model_id"]]
         scores = [score for score in map(auroc_within, mine) if score is not None]
         rows.append((str(objective).replace("_", " "), str(kind), shown(float(np.mean(scores)) if scores else None)))
-    note = "0.5 is chance; only the demo marketplace knows which photos it spoilt. No model was told."
+    note = "0.5 is chance; only the demo marketplace knows which photos have a fault. No model was told."
     return Table(
-        "Does the gate see spoilt photos? (AUROC within category)", ("model", "constraint", "AUROC"), rows, note
+        "Does the gate see faulty photos? (AUROC within category)", ("model", "constraint", "AUROC"), rows, note
     )

@@ -12,7 +12,7 @@ from pydantic import PrivateAttr
 from vps_assets.home import Home
 from vps_assets.lineage import LINEAGE, WHOLE, Fingerprints, fingerprint, landed_fingerprints, own_part
 from vps_assets.resources.warehouse import Warehouse
-from vps_assets.schemas import TABLES, conforming, types
+from vps_assets.schemas import TABLES, aligned, conforming
 from vps_ml.recipes import Recipe, recipe_named
 from vps_ml.store import identity
 
@@ -63,7 +63,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         rows, made = self.settings.warehouse.read_with_fingerprints(asset, where, parameters)
         run_id = context.step_context.run_id
         self._made_from.setdefault(run_id, {})[asset] = made
-        return pl.DataFrame(schema=types(TABLES[asset])) if rows is None else rows
+        return aligned(pl.DataFrame() if rows is None else rows, TABLES[asset])
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
         """Replace the partitions' rows.

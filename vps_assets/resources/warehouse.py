@@ -184,9 +184,9 @@ def take_columns_of_incoming(connection: duckdb.DuckDBPyConnection, table: str) 
         {row[0]: row[1] for row in connection.execute(f"describe {name}").fetchall()}
         for name in (quoted(table), "incoming")
     )
-    for name in want.keys() - have.keys():
+    for name in [name for name in want if name not in have]:  # in the schema's order
         connection.execute(f"alter table {quoted(table)} add column {quoted(name)} {want[name]}")
-    for name in have.keys() - want.keys():
+    for name in [name for name in have if name not in want]:
         connection.execute(f"alter table {quoted(table)} drop column {quoted(name)}")
 
 

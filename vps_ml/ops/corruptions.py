@@ -1,19 +1,18 @@
 """The op that asks the champion about photos made worse on purpose."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import dagster as dg
-import numpy as np
 import polars as pl
+from PIL import Image
 
 from vps_ml.corruptions import CORRUPTIONS
 from vps_ml.ops.backbones import GPU
 from vps_ml.photos import open_photo
-from vps_ml.recipes import BackboneRecipe
-from vps_ml.store import card
 from vps_ml.suggestions import Champion
 
 
@@ -26,38 +25,48 @@ class CorruptionJob:
     home: str
 
 
-def spoilt(paths: list[Path], folder: Path) -> Iterator[tuple[str, int, float | None, list[Path]]]:
-    """(corruption, severity, strength, the photos' paths): as they are first, then each corruption, weakest first."""
-    yield "none", 0, None, paths
-    photos = [open_photo(path) for path in paths]
+def shrunk(path: Path, side_px: int) -> Image.Image:
+    """The photo, no side longer than `side_px`: a phone's photo is fifty times what the networks see."""
+    photo = open_photo(path)
+    photo.thumbnail((side_px, side_px))
+    return photo
+
+
+def corrupted(photos: Sequence[Image.Image], folder: Path) -> Iterator[tuple[str, int, float | None, list[Path]]]:
+    """(corruption, severity, strength, the photos' paths): as they are first, then each corruption, weakest first.
+
+    The files of one severity are overwritten by those of the next.
+    """
+    paths = [folder / f"{number}.png" for number in range(len(photos))]
+
+    def written(change: Callable[[Image.Image], Image.Image]) -> list[Path]:
+        for photo, path in zip(photos, paths, strict=True):
+            change(photo).save(path, compress_level=1)
+        return paths
+
+    yield "none", 0, None, written(lambda photo: photo)
     for name, corruption in CORRUPTIONS.items():
         for severity, strength in enumerate(corruption.strengths, start=1):
-            made = [folder / f"{name}-{severity}-{number}.png" for number in range(len(photos))]
-            for photo, path in zip(photos, made, strict=True):
-                corruption.apply(photo, strength).save(path, compress_level=1)
-            yield name, severity, strength, made
+            yield name, severity, strength, written(partial(corruption.apply, strength=strength))
 
 
 @dg.op(tags=GPU, pool="gpu")
 def judge_corrupted_photos(context: dg.OpExecutionContext, job: CorruptionJob) -> pl.DataFrame:
-    """One row per listing, corruption and severity: the champion's qualification and price of the spoilt photo."""
-    from vps_ml.embeddings import embed, load_extractors
-
+    """One row per listing, corruption and severity: the champion's qualification of the photo."""
+    if job.rows.is_empty():
+        return pl.DataFrame()
     champion = Champion.load(Path(job.champion))
-    made_by = card(Path(job.home) / "embeddings" / champion.embedding_id)
-    trained = {task: Path(job.home) / path for task, path in made_by["backbones"].items()}
-    tasks = champion.tasks(list(trained))
-    extractors = load_extractors({task: trained[task] for task in tasks}, BackboneRecipe(**made_by["backbone_recipe"]))
+    extractors, side_px = champion.extractors(Path(job.home))
+    photos = [shrunk(Path(path), 2 * side_px) for path in job.rows["photo_path"]]
     frames = []
     with TemporaryDirectory() as folder:
-        for name, severity, strength, paths in spoilt([Path(p) for p in job.rows["photo_path"]], Path(folder)):
-            features, _ = embed(paths, extractors)
-            priced = champion.judge(np.concatenate([features[task] for task in tasks], axis=1), job.rows)
+        for name, severity, strength, paths in corrupted(photos, Path(folder)):
+            visual, _ = champion.features_of(paths, extractors)
             judged = job.rows.select("listing_id").with_columns(
                 corruption=pl.lit(name),
                 severity=pl.lit(severity, dtype=pl.Int64),
                 strength=pl.lit(strength, dtype=pl.Float64),
-                qualification=pl.Series([p.qualification for p in priced]),
+                qualification=pl.Series([p.qualification for p in champion.judge(visual, job.rows)]),
                 model_id=pl.lit(champion.model_id),
             )
             frames.append(judged)

@@ -13,6 +13,7 @@ from vps_ml.recipes import Recipe
 from vps_ml.store import card
 from vps_ml.variants import (
     COVERAGE_TARGETS,
+    GATED_BASELINES,
     Variant,
     fit_baseline,
     fit_variant,
@@ -137,8 +138,7 @@ def ablation_variants(seeds: int) -> tuple[Variant, ...]:
 def baseline_variants(seeds: int) -> tuple[Variant, ...]:
     """The category's median for all items; trees and Gaussian networks read at each δ and at full coverage."""
     targets = (*COVERAGE_TARGETS, 1.0)
-    gated = ("boosted_trees", "gaussian_network", "deep_ensemble")
-    read = [(name, value, seed) for seed in range(seeds) for name in gated for value in targets]
+    read = [(name, value, seed) for seed in range(seeds) for name in GATED_BASELINES for value in targets]
     return tuple(
         Variant(constraint_kind="baseline", constraint_value=value, objective=name, split_kind=split, seed=seed)
         for split in ("group", "time")
