@@ -83,15 +83,23 @@ def beats(claim: str, better: pl.DataFrame, worse: pl.DataFrame, column: str) ->
 
 
 def falls_with_severity(corruptions: pl.DataFrame) -> list[Shape]:
-    """Whether the champion's qualification falls as the same photos get worse; steps up within two errors are noise."""
+    """Whether the champion's qualification falls as the same photos get worse; steps up within two errors are noise.
+
+    Averaged over the corruptions first, then for each.
+    """
+    error = pl.col("change_error").pow(2).sum().sqrt() / pl.len()
+    averaged = corruptions.group_by("severity").agg(pl.mean("qualification", "change"), change_error=error)
+    by_name = corruptions.sort("corruption").partition_by("corruption", as_dict=True, maintain_order=True)
+    parts = [("on average", averaged), *((str(name), part) for (name,), part in by_name.items())]
     told = []
-    for (name,), rows in corruptions.sort("severity").group_by("corruption", maintain_order=True):
+    for name, part in parts:
+        rows = part.sort("severity")
         points = list(rows.select("change", "change_error").iter_rows())
         steps = all(b - a <= 2 * max(a_error, b_error) for (a, a_error), (b, b_error) in pairwise(points))
         claim = f"the champion's qualification falls as photos are made worse: {name}"
         figures = ", ".join(f"{value:.3f}" for value in rows["qualification"])
-        told.append(Shape(claim, figures, verdict(steps and points[-1][0] < 0)))
-    return sorted(told, key=lambda shape: shape.claim)
+        told.append(Shape(claim, figures, verdict(steps and points[-1][0] < 0) if points else NOT_MEASURED))
+    return told
 
 
 def ablation_shapes(published: Published) -> list[Shape]:
