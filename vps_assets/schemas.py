@@ -211,6 +211,9 @@ REPORT = {
     "male": column(pl.Float64, "Mean |ln error| of qualified items; null of none", null=True),
     "rmsle": column(pl.Float64, "Root mean square ln error of qualified items; null of none", null=True),
     "male_of_all": column(pl.Float64, "Mean |ln error| of all tested items"),
+    "risk_curve": column(
+        pl.List(pl.Float64), "Mean |ln error| of the most qualified 5%, 10%, ... 100%; null without a gate", null=True
+    ),
     "male_of_top_half": column(pl.Float64, "Mean |ln error| of the most qualified half: at equal coverage", null=True),
     "range_level": column(pl.Float64, "Nominal coverage of the price range", fraction()),
     "range_coverage": column(pl.Float64, "Share of qualified items sold within their range", fraction(), null=True),

@@ -31,6 +31,18 @@ def aurc(
     return float(risk_coverage(log_error, qualification, listing_id).mean())
 
 
+CURVE_POINTS = 20
+"""A risk-coverage curve is read for the tables at 5%, 10%, ... 100%."""
+
+
+def risk_curve(
+    log_error: Float[np.ndarray, " item"], qualification: Float[np.ndarray, " item"], listing_id: np.ndarray
+) -> list[float]:
+    """MALE of the most qualified k of `CURVE_POINTS` parts of the items (rounded up), k = 1 ...; empty of no items."""
+    risk = risk_coverage(log_error, qualification, listing_id)
+    return [float(risk[-(-k * risk.size // CURVE_POINTS) - 1]) for k in range(1, CURVE_POINTS + 1) if risk.size]
+
+
 def male_of_top_half(
     log_error: Float[np.ndarray, " item"], qualification: Float[np.ndarray, " item"], listing_id: np.ndarray
 ) -> float:

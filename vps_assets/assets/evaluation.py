@@ -41,6 +41,7 @@ def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> d
         "rmsle": metrics.rmsle(accepted) if some else None,
         "male_of_all": metrics.male(error),
         "aurc": metrics.aurc(*ranked) if gated else None,
+        "risk_curve": metrics.risk_curve(*ranked) if gated else None,
         "male_of_top_half": metrics.male_of_top_half(*ranked) if gated else None,
         "range_coverage": float(((low <= 0) & (high >= 0))[qualified].mean()) if some else None,
         "range_width": float((high - low)[qualified].mean()) if some else None,
