@@ -40,6 +40,11 @@ def test_a_claim_holds_only_beyond_the_noise(better: pl.DataFrame, worse: pl.Dat
     assert beats("ours is better", better, worse, "aurc").verdict == verdict
 
 
+def test_a_reason_is_given_only_where_a_claim_does_not_hold() -> None:
+    assert rises("", [(0.3, 0.40), (0.7, 0.39)], "because").explanation == "because"
+    assert rises("", [(0.3, 0.40), (0.7, 0.45)], "because").explanation == ""
+
+
 def test_rising_allows_for_noise_but_not_for_a_fall() -> None:
     def told(*values: float) -> str:
         return rises("", list(enumerate(values))).verdict

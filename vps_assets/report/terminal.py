@@ -21,4 +21,6 @@ def print_tables(home: Home) -> None:
     console.print("Does the shape of the paper's tables hold here?")
     for shape in shapes(published):
         console.print(f"  {shape.verdict:>14}  {shape.claim} [dim]({shape.figures})[/dim]")
+        if shape.explanation:
+            console.print(f"{'':>16}  [dim]likeliest reason: {shape.explanation}[/dim]")
     console.print(f"\n{headline(published)}\nThe data are not the paper's: compare shapes, not figures.\n")
