@@ -35,8 +35,8 @@ FEW_ITEMS = (
     "f_reg was fitted to, so the first models of the row are the worst taught"
 )
 RAW = (
-    "as trained the gate accepts by the errors it learnt from, which are smaller on training items, and by their mix of "
-    "items; what holds is the threshold calibrated on validation"
+    "as trained the gate accepts by the errors it learnt from, which are smaller on training items, and by their mix "
+    "of items; what holds is the threshold calibrated on validation"
 )
 SATURATED = "with in-sample errors nearly every item is within the tolerance, so the gate has nothing left to refuse"
 SMALL_EFFECT = (
