@@ -165,19 +165,21 @@ def load_variant(folder: Path) -> "tuple[PricingModel, Calibration, dict]":
 
 def fit_baseline(table: PricingTable, variant: Variant, log: Log) -> Path | None:
     """What the baseline learns, where it is not there yet: its folder; None for the category's median."""
-    learn = {"boosted_trees": learn_trees, "gaussian_network": learn_gaussians, "deep_ensemble": learn_gaussians}
-    if variant.objective not in learn:
+    if variant.objective not in GATED_BASELINES:
         return None
-    name = learn[variant.objective].__name__
-    parts = variant.split_kind, variant.seed, table.recipe.described(), baselines.PRICE
-    baseline_id = identity(name, CODE_VERSION, table.data_id, *parts)
+    kind = (
+        "boosted_trees" if variant.objective == "boosted_trees" else "deep_ensemble"
+    )  # a Gaussian network is one of it
+    learn = learn_trees if kind == "boosted_trees" else learn_gaussians
+    parts = variant.split_kind, variant.seed, table.recipe.described()
+    baseline_id = identity(kind, CODE_VERSION, table.data_id, *parts)
 
     def make(folder: Path) -> dict:
         map_id, x = table.matrix(variant.features, variant.split_kind)
-        log(f"{variant.objective.replace('_', ' ')} on the {variant.split_kind} split")
-        learn[variant.objective](table, variant, x, folder, log, resume_folder(table.models, baseline_id))
+        log(f"{kind.replace('_', ' ')} on the {variant.split_kind} split")
+        learn(table, variant, x, folder, log, resume_folder(table.models, baseline_id))
         about = {"feature_map_id": map_id, "embedding_id": table.embedding_id}
-        return {"kind": name, "model_id": baseline_id, "features": variant.features, **about}
+        return {"kind": kind, "model_id": baseline_id, "features": variant.features, **about}
 
     return artefact(table.models, baseline_id, make)
 
