@@ -62,6 +62,7 @@ def fit_variant(table: PricingTable, variant: Variant, log: Log) -> Path:
     def make(folder: Path) -> dict:
         from safetensors.torch import save_file
 
+        from vps_ml import price_loop as loop
         from vps_ml import price_training as training
         from vps_ml.pricing import PricingModel, model_state
 
@@ -73,16 +74,16 @@ def fit_variant(table: PricingTable, variant: Variant, log: Log) -> Path:
         objective = training.constraint_objective(
             variant.constraint_kind, variant.constraint_value, recipe, mean_squared_error
         )
-        session = training.Session(log, resume_folder(table.models, model_id))
+        session = loop.Session(log, resume_folder(table.models, model_id))
         if variant.objective == "paper":
-            prices, held_out = (training.Examples.of(x[rows], y[rows]) for rows in (train, validation))
+            prices, held_out = (loop.Examples.of(x[rows], y[rows]) for rows in (train, validation))
             network, gate = training.train_jointly(
                 prices, held_out, objective, recipe, variant.warm_up, variant.seed, session
             )
             regressors = [network]
         else:
-            errors = training.Examples.of(x[train], np.square(folds.residual))
-            held_out = training.Examples.of(x[validation], np.square(folds.held_out_residual))
+            errors = loop.Examples.of(x[train], np.square(folds.residual))
+            held_out = loop.Examples.of(x[validation], np.square(folds.held_out_residual))
             learner = training.gate(errors, objective, recipe)
             gate = training.train_alone(learner, errors, held_out, recipe, variant.seed, session)
             regressors = folds.networks
@@ -115,6 +116,7 @@ def fold_networks(table: PricingTable, variant: Variant, log: Log) -> "FoldNetwo
     """The K regressors of these features, split and seed: trained by whoever asks first, then read."""
     from safetensors.torch import load_file, save_file
 
+    from vps_ml import price_loop as loop
     from vps_ml import price_training as training
     from vps_ml.pricing import networks_of, state_of
 
@@ -131,7 +133,7 @@ def fold_networks(table: PricingTable, variant: Variant, log: Log) -> "FoldNetwo
             table.group[train],
             table.recipe.pricing,
             variant.seed,
-            training.Session(log, resume_folder(table.models, fold_id)),
+            loop.Session(log, resume_folder(table.models, fold_id)),
         )
         named = {f"fold{k}": network for k, network in enumerate(folds.networks)}
         save_file(state_of(named | {"scale": folds.scale}), folder / "state.safetensors")
@@ -197,14 +199,15 @@ def learn_gaussians(table: PricingTable, variant: Variant, x: np.ndarray, folder
     """The members of a deep ensemble; the first alone is the Gaussian-likelihood network."""
     from safetensors.torch import save_file
 
+    from vps_ml import price_loop as loop
     from vps_ml import price_training as training
     from vps_ml.pricing import state_of
 
     recipe = table.recipe.pricing
     rows = (table.role(variant.split_kind, role) for role in ("train", "validation"))
-    train, held_out = (training.Examples.of(x[part], table.log_price[part]) for part in rows)
+    train, held_out = (loop.Examples.of(x[part], table.log_price[part]) for part in rows)
     members = {}
-    session = training.Session(log, resume)
+    session = loop.Session(log, resume)
     for k in range(MEMBERS):
         learner = training.gaussian(f"member {k + 1} of {MEMBERS}", train, recipe)
         seed = variant.seed * 1000 + k

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import torch
+from vps_ml import price_loop as loop
 from vps_ml import price_training as training
 from vps_ml.checkpoints import Checkpoint
 from vps_ml.pricing import model_state, PricingModel
@@ -23,9 +24,9 @@ Checkpoint.due = lambda self: True
 recipe = replace(demo().pricing, hidden=(32, 16), epochs=(60, 30, 120, 60), patience=None)
 rng = np.random.default_rng(0)
 x = rng.normal(size=(2000, 20)).astype(np.float32)
-prices = training.Examples.of(x, x[:, 0] + rng.normal(0, np.exp(x[:, 1])))
+prices = loop.Examples.of(x, x[:, 0] + rng.normal(0, np.exp(x[:, 1])))
 objective = training.constraint_objective("percentile", 0.5, recipe, 1.0)
-session = training.Session(print, Path(sys.argv[1]))
+session = loop.Session(print, Path(sys.argv[1]))
 regressor, gate = training.train_jointly(prices, prices, objective, recipe, True, 0, session)
 state = model_state(PricingModel([regressor], gate, gate))
 print("weights", hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest())

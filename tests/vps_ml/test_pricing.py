@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from vps_ml import price_loop as loop
 from vps_ml import price_training as training
 from vps_ml import pricing
 from vps_ml.calibration import Calibration, Judgement
@@ -29,32 +30,32 @@ def world(rows: int = 600, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def test_the_four_phases_are_the_papers() -> None:
-    told = [(p.epochs, p.learning_rate, p.warming_up) for p in training.phases(paper().pricing, 892_414, warm_up=True)]
+    told = [(p.epochs, p.learning_rate, p.warming_up) for p in loop.phases(paper().pricing, 892_414, warm_up=True)]
     assert told == [(1700, 5e-4, True), (850, 2e-4, True), (3400, 5e-4, False), (1700, 2e-4, False)]
 
 
 def test_without_warm_up_stage_2_runs_for_as_many_epochs_in_all() -> None:
-    phases = training.phases(paper().pricing, 892_414, warm_up=False)
+    phases = loop.phases(paper().pricing, 892_414, warm_up=False)
     assert sum(p.epochs for p in phases) == 7650
     assert not any(p.warming_up for p in phases)
 
 
 def test_a_batch_is_never_larger_than_its_size() -> None:
-    parts = list(training.batches(1000, 256, torch.Generator().manual_seed(0)))
+    parts = list(loop.batches(1000, 256, torch.Generator().manual_seed(0)))
     assert [len(p) for p in parts] == [250, 250, 250, 250]
     assert sorted(torch.cat(parts).tolist()) == list(range(1000))
 
 
 def test_with_many_rows_all_phases_shrink_alike() -> None:
     recipe = replace(demo().pricing, epochs=(16, 8, 32, 16), batch_size=100, most_steps=3600)
-    assert [p.epochs for p in training.phases(recipe, 10_000, warm_up=True)] == [8, 4, 16, 8]
-    assert [p.epochs for p in training.phases(recipe, 5_000, warm_up=True)] == [16, 8, 32, 16]
+    assert [p.epochs for p in loop.phases(recipe, 10_000, warm_up=True)] == [8, 4, 16, 8]
+    assert [p.epochs for p in loop.phases(recipe, 5_000, warm_up=True)] == [16, 8, 32, 16]
 
 
 def test_a_plateau_is_reached_after_so_many_epochs_without_a_lower_loss() -> None:
-    plateau = training.Plateau(patience=2)
+    plateau = loop.Plateau(patience=2)
     assert [plateau.reached(iter([loss]).__next__) for loss in (3.0, 2.0, 2.0, 1.0, 1.5, 1.0)] == [False] * 5 + [True]
-    never = training.Plateau(patience=None)
+    never = loop.Plateau(patience=None)
     assert not any(never.reached(lambda: 1.0) for _ in range(50))
 
 
@@ -64,22 +65,22 @@ def quiet(message: str) -> None:
 
 def fold_networks(x: np.ndarray, y: np.ndarray, group: np.ndarray, recipe: PricingRecipe = QUICK) -> FoldNetworks:
     held_out = world(100, seed=9)[:2] if x.shape[1] == 6 else (x, y)
-    return training.train_folds((x, y), held_out, group, recipe, 0, training.Session(quiet))
+    return training.train_folds((x, y), held_out, group, recipe, 0, loop.Session(quiet))
 
 
 def trained_gate(
     x: np.ndarray, folds: FoldNetworks, kind: str, value: float, recipe: PricingRecipe = QUICK
 ) -> pricing.PriceNetwork:
     objective = training.constraint_objective(kind, value, recipe, 2.0)
-    errors = training.Examples.of(x, np.square(folds.residual))
+    errors = loop.Examples.of(x, np.square(folds.residual))
     return training.train_alone(
-        training.gate(errors, objective, recipe), errors, errors, recipe, 0, training.Session(quiet)
+        training.gate(errors, objective, recipe), errors, errors, recipe, 0, loop.Session(quiet)
     )
 
 
-def jointly(x: np.ndarray, y: np.ndarray, session: training.Session) -> tuple[pricing.PriceNetwork, ...]:
+def jointly(x: np.ndarray, y: np.ndarray, session: loop.Session) -> tuple[pricing.PriceNetwork, ...]:
     objective = training.constraint_objective("percentile", 0.5, QUICK, 2.0)
-    prices = training.Examples.of(x, y)
+    prices = loop.Examples.of(x, y)
     return training.train_jointly(prices, prices, objective, QUICK, True, 0, session)
 
 
@@ -87,7 +88,7 @@ def jointly(x: np.ndarray, y: np.ndarray, session: training.Session) -> tuple[pr
 def test_the_gate_accepts_items_that_can_be_priced(train: str) -> None:
     x, y, clear = world()
     if train == "paper":
-        _, gate = jointly(x, y, training.Session(quiet))
+        _, gate = jointly(x, y, loop.Session(quiet))
     else:
         recipe = replace(QUICK, surrogate="sigmoid" if "sigmoid" in train else "straight_through")
         gate = trained_gate(x, fold_networks(x, y, np.arange(len(y))), "percentile", 0.5, recipe)
@@ -126,7 +127,7 @@ def test_out_of_fold_errors_come_from_networks_that_never_saw_the_group() -> Non
 
 def test_the_same_seed_gives_the_same_networks_and_another_seed_others() -> None:
     x, y, _ = world(200)
-    again = [training.train_folds((x, y), (x, y), np.arange(200), QUICK, s, training.Session(quiet)) for s in (0, 0, 1)]
+    again = [training.train_folds((x, y), (x, y), np.arange(200), QUICK, s, loop.Session(quiet)) for s in (0, 0, 1)]
     assert np.array_equal(again[0].residual, again[1].residual)
     assert not np.array_equal(again[0].residual, again[2].residual)
 
@@ -142,29 +143,29 @@ def test_a_cross_fitting_that_goes_on_from_its_checkpoints_ends_with_the_same_ne
     x, y, _ = world(300)
     recipe = replace(QUICK, epochs=(30, 15, 3, 3), dropout=0.0, weight_decay=0.0, patience=3)
 
-    def folds(session: training.Session) -> FoldNetworks:
+    def folds(session: loop.Session) -> FoldNetworks:
         return training.train_folds((x, y), world(100, seed=9)[:2], np.arange(300), recipe, 0, session)
 
-    real, seen = training.one_epoch, []
+    real, seen = loop.one_epoch, []
 
-    def counted(loop: training.Loop, *rest: object) -> None:
-        real(loop, *rest)
-        seen.append(loop.name)
+    def counted(run: loop.Loop, *rest: object) -> None:
+        real(run, *rest)
+        seen.append(run.name)
         if broken_off and seen.count("fold 2 of 3") == 12:
             raise Killed
 
-    monkeypatch.setattr(training, "one_epoch", counted)
-    monkeypatch.setattr(training.Checkpoint, "due", lambda self: True)
+    monkeypatch.setattr(loop, "one_epoch", counted)
+    monkeypatch.setattr(loop.Checkpoint, "due", lambda self: True)
     broken_off = False
-    unbroken = folds(training.Session(quiet))
+    unbroken = folds(loop.Session(quiet))
     epochs = {name: seen.count(name) for name in seen}
     assert 12 < epochs["fold 2 of 3"] < 2 * 45, "the phases of this fold should end early, and not before the kill"
     broken_off = True
     seen.clear()
     with pytest.raises(Killed):
-        folds(training.Session(quiet, tmp_path))
+        folds(loop.Session(quiet, tmp_path))
     broken_off = False
-    resumed = folds(training.Session(quiet, tmp_path))
+    resumed = folds(loop.Session(quiet, tmp_path))
     assert {name: seen.count(name) for name in seen} == epochs | {"fold 2 of 3": epochs["fold 2 of 3"] + 1}
     assert np.array_equal(resumed.residual, unbroken.residual)
     ours, theirs = ([*made.networks, made.scale] for made in (resumed, unbroken))
@@ -174,9 +175,9 @@ def test_a_cross_fitting_that_goes_on_from_its_checkpoints_ends_with_the_same_ne
 
 def test_a_validation_loss_that_is_not_finite_stops_the_training() -> None:
     x, y, _ = world(60)
-    prices, bad = training.Examples.of(x, y), training.Examples.of(x, np.full(60, np.nan))
+    prices, bad = loop.Examples.of(x, y), loop.Examples.of(x, np.full(60, np.nan))
     with pytest.raises(FloatingPointError, match="the loss is nan in epoch 1"):
-        training.train_alone(training.regressor("f_reg", prices, QUICK), prices, bad, QUICK, 0, training.Session(quiet))
+        training.train_alone(training.regressor("f_reg", prices, QUICK), prices, bad, QUICK, 0, loop.Session(quiet))
 
 
 @pytest.mark.parametrize("broken_off_in", [1, 3])
@@ -185,25 +186,25 @@ def test_a_training_that_goes_on_from_its_checkpoint_ends_with_the_same_weights(
 ) -> None:
     """Broken off in stage 1 or 2, in the middle of an epoch, after checkpoints of every epoch before."""
     x, y, _ = world()
-    unbroken = jointly(x, y, training.Session(quiet))
-    real = training.one_epoch
-    phases = training.phases(QUICK, len(x), warm_up=True)
+    unbroken = jointly(x, y, loop.Session(quiet))
+    real = loop.one_epoch
+    phases = loop.phases(QUICK, len(x), warm_up=True)
     seen = []
 
-    def killed_at(loop: training.Loop, phase: training.Phase, epoch: int, *rest: object) -> None:
-        real(loop, phase, epoch, *rest)
+    def killed_at(run: loop.Loop, phase: loop.Phase, epoch: int, *rest: object) -> None:
+        real(run, phase, epoch, *rest)
         seen.append(epoch)
         if phase == phases[broken_off_in] and epoch == 2:
             raise Killed
 
-    monkeypatch.setattr(training, "one_epoch", killed_at)
-    monkeypatch.setattr(training.Checkpoint, "due", lambda self: True)
-    session = training.Session(quiet, tmp_path)
+    monkeypatch.setattr(loop, "one_epoch", killed_at)
+    monkeypatch.setattr(loop.Checkpoint, "due", lambda self: True)
+    session = loop.Session(quiet, tmp_path)
     with pytest.raises(Killed):
         jointly(x, y, session)
     broken_off_after = len(seen)
     torch.manual_seed(99)  # another process
-    monkeypatch.setattr(training, "one_epoch", lambda *a: (seen.append(a[2]), real(*a)))
+    monkeypatch.setattr(loop, "one_epoch", lambda *a: (seen.append(a[2]), real(*a)))
     resumed = jointly(x, y, session)
     assert len(seen) == sum(p.epochs for p in phases) + 1  # only the epoch of the kill ran twice
     assert broken_off_after > 2
@@ -242,21 +243,21 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_rate() -> None:
 def test_the_paper_recipe_starts_and_runs_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """8,204 features, the paper's epochs and batch; only the rows are few."""
     rng = np.random.default_rng(0)
-    prices = training.Examples.of(rng.normal(size=(64, 8204)).astype(np.float32), rng.normal(size=64))
+    prices = loop.Examples.of(rng.normal(size=(64, 8204)).astype(np.float32), rng.normal(size=64))
     losses: list[float] = []
-    real = training.one_epoch
+    real = loop.one_epoch
 
-    def counted(loop: training.Loop, phase: training.Phase, epoch: int, *rest: object) -> None:
-        losses.append(loop.loss(torch.arange(64), phase).item())
+    def counted(run: loop.Loop, phase: loop.Phase, epoch: int, *rest: object) -> None:
+        losses.append(run.loss(torch.arange(64), phase).item())
         if len(losses) == 5:
             raise Killed
-        real(loop, phase, epoch, *rest)
+        real(run, phase, epoch, *rest)
 
-    monkeypatch.setattr(training, "one_epoch", counted)
+    monkeypatch.setattr(loop, "one_epoch", counted)
     recipe = paper().pricing
     objective = training.constraint_objective("percentile", 0.5, recipe, 1.0)
     with pytest.raises(Killed):
-        training.train_jointly(prices, prices, objective, recipe, True, 0, training.Session(quiet))
+        training.train_jointly(prices, prices, objective, recipe, True, 0, loop.Session(quiet))
     assert losses[-1] < losses[0]
 
 
