@@ -13,6 +13,12 @@ def share_of_group(group_key: str) -> float:
     return int.from_bytes(hashlib.sha256(group_key.encode()).digest()[:8], "big") / 2**64
 
 
+def in_fixed_order(listings: pl.DataFrame) -> pl.DataFrame:
+    """The listings in an arbitrary order that is the same on every machine: the first n are a fixed sample."""
+    order = pl.Series("order", [share_of_group(i) for i in listings["listing_id"]], dtype=pl.Float64)
+    return listings.with_columns(order).sort("order").drop("order")
+
+
 def group_split(group_keys: pl.Series, train_share: float, validation_share: float) -> pl.Series:
     """train, validation or test for each group key, by hash: a relisted item keeps its side for ever."""
     unique = group_keys.unique()

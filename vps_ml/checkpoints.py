@@ -10,7 +10,7 @@ import torch
 from vps_ml.store import whole_file
 
 
-@runtime_checkable
+@runtime_checkable  # the tests check the types of arguments
 class Stateful(Protocol):
     """A module, an optimiser or a schedule."""
 

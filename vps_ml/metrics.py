@@ -22,31 +22,20 @@ def risk_coverage(
     return np.cumsum(np.abs(log_error[order])) / np.arange(1, log_error.size + 1)
 
 
-def aurc(
-    log_error: Float[np.ndarray, " item"], qualification: Float[np.ndarray, " item"], listing_id: np.ndarray
-) -> float:
+def aurc(risk: Float[np.ndarray, " item"]) -> float:
     """Area under the risk-coverage curve: the mean of `risk_coverage`, in ln units; NaN of no items."""
-    if not log_error.size:
-        return float("nan")
-    return float(risk_coverage(log_error, qualification, listing_id).mean())
+    return float(risk.mean()) if risk.size else float("nan")
 
 
 CURVE_POINTS = 20
 """A risk-coverage curve is read for the tables at 5%, 10%, ... 100%."""
 
 
-def risk_curve(
-    log_error: Float[np.ndarray, " item"], qualification: Float[np.ndarray, " item"], listing_id: np.ndarray
-) -> list[float]:
-    """MALE of the most qualified k of `CURVE_POINTS` parts of the items (rounded up), k = 1 ...; empty of no items."""
-    risk = risk_coverage(log_error, qualification, listing_id)
+def risk_curve(risk: Float[np.ndarray, " item"]) -> list[float]:
+    """`risk_coverage` of k of `CURVE_POINTS` parts of the items (rounded up), k = 1 ...; empty of no items."""
     return [float(risk[-(-k * risk.size // CURVE_POINTS) - 1]) for k in range(1, CURVE_POINTS + 1) if risk.size]
 
 
-def male_of_top_half(
-    log_error: Float[np.ndarray, " item"], qualification: Float[np.ndarray, " item"], listing_id: np.ndarray
-) -> float:
-    """MALE of the most qualified half, rounded up: models at equal coverage; NaN of no items."""
-    if not log_error.size:
-        return float("nan")
-    return float(risk_coverage(log_error, qualification, listing_id)[(log_error.size - 1) // 2])
+def male_of_top_half(risk: Float[np.ndarray, " item"]) -> float:
+    """`risk_coverage` of the most qualified half, rounded up: models at equal coverage; NaN of no items."""
+    return float(risk[(risk.size - 1) // 2]) if risk.size else float("nan")

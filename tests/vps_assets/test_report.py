@@ -2,9 +2,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from vps_assets.report.comparisons import margin
 from vps_assets.report.published import Published
 from vps_assets.report.shapes import beats, falls_with_severity, raw_coverage_lands, rises
-from vps_assets.report.tables import margin, over_seeds, range_bar
+from vps_assets.report.tables import over_seeds, range_bar
 from vps_assets.report.truth import auroc_within, oracle
 
 

@@ -1,6 +1,7 @@
 """Which model prices open listings: promoted on the newest held-out days, not assumed."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
@@ -53,6 +54,17 @@ def decided(current: dict | None, best: dict, reports: pl.DataFrame, models: pl.
         "evidence": evidence,
         "decided_at": now,
     }
+
+
+def folder_in_force(settings: Settings, champion_model: pl.DataFrame) -> Path:
+    """The champion's artefact folder.
+
+    Raises:
+        dg.Failure: no model has been promoted.
+    """
+    if champion_model.is_empty():
+        raise dg.Failure("There is no champion: materialise champion_model first.")
+    return Path(settings.home) / champion_model["path"][0]
 
 
 @dg.asset(**table_options("champion_model", "evaluation"))

@@ -1,15 +1,15 @@
 """Does the gate see bad photos? Test photos made worse on purpose, as the champion judges them."""
 
-from pathlib import Path
-
 import dagster as dg
 import polars as pl
 
+from vps_assets.assets.champion import folder_in_force
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
 from vps_assets.assets.pricing import featured_listings
 from vps_assets.resources.io import Settings
-from vps_assets.splits import share_of_group, with_roles
-from vps_ml.ops.corruptions import CorruptionJob, judge_corrupted_photos
+from vps_assets.splits import in_fixed_order, with_roles
+from vps_ml.ops.corruptions import judge_corrupted_photos
+from vps_ml.ops.suggestions import ChampionJob
 from vps_ml.store import card
 
 PHOTOS = 150
@@ -25,17 +25,16 @@ def corruption_job(
     category_statistics: pl.DataFrame,
     seller_statistics: pl.DataFrame,
     champion_model: pl.DataFrame,
-) -> CorruptionJob:
+) -> ChampionJob:
     """Test listings of the champion's own split: neither it nor a backbone has seen them."""
     statistics = marketplace_statistics, category_statistics, seller_statistics
     featured = featured_listings(clean_listings, image_embeddings, *statistics)
-    champion = champion_model.row(0, named=True)
-    split = card(Path(settings.home) / champion["path"])["split_kind"]
+    champion = folder_in_force(settings, champion_model)
+    split = card(champion)["split_kind"]
     tested = with_roles(featured).filter(pl.col(f"{split}_role") == "test")
-    order = pl.Series("order", [share_of_group(i) for i in tested["listing_id"]], dtype=pl.Float64)
-    rows = tested.with_columns(order).sort("order").head(PHOTOS)
+    rows = in_fixed_order(tested).head(PHOTOS)
     paths = pl.Series("photo_path", [str(settings.at.photo(h)) for h in rows["photo_hash"]], dtype=pl.String)
-    return CorruptionJob(rows.with_columns(paths), str(Path(settings.home) / champion["path"]), settings.home)
+    return ChampionJob(rows.with_columns(paths), str(champion), settings.home)
 
 
 def summarised(judged: pl.DataFrame) -> pl.DataFrame:

@@ -30,7 +30,7 @@ def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> d
     )
     qualified = predictions["qualified"].to_numpy()
     accepted = error[qualified]
-    ranked = error, predictions["qualification"].to_numpy(), predictions["listing_id"].to_numpy()
+    risk = metrics.risk_coverage(error, predictions["qualification"].to_numpy(), predictions["listing_id"].to_numpy())
     some = bool(accepted.size)
     return {
         "tested": error.size,
@@ -40,9 +40,9 @@ def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> d
         "male": metrics.male(accepted) if some else None,
         "rmsle": metrics.rmsle(accepted) if some else None,
         "male_of_all": metrics.male(error),
-        "aurc": metrics.aurc(*ranked) if gated else None,
-        "risk_curve": metrics.risk_curve(*ranked) if gated else None,
-        "male_of_top_half": metrics.male_of_top_half(*ranked) if gated else None,
+        "aurc": metrics.aurc(risk) if gated else None,
+        "risk_curve": metrics.risk_curve(risk) if gated else None,
+        "male_of_top_half": metrics.male_of_top_half(risk) if gated else None,
         "range_coverage": float(((low <= 0) & (high >= 0))[qualified].mean()) if some else None,
         "range_width": float((high - low)[qualified].mean()) if some else None,
     }

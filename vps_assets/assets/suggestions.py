@@ -1,15 +1,16 @@
 """One price, or one honest reason, for each open listing."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
+from vps_assets.assets.champion import folder_in_force
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
 from vps_assets.assets.pricing import featured_listings
 from vps_assets.resources.io import Settings
-from vps_ml.ops.suggestions import SuggestionJob, suggest_prices
+from vps_ml.ops.suggestions import ChampionJob, suggest_prices
+from vps_ml.photos import QUALITY_COLUMNS
 
 
 @dg.op
@@ -21,17 +22,15 @@ def suggestion_job(
     category_statistics: pl.DataFrame,
     seller_statistics: pl.DataFrame,
     champion_model: pl.DataFrame,
-) -> SuggestionJob:
+) -> ChampionJob:
     """The dates' open listings with their features, and the champion."""
-    if champion_model.is_empty():
-        raise dg.Failure("There is no champion: materialise champion_model first.")
+    champion = folder_in_force(settings, champion_model)
     statistics = marketplace_statistics, category_statistics, seller_statistics
     still_open = clean_listings.filter(pl.col("sold_on").is_null())
     featured = featured_listings(still_open, image_embeddings, *statistics)
-    quality = image_embeddings.select("listing_id", "sharpness", "brightness", "contrast", "overexposed_share")
+    quality = image_embeddings.select("listing_id", *QUALITY_COLUMNS)
     rows = featured.join(quality, on="listing_id", how="left", maintain_order="left")
-    champion = champion_model.row(0, named=True)
-    return SuggestionJob(rows, str(Path(settings.home) / champion["path"]), settings.home)
+    return ChampionJob(rows, str(champion), settings.home)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

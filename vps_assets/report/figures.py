@@ -179,7 +179,7 @@ def ablation_png(ablations: pl.DataFrame) -> bytes:
 
 
 def corruption_png(corruptions: pl.DataFrame) -> bytes:
-    """Mean qualification of the same test photos against how badly they were spoilt."""
+    """Mean qualification of the same test photos against how badly they were corrupted."""
     drawing, axis = figure(6, 3)
     for (name,), rows in corruptions.sort("severity").group_by("corruption", maintain_order=True):
         severity, error = rows["severity"].to_list(), rows["change_error"].to_numpy()

@@ -10,12 +10,13 @@ import polars as pl
 from vps_assets.assets.champion import SERVED
 from vps_assets.home import Home
 from vps_assets.report import figures as draw
+from vps_assets.report.comparisons import overall
 from vps_assets.report.figures import data_uri, jpeg, thumbnail
 from vps_assets.report.published import NothingEvaluated, Published, read_published
 from vps_assets.report.shapes import shapes
-from vps_assets.report.tables import all_tables, headline, overall
+from vps_assets.report.tables import all_tables, headline
 from vps_assets.report.truth import fault_table, oracle, read_truth
-from vps_assets.splits import share_of_group
+from vps_assets.splits import in_fixed_order
 from vps_ml.photos import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.store import card, whole_file
 
@@ -65,8 +66,7 @@ def gallery_rows(published: Published, kind: str, qualified: bool) -> pl.DataFra
         .join(published["clean_listings"].select("listing_id", "photo_hash", "currency"), on="listing_id")
         .join(published["image_embeddings"].select("listing_id", *QUALITY_COLUMNS), on="listing_id")
     )
-    order = pl.Series("order", [share_of_group(i) for i in told["listing_id"]], dtype=pl.Float64)
-    return told.with_columns(order).sort("order")
+    return in_fixed_order(told)
 
 
 def picture(row: dict, home: Home) -> Picture:

@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from vps_assets.report.comparisons import NOISE, best_baseline, margin, overall, percent
 from vps_assets.report.published import Published
-from vps_assets.report.tables import NOISE, best_baseline, margin, overall, percent
 from vps_assets.splits import with_roles
 from vps_ml.variants import COVERAGE_TARGETS
 

@@ -4,8 +4,9 @@ import numpy as np
 import polars as pl
 
 from vps_assets.home import Home
+from vps_assets.report.comparisons import overall, shown
 from vps_assets.report.published import Published
-from vps_assets.report.tables import Table, overall, shown
+from vps_assets.report.tables import Table
 from vps_ml.metrics import risk_coverage
 
 

@@ -1,7 +1,6 @@
 """The op that asks the champion about photos made worse on purpose."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,17 +11,9 @@ from PIL import Image
 
 from vps_ml.corruptions import CORRUPTIONS
 from vps_ml.ops.backbones import GPU
+from vps_ml.ops.suggestions import ChampionJob
 from vps_ml.photos import open_photo
 from vps_ml.suggestions import Champion
-
-
-@dataclass(frozen=True)
-class CorruptionJob:
-    """Test listings with statistics and photo_path; the champion's folder."""
-
-    rows: pl.DataFrame
-    champion: str
-    home: str
 
 
 def shrunk(path: Path, side_px: int) -> Image.Image:
@@ -51,7 +42,7 @@ def corrupted(photos: Sequence[Image.Image], folder: Path) -> Iterator[tuple[str
 
 
 @dg.op(tags=GPU, pool="gpu")
-def judge_corrupted_photos(context: dg.OpExecutionContext, job: CorruptionJob) -> pl.DataFrame:
+def judge_corrupted_photos(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataFrame:
     """One row per listing, corruption and severity: the champion's qualification of the photo."""
     if job.rows.is_empty():
         return pl.DataFrame()

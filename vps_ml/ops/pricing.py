@@ -84,13 +84,17 @@ class PredictionJob:
 @dg.op(tags=GPU, pool="gpu")
 def predict_test_rows(context: dg.OpExecutionContext, job: PredictionJob) -> pl.DataFrame:
     """Each model's word on the test rows of its split; one row per model and listing."""
-    table = PricingTable(job.rows, job.recipe, Path(job.home))
+    predictions = on_test_rows(PricingTable(job.rows, job.recipe, Path(job.home)), job.models_table)
+    context.log.info(f"{job.models_table.height} models predicted their test rows")
+    return predictions
+
+
+def on_test_rows(table: PricingTable, models: pl.DataFrame) -> pl.DataFrame:
+    """What the models of a model table say of their splits' test rows."""
     frames = []
-    for row in job.models_table.iter_rows(named=True):
-        variant = variant_of(row)
-        folder = Path(job.home) / row["path"] if row["path"] else None
-        frames.append(predicted(table, variant, folder).with_columns(model_id=pl.lit(row["model_id"])))
-    context.log.info(f"{len(frames)} models predicted their test rows")
+    for row in models.iter_rows(named=True):
+        folder = table.home / row["path"] if row["path"] else None
+        frames.append(predicted(table, variant_of(row), folder).with_columns(model_id=pl.lit(row["model_id"])))
     return pl.concat(frames)
 
 
@@ -108,11 +112,7 @@ def train_and_predict_ablations(context: dg.OpExecutionContext, job: PricingJob)
         fitted.append((variant, fit_variant(table, variant, context.log.info)))
         context.log.info(f"ablation: {number + 1} of {len(job.variants)} models")
     models = model_rows(fitted)
-    frames = [
-        predicted(table, variant, folder).with_columns(model_id=pl.lit(model_id))
-        for (variant, folder), model_id in zip(fitted, models["model_id"], strict=True)
-    ]
-    return {"models": models, "predictions": pl.concat(frames)}
+    return {"models": models, "predictions": on_test_rows(table, models)}
 
 
 def model_variants(kind: str, value: float, seeds: int) -> tuple[Variant, ...]:

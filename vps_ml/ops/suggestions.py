@@ -12,8 +12,11 @@ from vps_ml.suggestions import Champion, suggestion
 
 
 @dataclass(frozen=True)
-class SuggestionJob:
-    """Open listings with statistics, embedding_path and row, tasks and photo quality; the champion's folder."""
+class ChampionJob:
+    """Listings with their features, for the champion to judge; its folder, the data directory.
+
+    Columns: statistics and tasks; embedding_path and row and photo quality to suggest, photo_path to make worse.
+    """
 
     rows: pl.DataFrame
     champion: str
@@ -21,7 +24,7 @@ class SuggestionJob:
 
 
 @dg.op(tags=GPU, pool="gpu")
-def suggest_prices(context: dg.OpExecutionContext, job: SuggestionJob) -> pl.DataFrame:
+def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataFrame:
     """One row per open listing: a price with its range, or the reason why there is none."""
     if job.rows.is_empty():
         return pl.DataFrame()
