@@ -1,93 +1,267 @@
-"""Point-in-time statistics: our running histories against a DuckDB query per day and a Polars loop over days.
+"""Point-in-time statistics: a backfill, one new day, and joining listings to them.
 
     python benchmarks/statistics.py [--sales 50000] [--full]
 
-Every way gives the quartiles and the mean of each seller's sales before each day, and is held to the others'
-rows before it is timed. The rounds are interleaved; only the ratios mean anything on a shared machine. The last
-line is JSON: seconds of CPU, and `backfill_speedup`, the best general way over ours.
+Backfill: quartiles and mean of sold prices before each day, for the marketplace, every category and every seller; every
+way is held to a brute-force oracle on a sample first. New day: the three assets' own code (read, compute, write) when a
+day of sales lands, some of them up to a week late, on a short and on a tenfold history of the same daily sales. The
+join: each listing to the three histories of its day, against Feast's point-in-time join where Feast is installed.
 """
 
 import argparse
-import json
-import sys
-import time
-from collections.abc import Callable
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import partial
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import polars as pl
+from measure import cpu_seconds, interleaved, peak_mib, report, tell, tell_seconds, wall_seconds
 
-from vps_ml.statistics import price_history
+from vps_assets.assets.statistics import with_statistics
+from vps_assets.home import Home
+from vps_assets.resources.histories import KEYS, correct_history
+from vps_assets.resources.warehouse import Warehouse
+from vps_ml.recipes import demo
+from vps_ml.statistics import History, price_history
 
 DAYS = 90
 ROUNDS = 3
+GROUPS = ("marketplace", "category", "seller")
+FIRST = date(2024, 1, 1)
+LATE_DAYS = 7
 
 
-def sales_of(count: int) -> pl.DataFrame:
-    """Log-normal prices of sellers with very unequal activity."""
+def sales_of(count: int, days: int = DAYS, of: int | None = None) -> pl.DataFrame:
+    """Sales at marketplaces' price points: halves below 100, fives above.
+
+    With as many categories and sellers as a marketplace of `of` sales has (by default of `count`): 500 and 20,000 of a
+    million.
+    """
     rng = np.random.default_rng(0)
-    sellers = max(10, count // 50)
-    activity = 1 / np.arange(1, sellers + 1)
-    return pl.DataFrame(
-        {
-            "seller": rng.choice(sellers, count, p=activity / activity.sum()).astype(np.int64),
-            "day": rng.integers(0, DAYS, count),
-            "price": np.round(np.exp(rng.normal(3.5, 1, count)), 2),
-        }
-    )
+    of = of or count
+    price = np.exp(rng.normal(3.5, 1, count))
+    points = np.where(price < 100, np.round(price * 2) / 2, np.round(price / 5) * 5).clip(0.5)
+    columns = {
+        "marketplace": np.zeros(count, dtype=np.int64),
+        "category": rng.integers(0, min(500, max(5, of // 200)), count),
+        "seller": rng.integers(0, min(20_000, max(10, of // 50)), count),
+        "day": rng.integers(0, days, count),
+        "price": points,
+    }
+    return pl.DataFrame(columns)
 
 
-def ours(sales: pl.DataFrame) -> int:
-    history = price_history(sales["price"].to_numpy(), sales["day"].to_numpy(), sales["seller"].to_numpy())
-    return int(history.sales[history.as_of_day == DAYS].size)
+def ours(sales: pl.DataFrame) -> dict[str, History]:
+    price, day = sales["price"].to_numpy(), sales["day"].to_numpy()
+    return {group: price_history(price, day, sales[group].to_numpy()) for group in GROUPS}
 
 
 QUERY = """
-select seller, count(*), quantile_cont(price, [0.25, 0.5, 0.75]), avg(price)
-from sales where day < ? group by seller
+select {group}, count(*) as sales, quantile_cont(price, [0.25, 0.5, 0.75]) as quartiles, avg(price) as mean
+from held where day < ? group by {group}
 """
 
 
-def duckdb_per_day(sales: pl.DataFrame) -> int:
+def duckdb_per_day(sales: pl.DataFrame) -> dict[tuple[str, int], pl.DataFrame]:
+    found = {}
     with duckdb.connect() as connection:
         connection.register("sales", sales.to_arrow())
         connection.execute("create table held as from sales")
-        query = QUERY.replace("from sales", "from held")
-        rows = [connection.execute(query, [day]).fetchall() for day in range(1, DAYS + 1)]
-    return len(rows[-1])
+        for group in GROUPS:
+            for day in range(1, DAYS + 1):
+                rows = connection.execute(QUERY.format(group=group), [day]).to_arrow_table()
+                found[group, day] = pl.DataFrame(rows)
+    return found
 
 
-def polars_per_day(sales: pl.DataFrame) -> int:
+def polars_per_day(sales: pl.DataFrame) -> dict[tuple[str, int], pl.DataFrame]:
     quartiles = [pl.col("price").quantile(q, "linear").alias(f"q{q}") for q in (0.25, 0.5, 0.75)]
-    last = None
-    for day in range(1, DAYS + 1):
-        last = sales.filter(pl.col("day") < day).group_by("seller").agg(pl.len(), *quartiles, pl.col("price").mean())
-    return 0 if last is None else last.height
+    told = [pl.len().alias("sales"), *quartiles, pl.col("price").mean().alias("mean")]
+    return {
+        (group, day): sales.filter(pl.col("day") < day).group_by(group).agg(told)
+        for group in GROUPS
+        for day in range(1, DAYS + 1)
+    }
 
 
-def cpu_seconds(way: Callable[[pl.DataFrame], int], sales: pl.DataFrame) -> float:
-    start = time.process_time()
-    way(sales)
-    return time.process_time() - start
+def held_to_oracle(sales: pl.DataFrame, sampled: int = 60) -> None:
+    """Every way's rows for sampled groups and days against numpy on the sales themselves."""
+    histories, by_duckdb, by_polars = ours(sales), duckdb_per_day(sales), polars_per_day(sales)
+    rng = np.random.default_rng(1)
+    for group in GROUPS:
+        history = histories[group]
+        for i in rng.integers(0, history.sales.size, sampled // 3):
+            number, day = int(history.group[i]), int(history.as_of_day[i])
+            price = sales.filter(pl.col(group) == number, pl.col("day") < day)["price"].to_numpy()
+            expected = np.array([*np.quantile(price, [0.25, 0.5, 0.75]), price.mean()])
+            mine = [*history.quartiles[i], history.mean[i]]
+            duck = by_duckdb[group, day].filter(pl.col(group) == number).row(0, named=True)
+            polar = by_polars[group, day].filter(pl.col(group) == number).row(0)[2:]
+            for found in (mine, [*duck["quartiles"], duck["mean"]], polar):
+                np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def clean_listings(sales: pl.DataFrame) -> pl.DataFrame:
+    """The columns of `clean_listings` that statistics read; listed up to six days before they were sold."""
+    delay = pl.Series(np.random.default_rng(2).integers(0, LATE_DAYS, sales.height))
+    day = pl.lit(FIRST) + pl.duration(days=pl.col("day"))
+    return sales.select(
+        listed_on=(day - pl.duration(days=delay)).cast(pl.Date),
+        sold_on=day.cast(pl.Date),
+        sold_price="price",
+        category=pl.format("category {}", "category"),
+        seller_id=pl.format("seller {}", "seller"),
+    )
+
+
+@dataclass(frozen=True)
+class NewDay:
+    """A warehouse on the evening before, and the rows that a new day makes of `clean_listings`."""
+
+    evening: Path
+    morning: Path
+
+    @classmethod
+    def of(cls, folder: Path, daily: int, days: int) -> "NewDay":
+        sales = sales_of(daily * (days + 1), days + 1, of=daily * DAYS)
+        rng = np.random.default_rng(3)
+        late = pl.Series((sales["day"].to_numpy() >= days - LATE_DAYS) & (rng.random(sales.height) < 0.01 / LATE_DAYS))
+        listings = clean_listings(sales)
+        new = (sales["day"] == days) | late
+        warehouse = Warehouse(Home(folder / "evening"))
+        put(warehouse, listings.filter(~new), "old")
+        for asset in KEYS:
+            correct_history(warehouse, asset, demo())
+        shutil.copytree(folder / "evening", folder / "morning")
+        changed = sorted(str(day) for day in listings.filter(new)["listed_on"].unique())
+        put(Warehouse(Home(folder / "morning")), listings, "old", changed)
+        tell(f"  {days} days of history, {listings.height:,} sales; {new.sum():,} new, {late.sum()} of them late")
+        return cls(folder / "morning", folder / "work")
+
+    def reset(self) -> None:
+        shutil.rmtree(self.morning, ignore_errors=True)
+        shutil.copytree(self.evening, self.morning)
+
+    def correct(self) -> list:
+        return [correct_history(Warehouse(Home(self.morning)), asset, demo()) for asset in KEYS]
+
+
+def put(warehouse: Warehouse, listings: pl.DataFrame, version: str, changed: list[str] | None = None) -> None:
+    dates = [str(day) for day in listings["listed_on"].unique()]
+    made: dict[str, str | None] = {day: "new" if changed and day in changed else version for day in dates}
+    warehouse.replace("clean_listings", listings.sort("listed_on"), "true", [], made)
+
+
+def new_day_growth(daily: int) -> dict[str, float]:
+    """Seconds of CPU for the same new day on 9 and on 90 days of history, and their ratio."""
+    spent: dict[int, list[float]] = {9: [], 90: []}
+    with tempfile.TemporaryDirectory() as folder:
+        days = {count: NewDay.of(Path(folder) / str(count), daily, count) for count in spent}
+        for _ in range(ROUNDS + 2):
+            for count, day in days.items():
+                day.reset()
+                spent[count].append(cpu_seconds(day.correct))
+    short, long = (float(np.median(seconds)) for seconds in spent.values())
+    return {"short_history_s": short, "long_history_s": long, "growth": long / short}
+
+
+def statistics_tables(sales: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+    """(listings, the three statistics tables), as the price models join them."""
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = Warehouse(Home(Path(folder)))
+        listings = clean_listings(sales)
+        put(warehouse, listings, "old")
+        for asset in KEYS:
+            correct_history(warehouse, asset, demo())
+        tables = {asset.removesuffix("_statistics"): warehouse.read(asset) for asset in KEYS}
+    return listings, {name: table for name, table in tables.items() if table is not None}
+
+
+def feast_join(listings: pl.DataFrame, tables: dict[str, pl.DataFrame], folder: Path) -> pl.DataFrame | None:
+    """Feast's point-in-time join of the category's and the seller's history; None where Feast is not installed."""
+    try:
+        from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+        from feast.types import Float64, Int64
+    except ImportError:
+        return None
+    keys = {"category": "category", "seller": "seller_id"}
+    config = RepoConfig(
+        project="prices",
+        registry=str(folder / "registry.db"),
+        provider="local",
+        offline_store={"type": "dask"},
+        online_store={"type": "sqlite", "path": str(folder / "online.db")},
+        entity_key_serialization_version=3,
+    )
+    store, made, features = FeatureStore(config=config), [], []
+    for name, key in keys.items():
+        path = folder / f"{name}.parquet"
+        tables[name].with_columns(pl.col("as_of").cast(pl.Datetime("us", "UTC"))).write_parquet(path)
+        entity = Entity(name=key, join_keys=[key], value_type=ValueType.STRING)
+        source = FileSource(name=f"{name}_source", path=str(path), timestamp_field="as_of")
+        moments = ["q1", "median", "q3", "mean"]
+        schema = [Field(name="sales", dtype=Int64), *(Field(name=m, dtype=Float64) for m in moments)]
+        view = FeatureView(name=name, entities=[entity], ttl=timedelta(days=3650), schema=schema, source=source)
+        made += [entity, view]
+        features += [f"{name}:{m}" for m in ("sales", *moments)]
+    store.apply(made)
+    asked = listings.select("category", "seller_id", event_timestamp=pl.col("listed_on").cast(pl.Datetime("us", "UTC")))
+    joined = store.get_historical_features(asked.to_pandas(), features, full_feature_names=True).to_df()
+    return pl.from_pandas(joined)
+
+
+def join_against_feast(count: int) -> dict[str, float | None]:
+    listings, tables = statistics_tables(sales_of(count))
+    mine = wall_seconds(partial(with_statistics, listings, tables))
+    with tempfile.TemporaryDirectory() as folder:
+        start = datetime.now()
+        joined = feast_join(listings, tables, Path(folder))
+        if joined is None:
+            tell("  Feast is not installed: pip install feast==0.67.0")
+            return {"join_s": mine, "feast_s": None, "join_speedup": None}
+        theirs = (datetime.now() - start).total_seconds()
+        known = joined["seller__sales"].fill_null(0).sum()
+        assert known == with_statistics(listings, tables)["seller_sales"].sum(), "the joins differ"
+    return {"join_s": mine, "feast_s": theirs, "join_speedup": theirs / mine}
+
+
+def backfilled(count: int) -> None:
+    ours(sales_of(count))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=50_000)
     parser.add_argument("--full", action="store_true", help="1,000,000 sales")
     arguments = parser.parse_args()
-    sales = sales_of(1_000_000 if arguments.full else arguments.sales)
-    ways = {"ours": ours, "duckdb per day": duckdb_per_day, "polars per day": polars_per_day}
-    assert duckdb_per_day(sales) == polars_per_day(sales) == sales["seller"].n_unique()
-    spent = {name: [] for name in ways}
-    for _ in range(ROUNDS):
-        for name, way in ways.items():
-            spent[name].append(cpu_seconds(way, sales))
-    median = {name: float(np.median(times)) for name, times in spent.items()}
-    for name, seconds in median.items():
-        print(f"{name:16} {seconds:8.2f} s of CPU  {seconds / median['ours']:6.2f} x ours", file=sys.stderr)
-    best = min(median["duckdb per day"], median["polars per day"])
-    print(json.dumps({"sales": sales.height, "cpu_s": median, "backfill_speedup": best / median["ours"]}))
+    count = 1_000_000 if arguments.full else arguments.sales
+    held_to_oracle(sales_of(min(count, 50_000)))
+    sales = sales_of(count)
+    tell(f"backfill of {count:,} sales, {sales['seller'].n_unique():,} sellers, {DAYS} days")
+    ways = {"ours": ours, "DuckDB, a query per day": duckdb_per_day, "Polars, a loop over days": polars_per_day}
+    spent = interleaved({name: partial(way, sales) for name, way in ways.items()}, ROUNDS)
+    tell_seconds(spent, "ours")
+    peak = peak_mib(backfilled, count)
+    tell(f"  peak memory of ours {peak:.0f} MiB")
+    tell("one new day")
+    growth = new_day_growth(count // DAYS)
+    tell(f"  {growth['short_history_s']:.3f} s CPU, on a tenfold history {growth['long_history_s']:.3f} s")
+    tell(f"joining {count:,} listings to their histories")
+    join = join_against_feast(count)
+    tell(f"  ours {join['join_s']:.2f} s, Feast {join['feast_s'] or float('nan'):.2f} s")
+    report(
+        sales=count,
+        backfill_cpu_s=spent,
+        backfill_speedup=min(value for name, value in spent.items() if name != "ours") / spent["ours"],
+        backfill_peak_mib=peak,
+        new_day=growth,
+        new_day_growth=growth["growth"],
+        **join,
+    )
 
 
 if __name__ == "__main__":

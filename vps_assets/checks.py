@@ -6,12 +6,12 @@ from math import isclose
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.statistics import KEYS
 from vps_assets.lineage import LINEAGE
+from vps_assets.resources.histories import KEYS, corrected_since
 from vps_assets.resources.io import Settings
+from vps_assets.resources.warehouse import Warehouse, quoted
 from vps_assets.schemas import TABLES, faults
 from vps_assets.splits import with_roles
-from vps_ml.features import HISTORIES
 
 SAMPLED = 50
 """Rows of a statistics table whose prices a check recomputes."""
@@ -28,12 +28,25 @@ def run_window(context: dg.AssetCheckExecutionContext) -> tuple[str, list]:
     return "listed_on between cast(? as date) and cast(? as date)", [start, end]
 
 
+def written(asset: str, context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> tuple[str, list]:
+    """The rows that the run wrote, as SQL: its dates, what it corrected, or the whole table."""
+    if LINEAGE[asset].partitions == "day":
+        return run_window(context)
+    return last_correction(asset, warehouse) if asset in KEYS else ("true", [])
+
+
+def last_correction(asset: str, warehouse: Warehouse) -> tuple[str, list]:
+    """The rows of a statistics table that its last correction touched, as SQL."""
+    since = corrected_since(warehouse, asset)
+    return ("true", []) if since is None else ("as_of > ?", [since])
+
+
 def schema_check(asset: str) -> dg.AssetChecksDefinition:
     """A blocking check that the table, as stored, holds to its pandera schema; daily tables for the run's dates."""
 
     @dg.asset_check(asset=asset, name="schema", blocking=True, description=f"{asset} holds to its pandera schema.")
     def check(context: dg.AssetCheckExecutionContext, settings: Settings) -> dg.AssetCheckResult:
-        where, parameters = run_window(context) if LINEAGE[asset].partitions == "day" else ("true", [])
+        where, parameters = written(asset, context, settings.warehouse)
         rows = settings.warehouse.read(asset, where, parameters)
         wrong = (
             "the table is missing" if rows is None else faults(rows.select(list(TABLES[asset].columns)), TABLES[asset])
@@ -63,29 +76,31 @@ def landed_is_clean_plus_quarantined(context: dg.AssetCheckExecutionContext, set
     return dg.AssetCheckResult(passed=differ.is_empty(), metadata={**counts, "days that differ": days or "none"})
 
 
-def future_rows(statistics: pl.DataFrame, clean_listings: pl.DataFrame, key: str | None) -> pl.DataFrame:
-    """Rows whose count is not that of the group's sales with `sold_on < as_of`, counted without the algorithm.
-
-    A row that had seen a sale of its own day or later would count one too many; one that missed a sale, too few.
-    """
-    sold = clean_listings.filter(pl.col("sold_on").is_not_null())
-    keys = [key] if key else []
-    sales = sold.drop_nulls(keys) if keys else sold
-    daily = sales.group_by("sold_on", *keys).len().sort("sold_on")
-    running = pl.col("len").cum_sum().over(keys) if keys else pl.col("len").cum_sum()
-    totals = daily.with_columns(before=running, day=pl.col("sold_on").dt.offset_by("1d")).sort("day")
-    joined = statistics.sort("as_of").join_asof(
-        totals, left_on="as_of", right_on="day", by=keys or None, strategy="backward", check_sortedness=False
-    )
-    return joined.filter(pl.col("sales") != pl.col("before").fill_null(0))
+WRONG_COUNTS = """
+with totals as (
+    select {key} as key, sold_on + 1 as day, sum(count(*)) over (partition by {key} order by sold_on) as before
+    from clean_listings where sold_on is not null and {key} is not null group by {key}, sold_on
+)
+select count(*) from (select *, {key} as key from {asset} where {where}) as rows
+asof left join totals on rows.key = totals.key and rows.as_of >= totals.day
+where rows.sales is distinct from coalesce(totals.before, 0)
+"""
+"""A row that had seen a sale of its own day or later would count one too many; one that missed a sale, too few."""
 
 
-def hindsight_rows(statistics: pl.DataFrame, clean_listings: pl.DataFrame, key: str | None) -> list[dict]:
+def wrong_counts(warehouse: Warehouse, asset: str, where: str, parameters: list) -> int:
+    """Rows whose count is not that of the group's sales with `sold_on < as_of`, counted without the algorithm."""
+    key = quoted(column) if (column := KEYS[asset]) else "''"
+    with warehouse.connect(read_only=True) as connection:
+        query = WRONG_COUNTS.format(key=key, asset=quoted(asset), where=where)
+        return connection.execute(query, parameters).fetchall()[0][0]
+
+
+def hindsight_rows(statistics: pl.DataFrame, sold: pl.DataFrame, key: str | None) -> list[dict]:
     """Rows of a sample whose quartiles or mean are not those of the group's sales with `sold_on < as_of`.
 
     Each is computed anew from the sales alone, so a figure that had seen a later price shows.
     """
-    sold = clean_listings.filter(pl.col("sold_on").is_not_null())
     sample = statistics.sample(min(SAMPLED, statistics.height), seed=0)
     wrong = []
     for row in sample.iter_rows(named=True):
@@ -99,23 +114,27 @@ def hindsight_rows(statistics: pl.DataFrame, clean_listings: pl.DataFrame, key: 
     return wrong
 
 
-def leak_check(history: str) -> dg.AssetChecksDefinition:
+def leak_check(asset: str) -> dg.AssetChecksDefinition:
     """A blocking check that no row of a statistics table could have seen a sale of its day or later."""
-    asset = f"{history}_statistics"
 
     @dg.asset_check(
         asset=asset,
         name="sees_no_sale_of_its_day_or_later",
         blocking=True,
-        description="Each row is of exactly the sales with sold_on < as_of: all counts, and a sample of the prices.",
+        description="Each row the run wrote is of exactly the sales with sold_on < as_of: all counts, sampled prices.",
     )
     def check(settings: Settings) -> dg.AssetCheckResult:
-        rows, clean = settings.warehouse.read(asset), settings.warehouse.read("clean_listings")
-        if rows is None or clean is None:
+        warehouse, key = settings.warehouse, KEYS[asset]
+        where, parameters = last_correction(asset, warehouse)
+        rows = warehouse.read(asset, where, parameters)
+        columns = ["sold_on", "sold_price", *([key] if key else [])]
+        sold = warehouse.read("clean_listings", "sold_on is not null", columns=columns)
+        if rows is None or sold is None:
             return dg.AssetCheckResult(passed=False, metadata={"faults": "the table is missing"})
-        counts, prices = (found(rows, clean, KEYS[history]) for found in (future_rows, hindsight_rows))
-        told = {"rows": rows.height, "wrong counts": len(counts), f"wrong prices among {SAMPLED}": len(prices)}
-        return dg.AssetCheckResult(passed=not len(counts) and not prices, metadata=told)
+        counts = wrong_counts(warehouse, asset, where, parameters)
+        prices = len(hindsight_rows(rows, sold, key))
+        told = {"rows": rows.height, "wrong counts": counts, f"wrong prices among {SAMPLED}": prices}
+        return dg.AssetCheckResult(passed=not counts and not prices, metadata=told)
 
     return check
 
@@ -158,7 +177,7 @@ def listing_is_on_one_date(settings: Settings) -> dg.AssetCheckResult:
 
 def all_checks() -> Iterable[dg.AssetChecksDefinition]:
     yield from (schema_check(asset) for asset in LINEAGE)
-    yield from (leak_check(history) for history in HISTORIES)
+    yield from (leak_check(asset) for asset in KEYS)
     yield landed_is_clean_plus_quarantined
     yield splits_are_disjoint
     yield listing_is_on_one_date

@@ -1,16 +1,17 @@
 """Point-in-time statistics of sold prices, exact: arrays in, arrays out (method, section 4)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
 
-QUARTILES = (0.25, 0.5, 0.75)
+QUARTILES = np.array([0.25, 0.5, 0.75])
 
 
 @dataclass(frozen=True)
 class History:
-    """One row per group and day from which its history is different; sorted by group, then day."""
+    """One row per group and day from which its history is different; sorted by day, then group."""
 
     group: Int[np.ndarray, " row"]
     as_of_day: Int[np.ndarray, " row"]
@@ -21,49 +22,114 @@ class History:
     mean: Float[np.ndarray, " row"]
 
 
-def sorted_quantile(ordered: Float[np.ndarray, " sale"], level: float) -> float:
-    """The quantile of an ascending array, by linear interpolation between the two nearest ranks."""
-    position = (ordered.size - 1) * level
-    below = int(position)
-    above = min(below + 1, ordered.size - 1)
-    return float(ordered[below] + (position - below) * (ordered[above] - ordered[below]))
-
-
 def price_history(
-    price: Float[np.ndarray, " sale"], sold_day: Int[np.ndarray, " sale"], group: Int[np.ndarray, " sale"]
+    price: Float[np.ndarray, " entry"],
+    sold_day: Int[np.ndarray, " entry"],
+    group: Int[np.ndarray, " entry"],
+    sales: Int[np.ndarray, " entry"] | None = None,
+    since: Int[np.ndarray, " group"] | None = None,
 ) -> History:
     """Quartiles and mean of each group's sold prices, as of the day after each of its days of sale.
 
     Args:
         price: in the warehouse's currency.
         sold_day: day number of the sale; a sale counts from the following day on.
-        group: group number.
+        group: group number, from 0.
+        sales: how many sales an entry stands for; one each where it is None.
+        since: each group's first day of sale that is asked for: what was sold before it counts, but gets no row.
 
-    Each group keeps its prices in order and merges a day's new ones in, so the cost per group is its days of
-    sale times its sales, with no re-sorting.
+    Sales are counts per group and price, which are exact and add up. The days are walked once; each adds its counts
+    and reads the order statistics of the groups that it touches off running totals. A row depends on the multiset of
+    prices alone, to the last bit: not on the order of the sales, nor on where the walk began.
     """
-    order = np.lexsort((sold_day, group))
-    price, sold_day, group = price[order], sold_day[order], group[order]
-    new_group = np.diff(group, prepend=group[:1] - 1) != 0
-    new_day = new_group | (np.diff(sold_day, prepend=sold_day[:1] - 1) != 0)
-    starts = np.flatnonzero(new_day)
-    ends = np.append(starts[1:], price.size)[: starts.size]
-    sales, quartiles, means = [], [], []
-    ordered = np.empty(0)
-    total = 0.0
-    for start, end in zip(starts, ends, strict=True):
-        if new_group[start]:
-            ordered, total = np.empty(0), 0.0
-        incoming = np.sort(price[start:end])
-        ordered = np.insert(ordered, np.searchsorted(ordered, incoming), incoming)
-        total += float(incoming.sum())
-        sales.append(ordered.size)
-        quartiles.append([sorted_quantile(ordered, level) for level in QUARTILES])
-        means.append(total / ordered.size)
-    return History(
-        group=group[starts],
-        as_of_day=sold_day[starts] + 1,
-        sales=np.array(sales, dtype=np.int64),
-        quartiles=np.array(quartiles, dtype=np.float64).reshape(-1, 3),
-        mean=np.array(means, dtype=np.float64),
-    )
+    groups = int(group.max(initial=-1)) + 1
+    sales = np.ones(price.size, dtype=np.int64) if sales is None else sales
+    since = np.full(groups, np.iinfo(np.int64).min) if since is None else since
+    cells = PriceCells.of(price, group, groups)
+    order = stable_order(sold_day - sold_day.min(initial=0))
+    day, cell, group, sales = sold_day[order], cells.of_entry[order], group[order], sales[order]
+    price = price[order]
+    starts = np.flatnonzero(np.diff(day, prepend=day[:1] - 1))
+    counts = np.zeros(cells.price.size, dtype=np.int64)
+    sold, total = np.zeros(groups, dtype=np.int64), np.zeros((3, groups), dtype=np.int64)
+    rows = []
+    for start, end in pairwise(np.append(starts, day.size)):
+        of_day = slice(start, end)
+        np.add.at(counts, cell[of_day], sales[of_day])
+        np.add.at(sold, group[of_day], sales[of_day])
+        for part, added in zip(total, exact_parts(price[of_day]) * sales[of_day], strict=True):
+            np.add.at(part, group[of_day], added)
+        asked = np.flatnonzero(np.bincount(group[of_day], minlength=groups))
+        asked = asked[since[asked] <= day[start]]
+        if asked.size:
+            quartiles = cells.quantiles(counts, asked, sold[asked])
+            mean = joined_parts(total[:, asked]) / sold[asked]
+            rows.append((asked, np.full(asked.size, day[start] + 1), sold[asked], quartiles, mean))
+    if not rows:
+        none = np.empty(0, dtype=np.int64)
+        return History(none, none, none, np.empty((0, 3)), np.empty(0))
+    return History(*(np.concatenate(parts) for parts in zip(*rows, strict=True)))
+
+
+def stable_order(keys: Int[np.ndarray, " entry"]) -> Int[np.ndarray, " entry"]:
+    """A stable argsort of numbers from 0 up, by radix where they fit in 16 bits."""
+    return np.argsort(keys.astype(np.min_scalar_type(int(keys.max(initial=0)))), kind="stable")
+
+
+LIMB = 2.0**32
+
+
+def exact_parts(price: Float[np.ndarray, " entry"]) -> Int[np.ndarray, "3 entry"]:
+    """A price as three integers, of 1, 2^-32 and 2^-64, whose sums are exact and so the same in any order."""
+    whole = np.floor(price)
+    upper = np.floor((price - whole) * LIMB)
+    lower = np.floor(((price - whole) * LIMB - upper) * LIMB)
+    return np.stack([whole, upper, lower]).astype(np.int64)
+
+
+def joined_parts(parts: Int[np.ndarray, "3 group"]) -> Float[np.ndarray, " group"]:
+    """The sums of `exact_parts` as one number each."""
+    whole, upper, lower = parts
+    return whole + (upper + lower / LIMB) / LIMB
+
+
+@dataclass(frozen=True)
+class PriceCells:
+    """The pairs of group and price that occur, ascending by group, then price."""
+
+    price: Float[np.ndarray, " cell"]
+    of_entry: Int[np.ndarray, " entry"]
+    """Each entry's cell."""
+    first: Int[np.ndarray, " group"]
+    """Each group's first cell."""
+    cells: Int[np.ndarray, " group"]
+    """How many a group has."""
+
+    @classmethod
+    def of(cls, price: Float[np.ndarray, " entry"], group: Int[np.ndarray, " entry"], groups: int) -> "PriceCells":
+        order = np.argsort(price)
+        order = order[stable_order(group[order])]
+        price, group = price[order], group[order]
+        new = (np.diff(price, prepend=np.nan) != 0) | (np.diff(group, prepend=-1) != 0)
+        of_entry = np.empty(order.size, dtype=np.int64)
+        of_entry[order] = np.cumsum(new) - 1
+        cells = np.bincount(group[new], minlength=groups)
+        return cls(price[new], of_entry, np.cumsum(cells) - cells, cells)
+
+    def quantiles(
+        self, counts: Int[np.ndarray, " cell"], asked: Int[np.ndarray, " group"], sales: Int[np.ndarray, " group"]
+    ) -> Float[np.ndarray, "group 3"]:
+        """The quartiles of the asked groups, each of which has `sales` of its own, at least one."""
+        lengths = self.cells[asked]
+        ends = np.cumsum(lengths)
+        starts, price = self.first[asked], self.price
+        if 4 * ends[-1] < counts.size:  # few cells are of these groups: leave the others alone
+            own = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
+            starts, price, counts = ends - lengths, price[own], counts[own]
+        running = np.cumsum(counts)
+        before = (running[starts] - counts[starts])[:, None]
+        position = (sales[:, None] - 1) * QUARTILES
+        below = position.astype(np.int64)
+        ranks = np.stack([below, np.minimum(below + 1, sales[:, None] - 1)], axis=2)
+        low, high = np.moveaxis(price[np.searchsorted(running, before[:, None] + ranks, "right")], 2, 0)
+        return low + (position - below) * (high - low)

@@ -25,7 +25,7 @@ def test_history_equals_brute_force_over_earlier_sales(sales: list[tuple[int, in
     cents, days, groups = (np.array(values) for values in zip(*sales, strict=True))
     history = price_history(cents / 100, days, groups)
     rows = list(zip(history.group, history.as_of_day, strict=True))
-    assert rows == sorted({(g, d + 1) for g, d in zip(groups, days, strict=True)})
+    assert sorted(rows) == sorted({(g, d + 1) for g, d in zip(groups, days, strict=True)})
     for i, (group, day) in enumerate(rows):
         earlier = (cents / 100)[(groups == group) & (days < day)]
         assert history.sales[i] == earlier.size

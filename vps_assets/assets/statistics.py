@@ -1,32 +1,13 @@
 """What items sold for before a day: over all, by category, by seller."""
 
-from datetime import date, timedelta
-
 import dagster as dg
 import polars as pl
 
 from vps_assets.assets.options import table_options
+from vps_assets.lineage import LINEAGE
+from vps_assets.resources.histories import KEYS, correct_history
+from vps_assets.resources.io import Settings
 from vps_ml.features import HISTORIES, MOMENTS
-from vps_ml.statistics import price_history
-
-EPOCH = date(1970, 1, 1)
-KEYS = {"marketplace": None, "category": "category", "seller": "seller_id"}
-
-
-def history_table(clean_listings: pl.DataFrame, key: str | None) -> pl.DataFrame:
-    """Quartiles and mean of sold prices as of each day after a sale, per value of `key` (or over all)."""
-    sold = clean_listings.filter(pl.col("sold_on").is_not_null())
-    if key:
-        sold = sold.filter(pl.col(key).is_not_null())
-    names = sold[key].unique().sort() if key else pl.Series([""])
-    group = names.search_sorted(sold[key]).to_numpy() if key else pl.zeros(sold.height, pl.Int64, eager=True).to_numpy()
-    days = (sold["sold_on"] - EPOCH).dt.total_days()
-    history = price_history(sold["sold_price"].to_numpy(), days.to_numpy(), group.astype("int64"))
-    columns: dict[str, object] = {"as_of": [EPOCH + timedelta(days=int(day)) for day in history.as_of_day]}
-    if key:
-        columns[key] = names.gather(history.group)
-    quartiles = dict(zip(MOMENTS[:3], history.quartiles.T, strict=True))
-    return pl.DataFrame({**columns, "sales": history.sales, **quartiles, "mean": history.mean})
 
 
 def with_statistics(listings: pl.DataFrame, tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -38,7 +19,7 @@ def with_statistics(listings: pl.DataFrame, tables: dict[str, pl.DataFrame]) -> 
     """
     joined = listings.with_row_index("_order").sort("listed_on")
     for history in HISTORIES:
-        key = KEYS[history]
+        key = KEYS[f"{history}_statistics"]
         named = {moment: f"{history}_{moment}" for moment in (*MOMENTS, "sales")}
         right = tables[history].rename(named).sort("as_of")
         joined = joined.join_asof(
@@ -53,29 +34,41 @@ def with_statistics(listings: pl.DataFrame, tables: dict[str, pl.DataFrame]) -> 
     return joined.with_columns(counts).sort("_order").drop("_order")
 
 
-def history_metadata(rows: pl.DataFrame) -> dict:
-    return {"sales": rows["sales"].max() or 0, "newest": str(rows["as_of"].max())}
+def corrected(asset: str, settings: Settings) -> dg.MaterializeResult:
+    """Bring the table up to date; what was done is the materialisation's metadata."""
+    done = correct_history(settings.warehouse, asset, settings.recipe)
+    told = {"changed listing dates": done.listing_dates, "corrected groups": done.groups, "rows written": done.rows}
+    how = "all, anew" if done.rebuilt else f"sales of {done.since} and later" if done.since else "nothing"
+    return dg.MaterializeResult(metadata={**told, "corrected": how})
 
 
-@dg.asset(**table_options("marketplace_statistics", "statistics"))
-def marketplace_statistics(context: dg.AssetExecutionContext, clean_listings: pl.DataFrame) -> pl.DataFrame:
-    """Quartiles and mean of all sold prices, one row per day from which they are different; `sold_on < as_of`."""
-    rows = history_table(clean_listings, None)
-    context.add_output_metadata(history_metadata(rows))
-    return rows
+def statistics_options(asset: str) -> dict:
+    """The asset's options: it depends on its parents without loading them, and writes by itself."""
+    return table_options(asset, "statistics") | {"deps": list(LINEAGE[asset].parents)}
 
 
-@dg.asset(**table_options("category_statistics", "statistics"))
-def category_statistics(context: dg.AssetExecutionContext, clean_listings: pl.DataFrame) -> pl.DataFrame:
-    """Quartiles and mean of a category's sold prices, one row per day from which they are different."""
-    rows = history_table(clean_listings, "category")
-    context.add_output_metadata(history_metadata(rows))
-    return rows
+@dg.asset(**statistics_options("marketplace_statistics"))
+def marketplace_statistics(settings: Settings) -> dg.MaterializeResult:
+    """Quartiles and mean of all sold prices, one row per day from which they are different; `sold_on < as_of`.
+
+    Only what changed sales touch is computed; materialised by name with nothing changed, it is computed anew.
+    """
+    return corrected("marketplace_statistics", settings)
 
 
-@dg.asset(**table_options("seller_statistics", "statistics"))
-def seller_statistics(context: dg.AssetExecutionContext, clean_listings: pl.DataFrame) -> pl.DataFrame:
-    """Quartiles and mean of a seller's sold prices, one row per day from which they are different."""
-    rows = history_table(clean_listings, "seller_id")
-    context.add_output_metadata(history_metadata(rows))
-    return rows
+@dg.asset(**statistics_options("category_statistics"))
+def category_statistics(settings: Settings) -> dg.MaterializeResult:
+    """Quartiles and mean of a category's sold prices, one row per day from which they are different.
+
+    Only what changed sales touch is computed; materialised by name with nothing changed, it is computed anew.
+    """
+    return corrected("category_statistics", settings)
+
+
+@dg.asset(**statistics_options("seller_statistics"))
+def seller_statistics(settings: Settings) -> dg.MaterializeResult:
+    """Quartiles and mean of a seller's sold prices, one row per day from which they are different.
+
+    Only what changed sales touch is computed; materialised by name with nothing changed, it is computed anew.
+    """
+    return corrected("seller_statistics", settings)

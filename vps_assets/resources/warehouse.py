@@ -67,12 +67,14 @@ class Warehouse:
                 time.sleep(pause_s)
                 pause_s = min(pause_s * 1.5, 1.0)
 
-    def read(self, table: str, where: str = "true", parameters: Sequence = ()) -> pl.DataFrame | None:
-        """Rows of a table; None where there is no such table yet. `where` is SQL with `?` for values."""
+    def read(
+        self, table: str, where: str = "true", parameters: Sequence = (), columns: Sequence[str] = ()
+    ) -> pl.DataFrame | None:
+        """Rows of a table; None where there is no such table yet. `where` is SQL with `?` for values; no columns: all."""
         if not self.home.warehouse.exists():
             return None
         with self.connect(read_only=True) as connection:
-            return read_table(connection, table, where, parameters)
+            return read_table(connection, table, where, parameters, columns)
 
     def replace(
         self, table: str, rows: pl.DataFrame, where: str, parameters: Sequence, made: dict[str, str | None]
@@ -167,11 +169,12 @@ def table_exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
 
 
 def read_table(
-    connection: duckdb.DuckDBPyConnection, table: str, where: str, parameters: Sequence
+    connection: duckdb.DuckDBPyConnection, table: str, where: str, parameters: Sequence, columns: Sequence[str] = ()
 ) -> pl.DataFrame | None:
     if not table_exists(connection, table):
         return None
-    query = f"from {quoted(table)} where {where}"
+    names = ", ".join(quoted(name) for name in columns) or "*"
+    query = f"select {names} from {quoted(table)} where {where}"  # noqa: S608
     return pl.DataFrame(connection.execute(query, list(parameters)).to_arrow_table())
 
 
