@@ -4,9 +4,6 @@ BIN := .venv/bin
 VPS_HOME ?= data
 PORT ?= 3000
 export VPS_HOME
-# glibc gives large blocks back at every step, which costs a quarter of the training rate on a CPU.
-export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
-export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 
 .PHONY: install demo test test-all check bench ui report clean
 

@@ -15,6 +15,7 @@ import typer
 from vps_assets.home import Home
 from vps_assets.landing_files import RefusedFile
 from vps_assets.resources.warehouse import WarehouseBusy
+from vps_ml.allocator import keep_freed_memory
 from vps_ml.recipes import Recipe, recipe_named
 
 app = typer.Typer(
@@ -166,6 +167,7 @@ def report() -> None:
 
 def main() -> None:
     """Run the command line; what typer has to say of wrong arguments is one line too."""
+    keep_freed_memory()
     try:
         sys.exit(app(standalone_mode=False))
     except Exception as error:

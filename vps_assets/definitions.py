@@ -21,6 +21,7 @@ from vps_assets.assets.options import WAREHOUSE
 from vps_assets.home import Home
 from vps_assets.progress import terminal_logger
 from vps_assets.resources.io import Settings, WarehouseIOManager
+from vps_ml.allocator import keep_freed_memory
 
 LAYERS = (listings, statistics, backbones, embeddings, pricing, evaluation, champion, corruptions, suggestions)
 
@@ -39,6 +40,7 @@ def op_outputs(home: Home) -> Path:
     return home.dagster / "op_outputs"
 
 
+keep_freed_memory()  # in every process that loads the code location: those that train and embed among them
 settings = settings_from_environment()
 
 defs = dg.Definitions(

@@ -6,6 +6,7 @@ Never touches the warehouse, so that landing works while runs go on.
 import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+from pyarrow.parquet import ParquetWriter
 
 from vps_assets.home import Home
-from vps_assets.landing_files import RefusedFile, TypedRows, read_typed
+from vps_assets.landing_files import ListingFile, RefusedFile, TypedRows, listing_file
 from vps_assets.landing_rules import EARLIEST_DAY, reasons_of_rows
 from vps_ml.photos import open_photo
-from vps_ml.store import identity, whole_file
+from vps_ml.store import ID_LENGTH, identity, whole_file
 
 Progress = Callable[[str], None]
 PHOTOS_PER_REPORT = 500
@@ -38,64 +40,114 @@ class Landing:
 def land(files: Sequence[Path], images: Path | None, home: Home, progress: Progress) -> list[Landing]:
     """Land the files one after the other; what has landed already changes nothing.
 
-    All files are read before the first one lands, so a refused file leaves nothing of its companions either.
+    All files are checked and written aside before the first one lands, so that a refused file leaves nothing of its
+    companions either. A file streams through, so that memory does not grow with it.
 
     Raises:
         RefusedFile: a file cannot be read, lacks a required column, or brings a second currency.
     """
-    typed = [read_typed(path) for path in files]
-    one_currency(typed, home)
-    return [land_one(rows, images or path.parent, home, progress) for path, rows in zip(files, typed, strict=True)]
+    opened = [listing_file(path) for path in files]
+    one_currency(opened, home)
+    staged: list[Staged] = []
+    try:
+        for file in opened:
+            staged.append(stage(file, images or file.path.parent, home, progress))
+        return [settle(stage, home) for stage in staged]
+    finally:
+        for stage_ in staged:
+            stage_.written.unlink(missing_ok=True)
 
 
-def one_currency(typed: Sequence[TypedRows], home: Home) -> None:
+def one_currency(files: Sequence[ListingFile], home: Home) -> None:
     """Refuse a second currency."""
     known = set()
     landed = list(home.landing.glob("*.parquet"))
     if landed:
         known = set(pl.scan_parquet(landed).select("currency").unique().collect()["currency"].drop_nulls())
-    for rows in typed:
-        currencies = set(rows.frame["currency"].drop_nulls())
-        if len(known | currencies) > 1:
-            found = ", ".join(sorted(known | currencies))
-            raise RefusedFile(f"{rows.source_file}: one currency per warehouse, and these are {found}; convert first")
-        known |= currencies
+    for file in files:
+        known |= file.currencies()
+        if len(known) > 1:
+            found = ", ".join(sorted(known))
+            raise RefusedFile(f"{file.path.name}: one currency per warehouse, and these are {found}; convert first")
 
 
-def land_one(typed: TypedRows, images: Path, home: Home, progress: Progress) -> Landing:
-    """Check a file's photos and rows, and write it into `landing/` under the hash of its content."""
+@dataclass(frozen=True)
+class Staged:
+    """A file that has been checked and written under a hidden name in `landing/`."""
+
+    file: ListingFile
+    written: Path
+    content_id: str
+    """Hash of the rows, their photos and what is wrong with them."""
+    landed_at: datetime
+    rows: int
+    bad: int
+
+
+def stage(file: ListingFile, images: Path, home: Home, progress: Progress) -> Staged:
+    """Check a file's rows and photos, batch by batch, and write them aside."""
+    home.landing.mkdir(parents=True, exist_ok=True)
+    written = home.landing / f".{uuid.uuid4().hex}.tmp"
+    now = datetime.now(UTC)
+    digest, writer, rows, bad = hashlib.sha256(), None, 0, 0
+    try:
+        for typed in file.batches():
+            checked = checked_rows(typed, file, images, home, now, rows, progress)
+            for content, reasons in checked.select("content", "landing_reasons").iter_rows():
+                digest.update(f"{content} {reasons}\n".encode())
+                bad += bool(reasons)
+            table = checked.to_arrow()
+            writer = writer or ParquetWriter(written, table.schema, compression="zstd")
+            writer.write_table(table)
+            rows += checked.height
+            progress(f"{file.path.name}: {rows:,} rows and their photos verified")
+    except BaseException:
+        written.unlink(missing_ok=True)
+        raise
+    finally:
+        if writer:
+            writer.close()
+    return Staged(file, written, digest.hexdigest()[:ID_LENGTH], now, rows, bad)
+
+
+def checked_rows(
+    typed: TypedRows, file: ListingFile, images: Path, home: Home, now: datetime, before: int, progress: Progress
+) -> pl.DataFrame:
+    """A batch as it lands, `before` rows of its file before it."""
     frame = typed.frame
     photos = check_photos(frame["image_path"].to_list(), images, home, progress)
     hashes = [photo.photo_hash for photo in photos]
-    now = datetime.now(UTC)
     reasons = reasons_of_rows(typed, [photo.reason for photo in photos], now)
-    landing_id = identity(*zip(frame["row"], hashes, reasons, strict=True))
-    if (home.landing / f"{landing_id}.parquet").exists() and not in_force(frame, hashes, home):
-        landing_id = identity(landing_id, now)  # other rows have replaced these since: landing them again counts
-    target = home.landing / f"{landing_id}.parquet"
+    texts = zip(frame["row"], hashes, strict=True)
+    return frame.with_columns(
+        listed_on=partition_day(now.date()),
+        landed_at=pl.lit(now).dt.cast_time_unit("us"),
+        source_file=pl.lit(file.path.name),
+        photo_hash=pl.Series(hashes, dtype=pl.String),
+        landing_reasons=pl.Series(reasons, dtype=pl.List(pl.String)),
+        line=pl.int_range(before, before + pl.len(), dtype=pl.Int64),
+        content=pl.Series([hashlib.sha256(f"{row} {photo}".encode()).hexdigest()[:32] for row, photo in texts]),
+    ).with_columns(listing_key=pl.coalesce("listing_id", "content"))
+
+
+def settle(staged: Staged, home: Home) -> Landing:
+    """Give a staged file its name, which is its content's; nothing where that has landed and is still in force."""
+    target = home.landing / f"{staged.content_id}.parquet"
+    if target.exists() and not in_force(staged.written, home):
+        again = identity(staged.content_id, staged.landed_at)  # others have replaced these: landing them again counts
+        target = home.landing / f"{again}.parquet"
     already = target.exists()
-    if not already:
-        landed = frame.with_columns(
-            listed_on=partition_day(now.date()),
-            landed_at=pl.lit(now).dt.cast_time_unit("us"),
-            source_file=pl.lit(typed.source_file),
-            landing_id=pl.lit(landing_id),
-            photo_hash=pl.Series(hashes, dtype=pl.String),
-            landing_reasons=pl.Series(reasons, dtype=pl.List(pl.String)),
-            line=pl.int_range(pl.len(), dtype=pl.Int64),
-        )
-        with whole_file(target) as temporary:
-            landed.write_parquet(temporary)
-    bad = sum(bool(row) for row in reasons)
-    return Landing(typed.source_file, frame.height, bad, already, typed.unknown_columns)
+    if not already and staged.rows:
+        staged.written.replace(target)
+    return Landing(staged.file.path.name, staged.rows, staged.bad, already, staged.file.unknown_columns)
 
 
-def in_force(frame: pl.DataFrame, hashes: list[str | None], home: Home) -> bool:
+def in_force(written: Path, home: Home) -> bool:
     """Whether each listing's last row in a file is what its landings come to now."""
-    mine = frame.select("listing_id", "row").with_columns(photo_hash=pl.Series(hashes, dtype=pl.String))
-    last = mine.unique(pl.coalesce("listing_id", "row"), keep="last")
-    now = landed_rows(home, ["listing_id", "row", "photo_hash"])
-    return last.join(now, on=["row", "photo_hash"], how="anti", nulls_equal=True).is_empty()
+    mine = pl.scan_parquet(written).select("listing_key", "content").collect()
+    last = mine.unique("listing_key", keep="last")
+    now = landed_rows(home, ["listing_key", "content"])
+    return last.join(now, on=["listing_key", "content"], how="anti").is_empty()
 
 
 def partition_day(today: date) -> pl.Expr:
@@ -113,15 +165,16 @@ class CheckedPhoto:
 
 
 def check_photos(paths: Sequence[str | None], images: Path, home: Home, progress: Progress) -> list[CheckedPhoto]:
-    """Verify every photo by decoding it whole, and store the good ones by content hash."""
+    """Verify every photo by decoding it whole, once however many rows name it; store the good ones by content hash."""
     folder = images.resolve()
-    checked: list[CheckedPhoto] = []
+    once = list(dict.fromkeys(paths))
+    checked: dict[str | None, CheckedPhoto] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for result in pool.map(lambda path: check_photo(path, folder, home), paths):
-            checked.append(result)
+        for path, photo in zip(once, pool.map(lambda path: check_photo(path, folder, home), once), strict=True):
+            checked[path] = photo
             if len(checked) % PHOTOS_PER_REPORT == 0:
-                progress(f"{len(checked):,} of {len(paths):,} photos verified")
-    return checked
+                progress(f"{len(checked):,} of the next {len(once):,} photos verified")
+    return [checked[path] for path in paths]
 
 
 def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhoto:
@@ -146,28 +199,31 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
     return CheckedPhoto(photo_hash, None)
 
 
-NEWEST_ROWS = """
+IN_FORCE = """
+create temp table in_force as
 with numbered as (
-    select *, len(landing_reasons) = 0 as good,
-        coalesce(listing_id, md5("row")) as listing_key, hash("row", photo_hash) as content,
+    select listing_key, content, listed_on, filename, line, len(landing_reasons) = 0 as good,
         struct_pack(a := landed_at, b := line) as moment
-    from read_parquet(?)
+    from read_parquet(?, filename = true)
 ),
+asked as (select listing_key from numbered where listed_on between ? and ?),
 dated as (
-    select *, max(moment) filter (good) over (partition by listing_key) as last_good from numbered
+    select *, max(moment) filter (good) over (partition by listing_key) as last_good
+    from numbered semi join asked using (listing_key)
 ),
 changed as (
     select * from dated
     qualify lag(content) over (partition by listing_key, good order by moment) is distinct from content
 )
-from changed
+select filename, line from changed
 where good or last_good is null or moment > last_good
 qualify row_number() over (partition by listing_key, good order by moment desc) = 1
 """
 """The landed rows in force: a listing's newest good row, and its newest bad one if it came later.
 
 A bad row never replaces a good one, and a good one does away with the bad ones before it. A row that came again
-unchanged stays with the landing that first brought it, so that landing an export again touches nothing.
+unchanged stays with the landing that first brought it, so that landing an export again touches nothing. Only narrow
+columns are read for this, and the rows themselves only of the days that are asked for.
 """
 
 
@@ -183,9 +239,14 @@ def landed_rows(
     if not files:
         wanted = types(RAW_LISTINGS)
         return pl.DataFrame(schema={name: wanted[name] for name in columns})
-    names = ", ".join(f'"{name}"' for name in columns)
-    query = f"select {names} from ({NEWEST_ROWS}) where listed_on between ? and ?"  # noqa: S608
+    window = [first or EARLIEST_DAY, last or date.today() + timedelta(days=1)]
+    named = ("parse_filename(filename, true) as landing_id" if name == "landing_id" else f'"{name}"' for name in columns)
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        window = [first or EARLIEST_DAY, last or date.today() + timedelta(days=1)]
-        return pl.DataFrame(connection.execute(query, [files, *window]).to_arrow_table())
+        connection.execute(IN_FORCE, [files, *window])
+        needed = [name for (name,) in connection.execute("select distinct filename from in_force").fetchall()]
+        query = f"""
+            select {", ".join(named)} from read_parquet(?, filename = true) semi join in_force using (filename, line)
+            where listed_on between ? and ? order by filename, line
+        """  # noqa: S608
+        return pl.DataFrame(connection.execute(query, [needed or files, *window]).to_arrow_table())

@@ -1,6 +1,8 @@
-"""Listing files as they come: Parquet, CSV or JSON Lines, read whole, made typed, the row kept as it was."""
+"""Listing files as they come: Parquet, CSV or JSON Lines, read in batches, made typed, the row kept as it was."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,28 +26,96 @@ class RefusedFile(ValueError):
     """A file that is refused whole; the message names it, says why and what to do."""
 
 
+BATCH_ROWS = 20_000
+"""Rows in memory at a time, and in a row group of what lands."""
+
+
 @dataclass(frozen=True)
 class TypedRows:
-    """A file's rows with the contract's columns and types, and `row`: each row as it came, JSON."""
+    """Some rows of a file with the contract's columns and types, and `row`: each row as it came, JSON."""
 
-    source_file: str
     frame: pl.DataFrame
     unreadable: Mapping[str, list[bool]]
     """Column to a flag per row: there was a value, and it could not be read as the column's type."""
-    unknown_columns: tuple[str, ...]
 
 
-def read_typed(path: Path) -> TypedRows:
-    """Read a listing file.
+@dataclass(frozen=True)
+class ListingFile:
+    """A file that can be opened and has the required columns."""
+
+    path: Path
+    rows: pl.LazyFrame
+    columns: tuple[str, ...]
+
+    @property
+    def unknown_columns(self) -> tuple[str, ...]:
+        return tuple(name for name in self.columns if name not in COLUMNS)
+
+    def currencies(self) -> set[str]:
+        """The currencies that the file is in.
+
+        Raises:
+            RefusedFile: it cannot be read.
+        """
+        if "currency" not in self.columns:
+            return set()
+        with refusing(self.path):
+            found = self.rows.select(pl.col("currency").cast(pl.String).str.strip_chars().unique())
+            return set(found.collect(engine="streaming")["currency"].drop_nulls()) - {""}
+
+    def batches(self) -> Iterator[TypedRows]:
+        """The rows, `BATCH_ROWS` at a time.
+
+        Raises:
+            RefusedFile: the file cannot be read on.
+        """
+        with refusing(self.path), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # collect_batches is new; polars is pinned
+            for raw in self.rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+                for part in raw.iter_slices(BATCH_ROWS):
+                    yield typed_rows(part)
+
+
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """What makes a file unreadable refuses it."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError, ValueError, UnicodeDecodeError) as error:
+        raise RefusedFile(f"{path.name}: cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def listing_file(path: Path) -> ListingFile:
+    """Open a listing file.
 
     Raises:
         RefusedFile: it cannot be read, or lacks a required column.
     """
-    raw = read_raw(path)
-    missing = [name for name in REQUIRED if name not in raw.columns]
+    if path.suffix.lower() not in SCANNERS:
+        raise RefusedFile(f"{path.name}: not .parquet, .csv, .jsonl or .ndjson; rename or convert it")
+    if not path.is_file():
+        raise RefusedFile(f"{path}: there is no such file")
+    with refusing(path):
+        rows = SCANNERS[path.suffix.lower()](path)
+        columns = tuple(rows.collect_schema())
+    missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise RefusedFile(f"{path.name}: required column {', '.join(missing)} is missing; nothing was landed")
-    unknown = tuple(name for name in raw.columns if name not in COLUMNS)
+    return ListingFile(path, rows, columns)
+
+
+SCANNERS: dict[str, Callable[[Path], pl.LazyFrame]] = {
+    ".parquet": lambda path: pl.scan_parquet(path, glob=False),
+    ".csv": lambda path: pl.scan_csv(path, infer_schema=False, glob=False),  # text throughout
+    ".jsonl": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
+    ".ndjson": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
+}
+
+
+def typed_rows(raw: pl.DataFrame) -> TypedRows:
+    """Raw rows with the contract's columns and types."""
+    coded = [pl.col(name).cast(pl.String) for name, dtype in raw.schema.items() if dtype in CODED_TEXT]
+    raw = raw.with_columns(coded)
     rows = raw.select(pl.struct(encodable(raw)).struct.json_encode().alias("row"))["row"]
     present = [name for name in COLUMNS if name in raw.columns]
     typed = raw.select(typed_column(name, raw.schema[name]) for name in present)
@@ -56,7 +126,7 @@ def read_typed(path: Path) -> TypedRows:
     wanted = {name: column_type(name) for name in COLUMNS}
     absent = [pl.lit(None, dtype).alias(name) for name, dtype in wanted.items() if name not in present]
     frame = typed.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in wanted.items())
-    return TypedRows(path.name, frame.with_columns(rows), unreadable, unknown)
+    return TypedRows(frame.with_columns(rows), unreadable)
 
 
 def encodable(raw: pl.DataFrame) -> list[pl.Expr]:
@@ -64,33 +134,6 @@ def encodable(raw: pl.DataFrame) -> list[pl.Expr]:
     return [
         pl.lit("(bytes)").alias(name) if "Binary" in str(dtype) else pl.col(name) for name, dtype in raw.schema.items()
     ]
-
-
-def read_raw(path: Path) -> pl.DataFrame:
-    """The file as it is; CSV as text throughout."""
-    readers = {".parquet": read_parquet, ".csv": read_csv, ".jsonl": read_json_lines, ".ndjson": read_json_lines}
-    if path.suffix.lower() not in readers:
-        raise RefusedFile(f"{path.name}: not .parquet, .csv, .jsonl or .ndjson; rename or convert it")
-    if not path.is_file():
-        raise RefusedFile(f"{path}: there is no such file")
-    try:
-        raw = readers[path.suffix.lower()](path)
-        coded = [pl.col(name).cast(pl.String) for name, dtype in raw.schema.items() if dtype in CODED_TEXT]
-        return raw.with_columns(coded)
-    except (pl.exceptions.PolarsError, OSError, ValueError, UnicodeDecodeError) as error:
-        raise RefusedFile(f"{path.name}: cannot be read: {str(error).splitlines()[0]}") from error
-
-
-def read_parquet(path: Path) -> pl.DataFrame:
-    return pl.read_parquet(path)
-
-
-def read_csv(path: Path) -> pl.DataFrame:
-    return pl.read_csv(path, infer_schema=False)
-
-
-def read_json_lines(path: Path) -> pl.DataFrame:
-    return pl.read_ndjson(path, infer_schema_length=None)
 
 
 def column_type(name: str) -> pl.DataType | type[pl.DataType]:

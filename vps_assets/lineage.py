@@ -28,8 +28,13 @@ class Node:
     code_version: str = "1"
     recipe: Callable[[Recipe], object] = lambda recipe: None
     """The part of the recipe that the asset depends on."""
-    frozen: bool = False
-    """Made once and kept until it is asked for by name, its recipe changes or `vps run` finds it outgrown."""
+    outgrown_at: float | None = None
+    """Fitted on data, and then kept: until it is asked for by name, until so many times the sales that it was fitted on
+    have landed, or until its code, its recipe or one of `fitted_with` changes. None: made anew when a parent changes."""
+    fitted_with: tuple[str, ...] = ()
+    """What a kept asset cannot outlive, its parents' data aside."""
+    content: tuple[str, ...] = ()
+    """Columns that say what its children see; empty where they see all that it was made from."""
 
 
 STATISTICS = ("marketplace_statistics", "category_statistics", "seller_statistics")
@@ -37,8 +42,25 @@ PRICED_FROM = ("clean_listings", "image_embeddings", *STATISTICS)
 MODELS = ("percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models")
 
 
+BACKBONES_OUTGROWN_AT = 1.5
+PRICE_MODELS_OUTGROWN_AT = 1.1
+
+
 def pricing_recipe(recipe: Recipe) -> object:
     return recipe.described()
+
+
+def price_models(partitions: str = "none") -> Node:
+    """Price models: kept until a tenth more sales have landed, or the features or the cleaning are others."""
+    return Node(
+        PRICED_FROM,
+        partitions,
+        code_version="3",
+        recipe=pricing_recipe,
+        outgrown_at=PRICE_MODELS_OUTGROWN_AT,
+        fitted_with=("price_bounds", "task_backbones"),
+        content=("model_id",),
+    )
 
 
 LINEAGE: Mapping[str, Node] = {
@@ -46,26 +68,37 @@ LINEAGE: Mapping[str, Node] = {
     "price_bounds": Node(
         ("raw_listings",),
         recipe=lambda r: (r.price_quantiles, r.train_share, r.validation_share),
-        frozen=True,
+        outgrown_at=BACKBONES_OUTGROWN_AT,
+        content=("lower_price", "upper_price", "train_until", "validation_until", "train_share", "validation_share"),
     ),
     "clean_listings": Node(("raw_listings", "price_bounds"), "day"),
     "quarantined_listings": Node(("raw_listings", "price_bounds"), "day"),
-    "marketplace_statistics": Node(("clean_listings",)),
-    "category_statistics": Node(("clean_listings",)),
-    "seller_statistics": Node(("clean_listings",)),
-    "task_backbones": Node(("clean_listings",), "task", "2", recipe=lambda r: (vars(r.backbone), r.seed)),
-    "image_embeddings": Node(("clean_listings", "task_backbones"), "day", recipe=lambda r: vars(r.backbone)),
-    "percentile_pricing_models": Node(PRICED_FROM, "coverage_target", "2", recipe=pricing_recipe),
-    "threshold_pricing_models": Node(PRICED_FROM, "error_tolerance", "2", recipe=pricing_recipe),
-    "baseline_pricing_models": Node(PRICED_FROM, code_version="2", recipe=pricing_recipe),
-    "evaluation_predictions": Node((*PRICED_FROM, *MODELS), code_version="2"),
+    "marketplace_statistics": Node(("clean_listings",), code_version="2"),
+    "category_statistics": Node(("clean_listings",), code_version="2"),
+    "seller_statistics": Node(("clean_listings",), code_version="2"),
+    "task_backbones": Node(
+        ("clean_listings",),
+        "task",
+        "2",
+        recipe=lambda r: (vars(r.backbone), r.seed),
+        outgrown_at=BACKBONES_OUTGROWN_AT,
+        fitted_with=("price_bounds",),
+        content=("backbone_id",),
+    ),
+    "image_embeddings": Node(("clean_listings", "task_backbones"), "day", "2", recipe=lambda r: vars(r.backbone)),
+    "percentile_pricing_models": price_models("coverage_target"),
+    "threshold_pricing_models": price_models("error_tolerance"),
+    "baseline_pricing_models": price_models(),
+    "evaluation_predictions": Node((*PRICED_FROM, *MODELS), code_version="3"),
     "evaluation_reports": Node(("clean_listings", "evaluation_predictions", *MODELS), code_version="2"),
-    "ablation_reports": Node(PRICED_FROM, code_version="2", recipe=pricing_recipe),
-    "champion_model": Node(("evaluation_reports", "percentile_pricing_models")),
+    "ablation_reports": price_models(),
+    "champion_model": Node(("evaluation_reports", "percentile_pricing_models"), content=("model_id", "path")),
     "champion_history": Node(("champion_model",)),
     "price_suggestions": Node((*PRICED_FROM, "champion_model"), "day"),
     # after the suggestions: what only informs must not hold up what sellers wait for
-    "corruption_reports": Node((*PRICED_FROM, "champion_model")),
+    "corruption_reports": Node(
+        (*PRICED_FROM, "champion_model"), outgrown_at=PRICE_MODELS_OUTGROWN_AT, fitted_with=("champion_model",)
+    ),
 }
 
 
@@ -89,36 +122,88 @@ def landed_fingerprints(rows: pl.DataFrame) -> dict[str, str]:
 
 
 def fingerprint(asset: str, partition: str, recipe: Recipe, made_from: Fingerprints) -> str | None:
-    """The fingerprint of one partition, given its parents'; None where it has nothing to be made from."""
+    """What the partition would be made from, given its parents' fingerprints; None where there is nothing."""
     node = LINEAGE[asset]
-    parts = []
+    if node.outgrown_at is not None:
+        fitted_with = [[(p, told(f)) for p, f in sorted(made_from.get(a, {}).items())] for a in node.fitted_with]
+        return identity(own_part(asset, recipe), partition, fitted_with)
+    parts: list[object] = []
     for parent in node.parents:
         by_partition = made_from.get(parent, {})
-        same_day = node.partitions == "day" and LINEAGE[parent].partitions == "day"
-        if same_day and partition not in by_partition:
-            return None
-        parts.append(by_partition[partition] if same_day else sorted(by_partition.items()))
+        if node.partitions == LINEAGE[parent].partitions == "day":
+            if partition not in by_partition:
+                return None
+            parts.append(told(by_partition[partition]))
+        elif node.partitions == "day" and parent in STATISTICS:
+            parts.append(statistics_until(parent, partition, recipe, made_from))
+        else:
+            parts.append(sorted((p, told(f)) for p, f in by_partition.items()))
     return identity(own_part(asset, recipe), partition, parts)
 
 
+def told(recorded: str) -> str:
+    """The part of a recorded fingerprint that children are made from: what the asset says, where that is recorded."""
+    return recorded.rpartition(":")[2]
+
+
+def recorded_as(basis: str, sales: int, content: str) -> str:
+    """How a fingerprint is recorded of an asset that is kept, or whose children follow its content."""
+    return f"{basis}:{sales}:{content}"
+
+
+EARLIER = "sales of earlier listing dates"
+"""A pseudo-asset: for each day, an id of all earlier dates of `clean_listings`."""
+
+
+def with_earlier_sales(made_from: Fingerprints) -> Fingerprints:
+    """The fingerprints with those of `EARLIER`."""
+    chain, earlier = "", {}
+    for day, value in sorted(made_from.get("clean_listings", {}).items()):
+        earlier[day] = chain
+        chain = identity(chain, day, value)
+    return made_from | {EARLIER: earlier}
+
+
+def statistics_until(asset: str, day: str, recipe: Recipe, made_from: Fingerprints) -> object:
+    """What a day's listings see of a statistics table: sales of earlier listing dates alone, as they were sold later.
+
+    Where the table is not of `clean_listings` as it is now, what it was made of counts instead.
+    """
+    now, found = fingerprint(asset, WHOLE, recipe, made_from), made_from.get(asset, {}).get(WHOLE)
+    return (own_part(asset, recipe), made_from[EARLIER].get(day)) if found == now else found
+
+
 def desired_fingerprints(
-    landed: dict[str, str], recorded: Fingerprints, recipe: Recipe, keys: Mapping[str, list[str]]
+    landed: dict[str, str], sales: int, recorded: Fingerprints, recipe: Recipe, keys: Mapping[str, list[str]]
 ) -> Fingerprints:
     """What every partition's fingerprint would be after a full run on what has landed.
 
-    `keys` has the partitions of each kind but `day`, whose are those that have landed.
+    Args:
+        landed: fingerprints of the dates of `raw_listings`.
+        sales: how many good sold listings have landed.
+        recorded: what the warehouse holds now: what is kept, and what was decided last.
+        recipe: in force.
+        keys: the partitions of each kind but `day`, whose are those that have landed.
     """
     desired: Fingerprints = {"raw_listings": landed}
     for asset, node in list(LINEAGE.items())[1:]:
         partitions = list(landed) if node.partitions == "day" else keys[node.partitions]
-        if node.frozen:
-            kept = recorded.get(asset, {}).get(WHOLE, "")
-            own = own_part(asset, recipe)
-            desired[asset] = {WHOLE: kept if kept.startswith(own) else own}
-            continue
+        if asset in STATISTICS:
+            desired = with_earlier_sales(desired)
         made = {p: fingerprint(asset, p, recipe, desired) for p in partitions}
-        desired[asset] = {partition: value for partition, value in made.items() if value is not None}
-    return desired
+        have = recorded.get(asset, {})
+        desired[asset] = {p: still(node, basis, sales, have.get(p, "")) for p, basis in made.items() if basis}
+    return {asset: desired[asset] for asset in LINEAGE}
+
+
+def still(node: Node, basis: str, sales: int, recorded: str) -> str:
+    """The recorded fingerprint where it is of this basis and not outgrown, else the basis."""
+    of, _, rest = recorded.partition(":")
+    if of != basis or not rest:
+        return basis
+    fitted_on = int(rest.partition(":")[0])
+    outgrown = node.outgrown_at is not None and sales >= round(node.outgrown_at * max(1, fitted_on))
+    return basis if outgrown else recorded
 
 
 def out_of_date(desired: Fingerprints, recorded: Fingerprints) -> dict[str, list[str]]:

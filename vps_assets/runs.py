@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import groupby
 from typing import Any
@@ -23,8 +23,6 @@ from vps_assets.resources.warehouse import Warehouse
 from vps_ml.recipes import Recipe
 
 Progress = Callable[[str], None]
-BOUNDS_OUTGROWN_AT = 1.5
-"""Times the sales that the price bounds were fitted on."""
 MOST_STRETCHES = 20
 """With more gaps than this between stale dates, one run over all of them is the cheaper way."""
 
@@ -139,34 +137,42 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
     with open_instance(home) as instance:
         for run_id in free_dead_runs(instance):
             progress(f"freed what the dead run {run_id} held")
+        index = landed_index(home)
         for layer in layers():
-            stale, days = state(home, recipe, warehouse)
+            stale, days = state(index, recipe, warehouse)
             for plan in plans(layer, request, stale, partition_keys(), days):
                 span = f", {plan.first} to {plan.last}" if plan.first else ""
                 progress(f"{', '.join(plan.assets)}{span}")
                 execute(home, instance, plan, request.seeds)
                 done += 1
+            if "raw_listings" in layer:  # what lands while the run goes on is the next run's
+                index = replace(index, fingerprints=warehouse.fingerprints().get("raw_listings", {}))
     warehouse.publish()
     return done
 
 
-def state(home: Home, recipe: Recipe, warehouse: Warehouse) -> tuple[dict[str, list[str]], list[str]]:
-    """(what is out of date, the dates that have rows or had some)."""
+@dataclass(frozen=True)
+class LandedIndex:
+    """What a run needs to know of all that has landed."""
+
+    fingerprints: dict[str, str]
+    """Of the dates of `raw_listings`."""
+    sales: int
+    """Good sold listings."""
+
+
+def landed_index(home: Home) -> LandedIndex:
+    """Read it off the landings: the one step of planning that costs what history holds."""
     rows = landed_rows(home, ["listed_on", "landing_id", "sold_price", "landing_reasons"])
-    landed = landed_fingerprints(rows)
+    good = rows.filter(pl.col("sold_price").is_not_null(), pl.col("landing_reasons").list.len() == 0)
+    return LandedIndex(landed_fingerprints(rows), good.height)
+
+
+def state(index: LandedIndex, recipe: Recipe, warehouse: Warehouse) -> tuple[dict[str, list[str]], list[str]]:
+    """(what is out of date, the dates that have rows or had some)."""
     recorded: Fingerprints = warehouse.fingerprints()
-    if outgrown(warehouse.read("price_bounds"), rows):
-        recorded.pop("price_bounds", None)
-    desired = desired_fingerprints(landed, recorded, recipe, partition_keys())
-    return out_of_date(desired, recorded), sorted(landed.keys() | recorded.get("raw_listings", {}).keys())
-
-
-def outgrown(price_bounds: pl.DataFrame | None, landed: pl.DataFrame) -> bool:
-    """Whether so many more sales have landed since the bounds were fitted that they should be fitted again."""
-    if price_bounds is None or price_bounds.is_empty():
-        return False
-    sold = landed.filter(pl.col("sold_price").is_not_null(), pl.col("landing_reasons").list.len() == 0).height
-    return sold >= BOUNDS_OUTGROWN_AT * max(1, price_bounds["sales"].item())
+    desired = desired_fingerprints(index.fingerprints, index.sales, recorded, recipe, partition_keys())
+    return out_of_date(desired, recorded), sorted(index.fingerprints.keys() | recorded.get("raw_listings", {}).keys())
 
 
 def partition_keys() -> dict[str, list[str]]:

@@ -86,8 +86,8 @@ def open_photo(path: Path) -> Image.Image:
             if image.format not in {"JPEG", "PNG", "WEBP"}:
                 raise ValueError(f"{image.format} is not JPEG, PNG or WebP")
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return on_white(upright)
+            ImageOps.exif_transpose(image, in_place=True)
+            return on_white(image)
     except (OSError, SyntaxError, Image.DecompressionBombError, EOFError) as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
@@ -95,7 +95,7 @@ def open_photo(path: Path) -> Image.Image:
 def on_white(image: Image.Image) -> Image.Image:
     """The image as RGB, transparency laid over white."""
     if "A" not in image.getbands() and "transparency" not in image.info:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     image = image.convert("RGBA")
     canvas = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(canvas, image).convert("RGB")

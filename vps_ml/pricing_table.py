@@ -1,6 +1,7 @@
 """The rows that price models learn from and are judged on, and the matrices they see of them."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -14,15 +15,34 @@ from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS, FeatureMap, fit_featu
 from vps_ml.recipes import VISUAL_TASKS, Recipe
 from vps_ml.store import artefact, identity
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 """Part of the id of everything that is fitted on these rows: raise it when a computation changes."""
+
+
+ITEM = ("group_key", "photo_hash")
+"""What may not be on two sides of a split."""
+ROLES = "roles.parquet"
+
+
+def unseen(rows: pl.DataFrame, roles: Path, split_kind: str) -> pl.DataFrame:
+    """The rows of items and photos that had no part in training or calibrating models of these roles.
+
+    Args:
+        rows: with the columns `ITEM`.
+        roles: the folder of the artefact that a model's card names as `roles_id`.
+        split_kind: `group` or `time`.
+    """
+    known = pl.read_parquet(roles / ROLES).filter(pl.col(f"{split_kind}_role").is_in(["train", "validation"]))
+    for column in ITEM:
+        rows = rows.join(known.select(column).unique(), on=column, how="anti", maintain_order="left")
+    return rows
 
 
 class PricingTable:
     """Listings with a price, their features and their roles in both splits.
 
-    Columns of `rows`: listing_id, listed_on, category, group_key, log_price (null where open), group_role and
-    time_role (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list), and
+    Columns of `rows`: listing_id, listed_on, category, group_key, photo_hash, log_price (null where open), group_role
+    and time_role (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list), and
     the fifteen statistics of `vps_ml.features`.
     """
 
@@ -31,6 +51,8 @@ class PricingTable:
         self.recipe = recipe
         self.home = home
         self.models = home / "models"
+        self.judges: dict[tuple[str, str], Callable] = {}
+        """Baselines that have been loaded (see `vps_ml.variants`)."""
         self._matrices: dict[str, np.ndarray] = {}
 
     @cached_property
@@ -53,6 +75,28 @@ class PricingTable:
     def role(self, split_kind: str, role: str) -> np.ndarray:
         """The numbers of the rows that have this role."""
         return np.flatnonzero((self.rows[f"{split_kind}_role"] == role).fill_null(False).to_numpy())
+
+    def roles_id(self) -> str:
+        """The id of an artefact that keeps which groups and photos have which role now (see `unseen`)."""
+        roles_id = identity("roles", CODE_VERSION, self.data_id)
+
+        def make(folder: Path) -> dict:
+            self.rows.select(*ITEM, "group_role", "time_role").write_parquet(folder / ROLES)
+            return {"kind": "roles"}
+
+        artefact(self.models, roles_id, make)
+        return roles_id
+
+    def unseen_test(self, split_kind: str, abouts: Sequence[dict]) -> np.ndarray:
+        """The numbers of the test rows whose item and photo none of these models (cards) was trained or calibrated on.
+
+        A model is kept while new days land, and what is sold on them may be an item that it knows.
+        """
+        test = self.role(split_kind, "test")
+        kept = self.rows[test].with_row_index("_number")
+        for roles_id in {about["roles_id"] for about in abouts}:
+            kept = unseen(kept, self.models / roles_id, split_kind)
+        return test[kept["_number"].to_numpy()]
 
     @cached_property
     def log_price(self) -> np.ndarray:

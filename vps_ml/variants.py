@@ -99,6 +99,7 @@ def fit_variant(table: PricingTable, variant: Variant, log: Log) -> Path:
             **asdict(variant),
             "feature_map_id": map_id,
             "embedding_id": table.embedding_id,
+            "roles_id": table.roles_id(),
             "calibration": asdict(calibration),
             "constraint_weight": training.MARGIN_OF_CONSTRAINT_WEIGHT * mean_squared_error,
             "trained_on": len(train),
@@ -159,7 +160,7 @@ def load_variant(folder: Path) -> "tuple[PricingModel, Calibration, dict]":
     from vps_ml.pricing import model_from_state
 
     about = card(folder)
-    if "calibration" not in about:
+    if "roles_id" not in about:
         raise ValueError(f"model {folder.name} was trained by an older version: `vps run` trains it anew")
     state = load_file(folder / "state.safetensors")
     return model_from_state(state), Calibration(**about["calibration"]), about
@@ -180,7 +181,7 @@ def fit_baseline(table: PricingTable, variant: Variant, log: Log) -> Path | None
         map_id, x = table.matrix(variant.features, variant.split_kind)
         log(f"{kind.replace('_', ' ')} on the {variant.split_kind} split")
         learn(table, variant, x, folder, log, resume_folder(table.models, baseline_id))
-        about = {"feature_map_id": map_id, "embedding_id": table.embedding_id}
+        about = {"feature_map_id": map_id, "embedding_id": table.embedding_id, "roles_id": table.roles_id()}
         return {"kind": kind, "model_id": baseline_id, "features": variant.features, **about}
 
     return artefact(table.models, baseline_id, make)
@@ -215,21 +216,23 @@ def learn_gaussians(table: PricingTable, variant: Variant, x: np.ndarray, folder
     save_file(state_of(members), folder / "state.safetensors")
 
 
-def predicted(table: PricingTable, variant: Variant, folder: Path | None) -> pl.DataFrame:
-    """What a variant says of its split's test rows; without a folder it is the category median."""
+def predicted(table: PricingTable, variant: Variant, folder: Path | None, rows: np.ndarray) -> pl.DataFrame:
+    """What a variant says of the test rows with these numbers; without a folder it is the category median."""
     if variant.constraint_kind == "baseline":
-        judged, calibration = judged_by_baseline(table, variant, folder)
+        judge = baseline_judge(table, variant, folder)
+        validation, level = table.role(variant.split_kind, "validation"), table.recipe.range_level
+        calibration = calibrated(judge(validation), table.log_price[validation], variant.nominal_coverage, level)
+        judged = judge(rows)
     else:
         assert folder is not None, "a price model has a folder"
         model, calibration, about = load_variant(folder)
-        judged = model.judge(table.seen_by(about)[table.role(variant.split_kind, "test")])
+        judged = model.judge(table.seen_by(about)[rows])
     qualification = calibration.qualification(judged)
     low, high = calibration.log_range(judged)
-    test = table.role(variant.split_kind, "test")
     return pl.DataFrame(
         {
-            "listing_id": table.listing_id[test],
-            "log_price": table.log_price[test],
+            "listing_id": table.listing_id[rows],
+            "log_price": table.log_price[rows],
             "predicted_log_price": judged.log_price,
             "low_log_price": low,
             "high_log_price": high,
@@ -240,17 +243,30 @@ def predicted(table: PricingTable, variant: Variant, folder: Path | None) -> pl.
     )
 
 
-def judged_by_baseline(table: PricingTable, variant: Variant, folder: Path | None) -> tuple[Judgement, Calibration]:
-    """A baseline's word on its split's test rows, calibrated as the price models are."""
-    validation, test = (table.role(variant.split_kind, role) for role in ("validation", "test"))
-    judge = baseline_judge(table, variant, folder)
-    level = table.recipe.range_level
-    calibration = calibrated(judge(validation), table.log_price[validation], variant.nominal_coverage, level)
-    return judge(test), calibration
-
-
 def baseline_judge(table: PricingTable, variant: Variant, folder: Path | None) -> Callable[[np.ndarray], Judgement]:
-    """What a baseline says of the rows with these numbers."""
+    """What a baseline says of the rows with these numbers; said once, at however many coverages it is then read."""
+    key = folder.name if folder else f"category_median {variant.split_kind}", variant.objective
+    if key not in table.judges:
+        table.judges[key] = said_once(new_baseline_judge(table, variant, folder))
+    return table.judges[key]
+
+
+def said_once(judge: Callable[[np.ndarray], Judgement]) -> Callable[[np.ndarray], Judgement]:
+    """The same judge, who remembers."""
+    said: dict[bytes, Judgement] = {}
+
+    def remembering(rows: np.ndarray) -> Judgement:
+        key = rows.tobytes()
+        if key not in said:
+            said[key] = judge(rows)
+        return said[key]
+
+    return remembering
+
+
+def new_baseline_judge(
+    table: PricingTable, variant: Variant, folder: Path | None
+) -> Callable[[np.ndarray], Judgement]:
     if folder is None:
         train, category = table.role(variant.split_kind, "train"), table.rows["category"].to_numpy()
         return lambda rows: baselines.judge_median(table.log_price[train], category[train], category[rows])

@@ -1,4 +1,3 @@
-import polars as pl
 import pytest
 
 from vps_assets.lineage import (
@@ -6,22 +5,49 @@ from vps_assets.lineage import (
     WHOLE,
     Fingerprints,
     desired_fingerprints,
+    fingerprint,
     out_of_date,
     own_part,
+    recorded_as,
     selected,
+    with_earlier_sales,
 )
-from vps_assets.runs import Plan, Request, layers, outgrown, plans, stretches
+from vps_assets.runs import Plan, Request, layers, plans, stretches
 from vps_ml.recipes import demo, small
 
 KEYS = {"none": [WHOLE], "task": ["category", "price"], "coverage_target": ["0.5"], "error_tolerance": ["0.5"]}
 
 
+SALES = 100
+KEPT = [asset for asset, node in LINEAGE.items() if node.outgrown_at is not None]
+
+
+Made = dict[str, list[str]]
+
+
+def run(landed: dict[str, str], before: Fingerprints, sales: int = SALES, content: str = "c") -> tuple[Made, Fingerprints]:
+    """(what a full run makes, what is recorded after it): one asset after the other, as `vps run` and the IO manager."""
+    made: Made = {}
+    recorded = dict(before)
+    for asset, node in LINEAGE.items():
+        desired = desired_fingerprints(landed, sales, recorded, demo(), KEYS)
+        stale = out_of_date(desired, recorded).get(asset, [])
+        told = bool(node.content or node.outgrown_at is not None)
+        if stale:
+            made[asset] = stale
+            recorded[asset] = {
+                partition: recorded_as(basis, sales, content) if told and partition in stale else basis
+                for partition, basis in desired[asset].items()
+            }
+    return made, recorded
+
+
 def after_a_full_run(landed: dict[str, str]) -> Fingerprints:
-    return desired_fingerprints(landed, {}, demo(), KEYS)
+    return run(landed, {})[1]
 
 
-def stale_after(landed: dict[str, str], recorded: Fingerprints) -> dict[str, list[str]]:
-    return out_of_date(desired_fingerprints(landed, recorded, demo(), KEYS), recorded)
+def stale_after(landed: dict[str, str], recorded: Fingerprints, sales: int = SALES) -> dict[str, list[str]]:
+    return out_of_date(desired_fingerprints(landed, sales, recorded, demo(), KEYS), recorded)
 
 
 def test_nothing_is_stale_after_a_full_run() -> None:
@@ -41,7 +67,7 @@ def test_a_new_day_touches_its_own_partitions_of_the_daily_listings() -> None:
 
 def test_a_change_of_recipe_refits_the_bounds() -> None:
     recorded = after_a_full_run({"2024-01-01": "a"})
-    desired = desired_fingerprints({"2024-01-01": "a"}, recorded, small(), KEYS)
+    desired = desired_fingerprints({"2024-01-01": "a"}, SALES, recorded, small(), KEYS)
     assert "price_bounds" in out_of_date(desired, recorded)
     assert own_part("price_bounds", demo()) != own_part("price_bounds", small())
 
@@ -53,7 +79,7 @@ def test_a_day_whose_rows_have_moved_away_is_made_again_and_forgotten() -> None:
 
 def test_refitted_bounds_make_every_day_stale() -> None:
     recorded = after_a_full_run({"2024-01-01": "a"})
-    refitted = recorded | {"price_bounds": {WHOLE: own_part("price_bounds", demo()) + ":other"}}
+    refitted = recorded | {"price_bounds": {WHOLE: recorded["price_bounds"][WHOLE] + "other"}}
     assert stale_after({"2024-01-01": "a"}, refitted)["clean_listings"] == ["2024-01-01"]
 
 
@@ -94,16 +120,52 @@ def test_every_asset_is_in_exactly_one_layer_in_order() -> None:
     assert [asset for layer in layers() for asset in layer] == list(LINEAGE)
 
 
-def test_bounds_are_outgrown_when_half_as_many_sales_again_have_landed() -> None:
-    def landed(sold: int) -> pl.DataFrame:
-        rows = [(1.0, [])] * sold + [(None, [])] * 50 + [(1.0, ["bad"])] * 50
-        return pl.DataFrame(
-            rows, schema={"sold_price": pl.Float64, "landing_reasons": pl.List(pl.String)}, orient="row"
-        )
+def test_a_new_day_keeps_what_was_fitted_and_makes_the_rest_anew() -> None:
+    recorded = after_a_full_run({"2024-01-01": "a", "2024-01-02": "b"})
+    made, _ = run({"2024-01-01": "a", "2024-01-02": "b", "2024-01-03": "c"}, recorded)
+    assert not made.keys() & set(KEPT)
+    assert made["image_embeddings"] == made["price_suggestions"] == ["2024-01-03"]
+    assert made["evaluation_reports"] == made["champion_model"] == [WHOLE]
 
-    bounds = pl.DataFrame({"sales": [100]})
-    assert [outgrown(bounds, landed(n)) for n in (100, 149, 150)] == [False, False, True]
-    assert not outgrown(None, landed(10))
+
+@pytest.mark.parametrize("asset", KEPT)
+def test_what_was_fitted_is_fitted_again_once_it_is_outgrown(asset: str) -> None:
+    recorded = after_a_full_run({"2024-01-01": "a"})
+    outgrown = round(SALES * LINEAGE[asset].outgrown_at)
+    assert asset not in run({"2024-01-01": "a"}, recorded, outgrown - 1)[0]
+    assert asset in run({"2024-01-01": "a"}, recorded, outgrown)[0]
+
+
+def test_other_backbones_make_every_price_model_and_embedding_stale() -> None:
+    recorded = after_a_full_run({"2024-01-01": "a"})
+    recorded["task_backbones"] = {task: value + "other" for task, value in recorded["task_backbones"].items()}
+    stale = stale_after({"2024-01-01": "a"}, recorded)
+    assert {"image_embeddings", "percentile_pricing_models", "baseline_pricing_models", "ablation_reports"} <= set(stale)
+
+
+def test_a_champion_that_is_confirmed_changes_no_suggestion() -> None:
+    """Its evaluation is new, so it is judged again; as long as it stays in force, nothing that it priced is stale."""
+    landed = {"2024-01-01": "a", "2024-01-02": "b"}
+    recorded = after_a_full_run(landed)
+    forgotten = {asset: made for asset, made in recorded.items() if asset != "champion_model"}
+    assert run(landed, forgotten)[0] == {"champion_model": [WHOLE]}
+    other = run(landed, forgotten, content="another model")[0]
+    assert other["price_suggestions"] == ["2024-01-01", "2024-01-02"]
+    assert other["corruption_reports"] == [WHOLE]
+
+
+def test_a_changed_date_makes_suggestions_of_that_date_and_later_ones_stale() -> None:
+    landed = {"2024-01-01": "a", "2024-01-02": "b", "2024-01-03": "c"}
+    made, _ = run(landed | {"2024-01-02": "sold"}, after_a_full_run(landed))
+    assert made["price_suggestions"] == ["2024-01-02", "2024-01-03"]
+
+
+def test_suggestions_made_before_their_statistics_were_are_stale() -> None:
+    landed = {"2024-01-01": "a"}
+    recorded = after_a_full_run(landed)
+    behind = with_earlier_sales(recorded | {"seller_statistics": {WHOLE: "of before"}})
+    recorded["price_suggestions"] = {"2024-01-01": fingerprint("price_suggestions", "2024-01-01", demo(), behind)}
+    assert stale_after(landed, recorded) == {"price_suggestions": ["2024-01-01"]}
 
 
 def test_several_seeds_train_and_judge_again_although_nothing_is_stale() -> None:

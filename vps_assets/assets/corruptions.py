@@ -10,6 +10,7 @@ from vps_assets.resources.io import Settings
 from vps_assets.splits import in_fixed_order, with_roles
 from vps_ml.ops.corruptions import judge_corrupted_photos
 from vps_ml.ops.suggestions import ChampionJob
+from vps_ml.pricing_table import unseen
 from vps_ml.store import card
 
 PHOTOS = 150
@@ -30,9 +31,10 @@ def corruption_job(
     statistics = marketplace_statistics, category_statistics, seller_statistics
     featured = featured_listings(clean_listings, image_embeddings, *statistics)
     champion = folder_in_force(settings, champion_model)
-    split = card(champion)["split_kind"]
-    tested = with_roles(featured).filter(pl.col(f"{split}_role") == "test")
-    rows = in_fixed_order(tested).head(PHOTOS)
+    about = card(champion)
+    tested = with_roles(featured).filter(pl.col(f"{about['split_kind']}_role") == "test")
+    new_to_it = unseen(tested, settings.at.models / about["roles_id"], about["split_kind"])
+    rows = in_fixed_order(new_to_it).head(PHOTOS)
     paths = pl.Series("photo_path", [str(settings.at.photo(h)) for h in rows["photo_hash"]], dtype=pl.String)
     return ChampionJob(rows.with_columns(paths), str(champion), settings.home)
 

@@ -52,6 +52,7 @@ def pricing_rows(featured: pl.DataFrame) -> pl.DataFrame:
             "listed_on",
             "category",
             "group_key",
+            "photo_hash",
             "log_price",
             "group_role",
             "time_role",

@@ -10,7 +10,15 @@ import polars as pl
 from pydantic import PrivateAttr
 
 from vps_assets.home import Home
-from vps_assets.lineage import LINEAGE, WHOLE, Fingerprints, fingerprint, landed_fingerprints, own_part
+from vps_assets.lineage import (
+    LINEAGE,
+    WHOLE,
+    Fingerprints,
+    fingerprint,
+    landed_fingerprints,
+    recorded_as,
+    with_earlier_sales,
+)
 from vps_assets.resources.warehouse import Warehouse
 from vps_assets.schemas import TABLES, aligned, conforming
 from vps_ml.recipes import Recipe, recipe_named
@@ -92,14 +100,19 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
 
     def fingerprints(self, asset: str, rows: pl.DataFrame, partitions: list[str], run_id: str) -> dict[str, str | None]:
         """What to record of the partitions: made from the parents as this run read them, else as they are now."""
-        recipe = self.settings.recipe
+        recipe, node = self.settings.recipe, LINEAGE[asset]
         if asset == "raw_listings":
             landed = landed_fingerprints(rows)
             return {partition: landed.get(partition) for partition in partitions}
-        if LINEAGE[asset].frozen:
-            return {WHOLE: f"{own_part(asset, recipe)}:{identity(rows.rows())}"}
-        made_from = self.settings.warehouse.fingerprints() | self._made_from.get(run_id, {})
-        return {partition: fingerprint(asset, partition, recipe, made_from) for partition in partitions}
+        warehouse = self.settings.warehouse
+        made_from = with_earlier_sales(warehouse.fingerprints() | self._made_from.get(run_id, {}))
+        made = {partition: fingerprint(asset, partition, recipe, made_from) for partition in partitions}
+        if not node.content and node.outgrown_at is None:
+            return made
+        sales, column = warehouse.good_sales(), partition_column(asset)
+        of = {p: rows.filter(pl.col(column).cast(pl.String) == p) if column else rows for p in partitions}
+        content = {p: identity(of[p].select(node.content or pl.all()).rows()) for p in partitions}
+        return {p: basis and recorded_as(basis, sales, content[p]) for p, basis in made.items()}
 
 
 MOST_COUNTED = 100

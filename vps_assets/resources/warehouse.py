@@ -93,6 +93,11 @@ class Warehouse:
             record(connection, table, made)
             connection.execute("commit")
 
+    def good_sales(self) -> int:
+        """How many good sold listings have landed and been taken in."""
+        good = self.read("raw_listings", "sold_price is not null and len(landing_reasons) = 0", columns=["listed_on"])
+        return 0 if good is None else good.height
+
     def fingerprints(self) -> Fingerprints:
         """All recorded fingerprints."""
         made = self.read_made()

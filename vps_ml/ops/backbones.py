@@ -14,6 +14,7 @@ from vps_ml.store import artefact, card, identity, resume_folder
 
 GPU = {"vps/device": "gpu"}
 CODE_VERSION = "2"
+EMBEDDING_VERSION = "3"
 
 
 @dataclass(frozen=True)
@@ -115,26 +116,35 @@ def backbone_row(job: BackboneJob, task: str, artefact_id: str, unlabelled: bool
 @dg.op(tags=GPU, pool="gpu")
 def embed_photos(context: dg.OpExecutionContext, job: EmbeddingJob) -> pl.DataFrame:
     """Embed the dates' photos with every task's backbone, a file per date; one row per listing."""
-    embedding_id = identity("embedding", CODE_VERSION, sorted(job.backbones.items()))
+    embedding_id = identity("embedding", EMBEDDING_VERSION, sorted(job.backbones.items()))
     made_by = {"backbones": job.backbones, "backbone_recipe": vars(job.recipe.backbone)}
     artefact(Path(job.home) / "embeddings", embedding_id, lambda folder: made_by)
-    extractors = None
-    frames = []
+    dates = {}
     for (day,), rows in job.rows.sort("listed_on", "listing_id").group_by("listed_on", maintain_order=True):
         name = f"{day}-{identity(embedding_id, rows['photo_hash'].to_list())}.safetensors"
-        relative = f"embeddings/{embedding_id}/{name}"
-        path = Path(job.home) / relative
-        if not path.exists():
-            from vps_ml.embeddings import embed, load_extractors
-
-            if extractors is None:
-                folders = {task: Path(job.home) / folder for task, folder in job.backbones.items()}
-                extractors = load_extractors(folders, job.recipe.backbone)
-            save_embeddings(path, *embed([Path(p) for p in rows["photo_path"]], extractors))
-            context.log.info(f"{day}: {rows.height:,} photos embedded")
-        quality = load_quality(path)
-        frames.append(embedded_rows(relative, rows, quality, embedding_id, job.backbones))
+        dates[f"embeddings/{embedding_id}/{name}"] = rows
+    missing = {relative: rows for relative, rows in dates.items() if not (Path(job.home) / relative).exists()}
+    if missing:
+        embed_dates(context, job, missing)
+    frames = [
+        embedded_rows(relative, rows, load_quality(Path(job.home) / relative), embedding_id, job.backbones)
+        for relative, rows in dates.items()
+    ]
     return pl.concat(frames) if frames else pl.DataFrame()
+
+
+def embed_dates(context: dg.OpExecutionContext, job: EmbeddingJob, dates: dict[str, pl.DataFrame]) -> None:
+    """Embed the dates' photos in one stream, and write each date's file as soon as its last photo is through."""
+    from vps_ml.embeddings import cut, embedded, load_extractors
+
+    extractors = load_extractors(
+        {task: Path(job.home) / folder for task, folder in job.backbones.items()}, job.recipe.backbone
+    )
+    paths = [Path(path) for rows in dates.values() for path in rows["photo_path"]]
+    parts = cut(embedded(paths, extractors), [rows.height for rows in dates.values()])
+    for (relative, rows), (features, quality) in zip(dates.items(), parts, strict=True):
+        save_embeddings(Path(job.home) / relative, features, quality)
+        context.log.info(f"{rows['listed_on'][0]}: {rows.height:,} photos embedded")
 
 
 def embedded_rows(

@@ -90,11 +90,14 @@ def predict_test_rows(context: dg.OpExecutionContext, job: PredictionJob) -> pl.
 
 
 def on_test_rows(table: PricingTable, models: pl.DataFrame) -> pl.DataFrame:
-    """What the models of a model table say of their splits' test rows."""
+    """What the models of a model table say of their splits' test rows: those that none of them has seen."""
+    abouts = [card(table.home / path) for path in models["path"].drop_nulls().unique()]
+    rows = {split: table.unseen_test(split, abouts) for split in models["split_kind"].unique()}
     frames = []
     for row in models.iter_rows(named=True):
         folder = table.home / row["path"] if row["path"] else None
-        frames.append(predicted(table, variant_of(row), folder).with_columns(model_id=pl.lit(row["model_id"])))
+        said = predicted(table, variant_of(row), folder, rows[row["split_kind"]])
+        frames.append(said.with_columns(model_id=pl.lit(row["model_id"])))
     return pl.concat(frames)
 
 
