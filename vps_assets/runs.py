@@ -1,6 +1,7 @@
 """`vps run`: what is out of date is materialised through Dagster, layer by layer."""
 
 import shutil
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -23,6 +24,8 @@ from vps_assets.resources.warehouse import Warehouse
 from vps_ml.recipes import Recipe
 
 Progress = Callable[[str], None]
+JOINED_ACROSS = 7
+"""Fresh dates between stale ones that are made again rather than start another run."""
 MOST_STRETCHES = 20
 """With more gaps than this between stale dates, one run over all of them is the cheaper way."""
 
@@ -72,7 +75,9 @@ def layers() -> list[tuple[str, ...]]:
 
 
 def stretches(stale: Sequence[str], filled: Sequence[str]) -> list[tuple[str, str]]:
-    """Stale dates as (first, last) ranges, joined across days on which nothing was listed.
+    """Stale dates as (first, last) ranges, joined where at most `JOINED_ACROSS` dates between them are fresh.
+
+    A Dagster run costs a second, whatever it makes; a fresh date that is made again comes out as it was, and soon.
 
     Args:
         stale: dates to make, ascending.
@@ -81,7 +86,8 @@ def stretches(stale: Sequence[str], filled: Sequence[str]) -> list[tuple[str, st
     fresh = sorted(set(filled) - set(stale))
     ranges: list[tuple[str, str]] = []
     for day in stale:
-        if ranges and not any(ranges[-1][1] < other < day for other in fresh):
+        between = bisect(fresh, day) - bisect(fresh, ranges[-1][1]) if ranges else 0
+        if ranges and between <= JOINED_ACROSS:
             ranges[-1] = ranges[-1][0], day
         else:
             ranges.append((day, day))

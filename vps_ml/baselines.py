@@ -10,6 +10,7 @@ from vps_ml.calibration import Judgement
 from vps_ml.folds import fold_of_group
 
 if TYPE_CHECKING:
+    from vps_ml.feature_matrix import MatrixRows
     from vps_ml.pricing import PriceNetwork
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -93,7 +94,7 @@ def judge_median(log_price: Float[np.ndarray, " N"], category: np.ndarray, asked
     return Judgement(priced, np.zeros(len(asked)), np.ones(len(asked)))
 
 
-def judge_gaussians(networks: "Sequence[PriceNetwork]", x: Float[np.ndarray, "N F"]) -> Judgement:
+def judge_gaussians(networks: "Sequence[PriceNetwork]", x: "MatrixRows") -> Judgement:
     """An ensemble's mixture of Gaussians as one (Lakshminarayanan et al., "Deep Ensembles", 2017, section 2.4)."""
     from vps_ml.pricing import outputs
 

@@ -1,6 +1,6 @@
 """Embeddings on disk: one immutable safetensors file per listing date, a half-precision matrix per task."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +35,21 @@ def load_quality(path: Path) -> Float[np.ndarray, "photo 4"]:
         return file.get_tensor(QUALITY)
 
 
-def gathered(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> np.ndarray:
-    """Rows of embedding files in the asked order, half precision, each file read once."""
+def blocks(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(which of the asked rows, their features) of one file after the other: each is read once, and one is held."""
     path_of, row_of = np.asarray([str(path) for path in paths]), np.asarray(rows)
+    _, first, file_of = np.unique(path_of, return_index=True, return_inverse=True)
+    order = np.argsort(file_of, kind="stable")
+    ends = np.cumsum(np.bincount(file_of))
+    for path, where in zip(path_of[first], np.split(order, ends[:-1]), strict=True):
+        yield where, load_embeddings(Path(str(path)), tasks)[row_of[where]]
+
+
+def gathered(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> np.ndarray:
+    """Rows of embedding files in the asked order, half precision."""
     out: np.ndarray | None = None
-    for path in np.unique(path_of):
-        where = np.flatnonzero(path_of == path)
-        block = load_embeddings(Path(str(path)), tasks)[row_of[where]]
+    for where, block in blocks(paths, rows, tasks):
         if out is None:
-            out = np.empty((len(path_of), block.shape[1]), dtype=np.float16)
+            out = np.empty((len(paths), block.shape[1]), dtype=np.float16)
         out[where] = block
     return np.empty((0, 0), dtype=np.float16) if out is None else out

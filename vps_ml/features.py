@@ -3,6 +3,7 @@
 Axes: N listing, V visual feature, S statistic, F feature of the price models.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,34 +35,78 @@ class FeatureMap:
     statistic_mean: Float[np.ndarray, " S"]
     statistic_scale: Float[np.ndarray, " S"]
 
-    def matrix(self, visual: np.ndarray, statistics: Float[np.ndarray, "N S"]) -> Float[np.ndarray, "N F"]:
-        """Features of any rows; a missing statistic is zero, the training mean."""
+    @property
+    def reduces(self) -> bool:
+        """Whether the visual features become principal components."""
+        return self.visual_projection.ndim == 2
+
+    @property
+    def width(self) -> int:
+        """How many visual features come out."""
+        return self.visual_projection.shape[-1]
+
+    def seen(self, visual: np.ndarray) -> Float[np.ndarray, "N R"]:
+        """Visual features as the price networks see them."""
         centred = visual.astype(np.float32) - self.visual_mean
-        flat = self.visual_projection.ndim == 1
-        seen = centred * self.visual_projection if flat else centred @ self.visual_projection
+        return centred @ self.visual_projection if self.reduces else centred * self.visual_projection
+
+    def standardised(self, statistics: Float[np.ndarray, "N S"]) -> Float[np.ndarray, "N S"]:
+        """Statistics as the price networks see them; a missing one is zero, the training mean."""
         standard = (statistics - self.statistic_mean) / self.statistic_scale
-        return np.concatenate([seen, np.nan_to_num(standard)], axis=1).astype(np.float32)
+        return np.nan_to_num(standard).astype(np.float32)
+
+    def matrix(self, visual: np.ndarray, statistics: Float[np.ndarray, "N S"]) -> Float[np.ndarray, "N F"]:
+        """Features of any rows."""
+        return np.concatenate([self.seen(visual), self.standardised(statistics)], axis=1)
 
 
-def fit_feature_map(
-    visual: np.ndarray, statistics: Float[np.ndarray, "N S"], reduced_features: int | None, seed: int
-) -> FeatureMap:
-    """Learn the map of the training rows alone.
+@dataclass(frozen=True)
+class VisualMoments:
+    """Sums of visual features and of their squares, added up block by block."""
+
+    count: int
+    total: Float[np.ndarray, " V"]
+    squares: Float[np.ndarray, " V"]
+
+    @classmethod
+    def of(cls, blocks: Iterable[np.ndarray]) -> "VisualMoments":
+        """Of all rows of the blocks, of which there is at least one."""
+        count, total, squares = 0, np.zeros(0), np.zeros(0)
+        for block in blocks:
+            wide = block.astype(np.float64)
+            total = wide.sum(axis=0) + (total if count else 0)
+            squares = np.square(wide).sum(axis=0) + (squares if count else 0)
+            count += len(block)
+        return cls(count, total, squares)
+
+    @property
+    def mean(self) -> Float[np.ndarray, " V"]:
+        return (self.total / self.count).astype(np.float32)
+
+    @property
+    def scale(self) -> Float[np.ndarray, " V"]:
+        """One over the standard deviation of each feature."""
+        variance = np.maximum(self.squares / self.count - np.square(self.total / self.count), 0)
+        return (1 / np.maximum(np.sqrt(variance), 1e-3)).astype(np.float32)
+
+
+def principal_axes(visual: np.ndarray, components: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, axes over their scale) of training rows' visual features.
 
     Components are scaled by the root of their common mean variance, so that strong ones stay strong.
     """
-    visual = visual.astype(np.float32)
-    mean = visual.mean(axis=0)
-    if reduced_features is None or reduced_features >= min(visual.shape):
-        projection = (1 / np.maximum(visual.std(axis=0), 1e-3)).astype(np.float32)
-    else:
-        from sklearn.decomposition import PCA
+    from sklearn.decomposition import PCA
 
-        pca = PCA(reduced_features, svd_solver="randomized", random_state=seed).fit(visual)
-        projection = (pca.components_.T / np.sqrt(pca.explained_variance_.mean())).astype(np.float32)
+    visual = visual.astype(np.float32)
+    pca = PCA(components, svd_solver="randomized", random_state=seed).fit(visual)
+    return visual.mean(axis=0), (pca.components_.T / np.sqrt(pca.explained_variance_.mean())).astype(np.float32)
+
+
+def statistic_moments(statistics: Float[np.ndarray, "N S"]) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, scale) of training rows' statistics, missing ones left out."""
     known = np.isfinite(statistics)
     count = np.maximum(known.sum(axis=0), 1)
     filled = np.where(known, statistics, 0.0)
     centre = filled.sum(axis=0) / count
     spread = np.sqrt((np.where(known, statistics - centre, 0.0) ** 2).sum(axis=0) / count)
-    return FeatureMap(mean, projection, centre, np.maximum(spread, 1e-3))
+    return centre, np.maximum(spread, 1e-3)

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vps_ml.checkpoints import Checkpoint, Stateful
-from vps_ml.pricing import PriceNetwork, on_device
+from vps_ml.feature_matrix import MatrixRows
+from vps_ml.pricing import PriceNetwork
 from vps_ml.recipes import PricingRecipe
 
 TELL_EVERY_S = 20.0
@@ -64,12 +65,19 @@ def batches(rows: int, batch_size: int, generator: torch.Generator) -> Iterable[
 class Examples:
     """Rows to learn from, or to stop by: features and what is to be learnt of them (a log price, or an error)."""
 
-    x: Float[Tensor, "N F"]
+    x: MatrixRows
     target: Float[Tensor, " N"]
 
     @classmethod
-    def of(cls, x: np.ndarray, target: np.ndarray) -> "Examples":
-        return cls(on_device(x), on_device(target))
+    def of(cls, x: MatrixRows, target: np.ndarray) -> "Examples":
+        return cls(x, torch.from_numpy(np.asarray(target, dtype=np.float32)).to(x.numbers.device))
+
+    def batch(self, rows: Tensor) -> tuple[Float[Tensor, "B F"], Float[Tensor, " B"]]:
+        return self.x.batch(rows), self.target[rows.to(self.target.device)]
+
+    def said_by(self, network: PriceNetwork) -> Float[Tensor, "N O"]:
+        """A network's outputs for all rows."""
+        return torch.cat([network.layers(part) for part in self.x.parts()])
 
 
 @dataclass(frozen=True)

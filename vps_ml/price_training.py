@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import gaussian_nll_loss, huber_loss, mse_loss
 
+from vps_ml.feature_matrix import MatrixRows
 from vps_ml.folds import fold_of_group
 from vps_ml.objectives import laplace_objective, percentile_objective, threshold_objective
 from vps_ml.price_loop import Examples, Loop, Phase, Session, optimise, phases, stage_one_twice
@@ -73,15 +74,20 @@ def train_alone(
 ) -> PriceNetwork:
     """Train one network by its learner's loss."""
     torch.manual_seed(seed)
-    network = network_for(train.x, learner.start, recipe.hidden, learner.dropout, learner.outputs)
+    network = network_for(train.x.matrix.width, learner.start, recipe.hidden, learner.dropout, learner.outputs)
+
+    def loss(rows: Tensor, phase: Phase) -> Tensor:
+        x, target = train.batch(rows)
+        return learner.loss(network.layers(x), target)
+
     loop = Loop(
         name=learner.name,
         networks={"network": network},
-        optimizer=torch.optim.Adam(network.parameters(), weight_decay=learner.weight_decay),
+        optimizer=torch.optim.Adam(network.parameters(), weight_decay=learner.weight_decay, fused=True),
         schedule=learner.schedule,
         rows=len(train.x),
-        loss=lambda rows, phase: learner.loss(network.layers(train.x[rows]), train.target[rows]),
-        held_out_loss=lambda phase: learner.loss(network.layers(held_out.x), held_out.target),
+        loss=loss,
+        held_out_loss=lambda phase: learner.loss(held_out.said_by(network), held_out.target),
     )
     optimise(loop, recipe, seed, session)
     return network
@@ -139,11 +145,17 @@ def train_jointly(
 ) -> tuple[PriceNetwork, PriceNetwork]:
     """f_reg and f_cls together, as in the paper: in-sample squared errors, Adam, two stages."""
     torch.manual_seed(seed)
-    price = network_for(train.x, float(train.target.mean()), recipe.hidden, recipe.dropout)
-    accept = network_for(train.x, 0.0, recipe.hidden, recipe.gate_dropout)
+    width = train.x.matrix.width
+    price = network_for(width, float(train.target.mean()), recipe.hidden, recipe.dropout)
+    accept = network_for(width, 0.0, recipe.hidden, recipe.gate_dropout)
 
-    def loss(x: Tensor, y: Tensor, phase: Phase) -> Tensor:
+    def loss(rows: Tensor, phase: Phase) -> Tensor:
+        x, y = train.batch(rows)
         return objective((y - price(x)).square(), accept(x), phase.warming_up)
+
+    def held_out_loss(phase: Phase) -> Tensor:
+        said, gate_logit = (held_out.said_by(network)[:, 0] for network in (price, accept))
+        return objective((held_out.target - said).square(), gate_logit, phase.warming_up)
 
     # The gate has no weight decay: while the hinge is met in stage 1 nothing else moves it, and Adam, which
     # scales every gradient to its rate, would decay it to a constant.
@@ -151,11 +163,11 @@ def train_jointly(
     loop = Loop(
         name="joint",
         networks={"regressor": price, "gate": accept},
-        optimizer=torch.optim.Adam([decay, {"params": accept.parameters()}]),
+        optimizer=torch.optim.Adam([decay, {"params": accept.parameters()}], fused=True),
         schedule=phases(recipe, len(train.x), warm_up),
         rows=len(train.x),
-        loss=lambda rows, phase: loss(train.x[rows], train.target[rows], phase),
-        held_out_loss=lambda phase: loss(held_out.x, held_out.target, phase),
+        loss=loss,
+        held_out_loss=held_out_loss,
     )
     optimise(loop, recipe, seed, session)
     return price, accept
@@ -175,8 +187,8 @@ class FoldNetworks:
 
 
 def train_folds(
-    train: tuple[np.ndarray, np.ndarray],
-    held_out: tuple[np.ndarray, np.ndarray],
+    train: tuple[MatrixRows, np.ndarray],
+    held_out: tuple[MatrixRows, np.ndarray],
     group: np.ndarray,
     recipe: PricingRecipe,
     seed: int,
@@ -194,10 +206,10 @@ def train_folds(
     residual = np.zeros(len(y))
     networks = []
     for k in range(recipe.folds):
-        inside, outside = Examples.of(x[fold != k], y[fold != k]), fold == k
+        inside, outside = Examples.of(x.where(fold != k), y[fold != k]), fold == k
         learner = regressor(f"fold {k + 1} of {recipe.folds}", inside, recipe)
         networks.append(train_alone(learner, inside, stop, recipe, seed * 1000 + k, session))
-        residual[outside] = y[outside] - output(networks[-1], x[outside])
+        residual[outside] = y[outside] - output(networks[-1], x.where(outside))
     held_out_residual = held_out[1] - mean_output(networks, held_out[0])
     errors = Examples.of(x, residual)
     learner = expected_error(errors, recipe)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vps_ml.backbones import accelerator
 from vps_ml.calibration import Judgement
+from vps_ml.feature_matrix import FeatureMatrix, MatrixRows
 
 
 class PriceNetwork(nn.Module):
@@ -30,35 +31,35 @@ class PriceNetwork(nn.Module):
         return self.layers(x)[:, 0]
 
 
-def network_for(x: Tensor, start: float, hidden: tuple[int, ...], dropout: float, outputs: int = 1) -> PriceNetwork:
-    """A fresh network for the rows of `x`, its first output starting near `start`."""
-    network = PriceNetwork(x.shape[1], hidden, dropout, outputs)
+def network_for(
+    features: int, start: float, hidden: tuple[int, ...], dropout: float, outputs: int = 1
+) -> PriceNetwork:
+    """A fresh network for so many features, its first output starting near `start`."""
+    network = PriceNetwork(features, hidden, dropout, outputs)
     last = network.layers[-1]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
         last.bias[0] = start
-    return network.to(x.device)
+    return network.to(accelerator())
 
 
-def on_device(array: np.ndarray) -> Tensor:
-    """The array where the training happens, once: on a GPU loading would be the bottleneck."""
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(accelerator())
+Rows = MatrixRows | np.ndarray
+"""Rows of features: of a matrix, or an array of them."""
 
 
 @torch.inference_mode()
-def outputs(network: PriceNetwork, x: np.ndarray) -> Float[np.ndarray, "N O"]:
+def outputs(network: PriceNetwork, x: Rows) -> Float[np.ndarray, "N O"]:
     """All of a network's outputs for all rows, in double precision."""
-    device = next(network.parameters()).device
-    parts = [network.layers(torch.from_numpy(part).to(device)) for part in np.array_split(x, len(x) // 65536 + 1)]
-    return torch.cat(parts).double().cpu().numpy()
+    rows = x if isinstance(x, MatrixRows) else FeatureMatrix.of(x).rows(np.arange(len(x)))
+    return torch.cat([network.layers(part) for part in rows.parts()]).double().cpu().numpy()
 
 
-def output(network: PriceNetwork, x: np.ndarray) -> Float[np.ndarray, " N"]:
+def output(network: PriceNetwork, x: Rows) -> Float[np.ndarray, " N"]:
     """A network's first output for all rows, in double precision."""
     return outputs(network, x)[:, 0]
 
 
-def mean_output(networks: list[PriceNetwork], x: np.ndarray) -> Float[np.ndarray, " N"]:
+def mean_output(networks: list[PriceNetwork], x: Rows) -> Float[np.ndarray, " N"]:
     """The mean of the networks' first outputs."""
     return np.mean([output(network, x) for network in networks], axis=0)
 
@@ -72,7 +73,7 @@ class PricingModel:
     scale: PriceNetwork
     """Logarithm of the expected |error|, in ln units, of a regressor on an item that it did not see."""
 
-    def judge(self, x: Float[np.ndarray, "N F"]) -> Judgement:
+    def judge(self, x: Rows) -> Judgement:
         """What the networks say of some rows."""
         return Judgement(mean_output(self.regressors, x), output(self.gate, x), np.exp(output(self.scale, x)))
 
@@ -113,4 +114,4 @@ def network_from_state(weights: dict[str, Tensor]) -> PriceNetwork:
     matrices = [value for value in weights.values() if value.ndim == 2]
     network = PriceNetwork(matrices[0].shape[1], tuple(m.shape[0] for m in matrices[:-1]), 0.0, matrices[-1].shape[0])
     network.load_state_dict(weights)
-    return network.eval()
+    return network.eval().to(accelerator())

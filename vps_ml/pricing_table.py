@@ -1,24 +1,38 @@
 """The rows that price models learn from and are judged on, and the matrices they see of them."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 
-from vps_ml.embedding_files import gathered
-from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS, FeatureMap, fit_feature_map, statistics_matrix
+from vps_ml.embedding_files import blocks
+from vps_ml.features import (
+    PRICE_STATISTICS,
+    SALE_COUNTS,
+    FeatureMap,
+    VisualMoments,
+    principal_axes,
+    statistic_moments,
+    statistics_matrix,
+)
 from vps_ml.recipes import VISUAL_TASKS, Recipe
 from vps_ml.store import artefact, identity
+
+if TYPE_CHECKING:
+    from vps_ml.feature_matrix import Block, FeatureMatrix
 
 CODE_VERSION = "3"
 """Part of the id of everything that is fitted on these rows: raise it when a computation changes."""
 
 
+MOST_FITTED = 20_000
+"""Training rows that principal axes are computed of: 330 MB in half precision at the paper's 8,192 features."""
 ITEM = ("group_key", "photo_hash")
 """What may not be on two sides of a split."""
 ROLES = "roles.parquet"
@@ -53,7 +67,7 @@ class PricingTable:
         self.models = home / "models"
         self.judges: dict[tuple[str, str], Callable] = {}
         """Baselines that have been loaded (see `vps_ml.variants`)."""
-        self._matrices: dict[str, np.ndarray] = {}
+        self._matrices: dict[str, FeatureMatrix] = {}
 
     @cached_property
     def data_id(self) -> str:
@@ -110,12 +124,12 @@ class PricingTable:
     def group(self) -> np.ndarray:
         return self.rows["group_key"].to_numpy()
 
-    def visual(self, features: str) -> np.ndarray:
-        """The tasks' features side by side, half precision, gathered from the embedding files."""
+    def visual_blocks(self, features: str, rows: np.ndarray) -> "Iterator[Block]":
+        """The tasks' features of these rows side by side, half precision, an embedding file at a time."""
         trained = set(self.rows["tasks"][0])
         tasks = [task for task in VISUAL_TASKS[features] if task in trained]
-        paths = [self.home / path for path in self.rows["embedding_path"]]
-        return gathered(paths, self.rows["embedding_row"].to_list(), tasks)
+        asked = self.rows.select("embedding_path", "embedding_row")[rows]
+        return blocks([self.home / path for path in asked["embedding_path"]], asked["embedding_row"].to_list(), tasks)
 
     @cached_property
     def statistics(self) -> np.ndarray:
@@ -123,21 +137,39 @@ class PricingTable:
         sales = self.rows.select(SALE_COUNTS).cast(pl.Float64).to_numpy()
         return statistics_matrix(prices, sales if self.recipe.pricing.sale_counts else None)
 
-    def matrix(self, features: str, split_kind: str) -> tuple[str, np.ndarray]:
+    def matrix(self, features: str, split_kind: str) -> tuple[str, "FeatureMatrix"]:
         """(id of the feature map, the matrix of all rows); the map is learnt of the split's training rows."""
         reduced, seed = self.recipe.pricing.reduced_features, self.recipe.seed
         map_id = identity("feature_map", CODE_VERSION, self.data_id, (features, split_kind), reduced, seed)
-        train = self.role(split_kind, "train")
 
         def make(folder: Path) -> dict:
-            fitted = fit_feature_map(self.visual(features)[train], self.statistics[train], reduced, seed)
+            fitted = self.fitted_map(features, self.role(split_kind, "train"))
             save_arrays(vars(fitted), folder / "map.safetensors")
             return {"kind": "feature_map", "features": features, "split_kind": split_kind}
 
         artefact(self.models, map_id, make)
         return map_id, self.through(map_id, features)
 
-    def seen_by(self, about: dict) -> np.ndarray:
+    def fitted_map(self, features: str, train: np.ndarray) -> FeatureMap:
+        """The feature map of training rows.
+
+        Principal axes are of `MOST_FITTED` of them at most, a seeded choice; means and scales of all.
+        """
+        reduced, seed = self.recipe.pricing.reduced_features, self.recipe.seed
+        chosen = train
+        if len(train) > MOST_FITTED:
+            chosen = np.sort(np.random.default_rng(seed).choice(train, MOST_FITTED, replace=False))
+        statistics = statistic_moments(self.statistics[train])
+        width = next(block.shape[1] for _, block in self.visual_blocks(features, train[:1]))
+        if reduced is None or reduced >= min(len(train), width):
+            moments = VisualMoments.of(block for _, block in self.visual_blocks(features, train))
+            return FeatureMap(moments.mean, moments.scale, *statistics)
+        sample = np.empty((len(chosen), width), dtype=np.float16)
+        for where, block in self.visual_blocks(features, chosen):
+            sample[where] = block
+        return FeatureMap(*principal_axes(sample, reduced, seed), *statistics)
+
+    def seen_by(self, about: dict) -> "FeatureMatrix":
         """The matrix of all rows as a trained model sees them: through the map that it was trained with.
 
         Raises:
@@ -150,11 +182,14 @@ class PricingTable:
             )
         return self.through(about["feature_map_id"], about["features"])
 
-    def through(self, map_id: str, features: str) -> np.ndarray:
+    def through(self, map_id: str, features: str) -> "FeatureMatrix":
         """The matrix of all rows through a fitted feature map, kept for the models that share the map."""
+        from vps_ml.feature_matrix import FeatureMatrix
+
         if map_id not in self._matrices:
             fitted = load_feature_map(self.models / map_id)
-            self._matrices[map_id] = fitted.matrix(self.visual(features), self.statistics)
+            all_rows = self.visual_blocks(features, np.arange(self.rows.height))
+            self._matrices[map_id] = FeatureMatrix.assembled(fitted, all_rows, self.statistics, self.home)
         return self._matrices[map_id]
 
 

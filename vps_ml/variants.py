@@ -16,6 +16,7 @@ from vps_ml.pricing_table import CODE_VERSION, PricingTable
 from vps_ml.store import artefact, card, identity, resume_folder
 
 if TYPE_CHECKING:
+    from vps_ml.feature_matrix import FeatureMatrix
     from vps_ml.price_training import FoldNetworks
     from vps_ml.pricing import PricingModel
 
@@ -76,19 +77,19 @@ def fit_variant(table: PricingTable, variant: Variant, log: Log) -> Path:
         )
         session = loop.Session(log, resume_folder(table.models, model_id))
         if variant.objective == "paper":
-            prices, held_out = (loop.Examples.of(x[rows], y[rows]) for rows in (train, validation))
+            prices, held_out = (loop.Examples.of(x.rows(part), y[part]) for part in (train, validation))
             network, gate = training.train_jointly(
                 prices, held_out, objective, recipe, variant.warm_up, variant.seed, session
             )
             regressors = [network]
         else:
-            errors = loop.Examples.of(x[train], np.square(folds.residual))
-            held_out = loop.Examples.of(x[validation], np.square(folds.held_out_residual))
+            errors = loop.Examples.of(x.rows(train), np.square(folds.residual))
+            held_out = loop.Examples.of(x.rows(validation), np.square(folds.held_out_residual))
             learner = training.gate(errors, objective, recipe)
             gate = training.train_alone(learner, errors, held_out, recipe, variant.seed, session)
             regressors = folds.networks
         model = PricingModel(regressors, gate, folds.scale)
-        judged = model.judge(x[validation])
+        judged = model.judge(x.rows(validation))
         calibration = calibrated(judged, y[validation], variant.nominal_coverage, table.recipe.range_level)
         save_file(model_state(model), folder / "state.safetensors")
         log(f"{variant.constraint_kind} {variant.constraint_value} {variant.objective} {variant.features} trained")
@@ -129,8 +130,8 @@ def fold_networks(table: PricingTable, variant: Variant, log: Log) -> "FoldNetwo
         _, x = table.matrix(variant.features, variant.split_kind)
         train, validation = (table.role(variant.split_kind, role) for role in ("train", "validation"))
         folds = training.train_folds(
-            (x[train], table.log_price[train]),
-            (x[validation], table.log_price[validation]),
+            (x.rows(train), table.log_price[train]),
+            (x.rows(validation), table.log_price[validation]),
             table.group[train],
             table.recipe.pricing,
             variant.seed,
@@ -187,16 +188,16 @@ def fit_baseline(table: PricingTable, variant: Variant, log: Log) -> Path | None
     return artefact(table.models, baseline_id, make)
 
 
-def learn_trees(table: PricingTable, variant: Variant, x: np.ndarray, folder: Path, log: Log, resume: Path) -> None:
+def learn_trees(table: PricingTable, variant: Variant, x: "FeatureMatrix", folder: Path, log: Log, resume: Path) -> None:
     """Boosted trees and their out-of-fold error model; minutes at most, so they keep no checkpoints."""
     train, held_out = (table.role(variant.split_kind, role) for role in ("train", "validation"))
-    learnt, stop = ((x[rows], table.log_price[rows]) for rows in (train, held_out))
+    learnt, stop = ((x.rows(rows).array(), table.log_price[rows]) for rows in (train, held_out))
     fitted = baselines.boosted_trees(learnt, stop, table.group[train], variant.seed)
     for name, text in zip(TREES, fitted, strict=True):
         (folder / name).write_text(text)
 
 
-def learn_gaussians(table: PricingTable, variant: Variant, x: np.ndarray, folder: Path, log: Log, resume: Path) -> None:
+def learn_gaussians(table: PricingTable, variant: Variant, x: "FeatureMatrix", folder: Path, log: Log, resume: Path) -> None:
     """The members of a deep ensemble; the first alone is the Gaussian-likelihood network."""
     from safetensors.torch import save_file
 
@@ -206,7 +207,7 @@ def learn_gaussians(table: PricingTable, variant: Variant, x: np.ndarray, folder
 
     recipe = table.recipe.pricing
     rows = (table.role(variant.split_kind, role) for role in ("train", "validation"))
-    train, held_out = (loop.Examples.of(x[part], table.log_price[part]) for part in rows)
+    train, held_out = (loop.Examples.of(x.rows(part), table.log_price[part]) for part in rows)
     members = {}
     session = loop.Session(log, resume)
     for k in range(MEMBERS):
@@ -226,7 +227,7 @@ def predicted(table: PricingTable, variant: Variant, folder: Path | None, rows: 
     else:
         assert folder is not None, "a price model has a folder"
         model, calibration, about = load_variant(folder)
-        judged = model.judge(table.seen_by(about)[rows])
+        judged = model.judge(table.seen_by(about).rows(rows))
     qualification = calibration.qualification(judged)
     low, high = calibration.log_range(judged)
     return pl.DataFrame(
@@ -273,11 +274,11 @@ def new_baseline_judge(
     x = table.seen_by(card(folder))
     if variant.objective == "boosted_trees":
         price, error = ((folder / name).read_text() for name in TREES)
-        return lambda rows: baselines.judge_trees(price, error, x[rows])
+        return lambda rows: baselines.judge_trees(price, error, x.rows(rows).array())
     from safetensors.torch import load_file
 
     from vps_ml.pricing import networks_of
 
     members = list(networks_of(load_file(folder / "state.safetensors")).values())
     used = members[:1] if variant.objective == "gaussian_network" else members
-    return lambda rows: baselines.judge_gaussians(used, x[rows])
+    return lambda rows: baselines.judge_gaussians(used, x.rows(rows))

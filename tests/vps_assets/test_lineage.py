@@ -97,12 +97,13 @@ def test_an_unknown_asset_is_refused_by_name() -> None:
         selected("prices+")
 
 
-def test_stale_days_are_joined_across_days_without_listings_but_not_across_fresh_ones() -> None:
-    days = ["2024-01-01", "2024-01-03", "2024-01-05", "2024-01-07"]
-    assert stretches(["2024-01-01", "2024-01-03", "2024-01-07"], days) == [
-        ("2024-01-01", "2024-01-03"),
-        ("2024-01-07", "2024-01-07"),
+def test_stale_days_are_joined_across_days_without_listings_and_a_week_of_fresh_ones() -> None:
+    days = [f"2024-01-{day:02}" for day in range(1, 31)]
+    assert stretches(["2024-01-01", "2024-01-09", "2024-01-18"], days) == [
+        ("2024-01-01", "2024-01-09"),
+        ("2024-01-18", "2024-01-18"),
     ]
+    assert stretches(["2024-01-01", "2024-01-09", "2024-01-18"], days[:9] + days[17:]) == [("2024-01-01", "2024-01-18")]
 
 
 def test_a_named_asset_is_made_although_it_is_up_to_date() -> None:

@@ -16,6 +16,7 @@ import torch
 from vps_ml import price_loop as loop
 from vps_ml import price_training as training
 from vps_ml.checkpoints import Checkpoint
+from vps_ml.feature_matrix import FeatureMatrix
 from vps_ml.pricing import model_state, PricingModel
 from vps_ml.recipes import demo
 
@@ -24,7 +25,7 @@ Checkpoint.due = lambda self: True
 recipe = replace(demo().pricing, hidden=(32, 16), epochs=(60, 30, 120, 60), patience=None)
 rng = np.random.default_rng(0)
 x = rng.normal(size=(2000, 20)).astype(np.float32)
-prices = loop.Examples.of(x, x[:, 0] + rng.normal(0, np.exp(x[:, 1])))
+prices = loop.Examples.of(FeatureMatrix.of(x).rows(np.arange(len(x))), x[:, 0] + rng.normal(0, np.exp(x[:, 1])))
 objective = training.constraint_objective("percentile", 0.5, recipe, 1.0)
 session = loop.Session(print, Path(sys.argv[1]))
 regressor, gate = training.train_jointly(prices, prices, objective, recipe, True, 0, session)

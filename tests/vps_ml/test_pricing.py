@@ -9,7 +9,8 @@ from vps_ml import price_loop as loop
 from vps_ml import price_training as training
 from vps_ml import pricing
 from vps_ml.calibration import Calibration, Judgement
-from vps_ml.features import fit_feature_map, statistics_matrix
+from vps_ml.feature_matrix import FeatureMatrix, MatrixRows
+from vps_ml.features import FeatureMap, VisualMoments, principal_axes, statistic_moments, statistics_matrix
 from vps_ml.folds import fold_of_group
 from vps_ml.price_training import FoldNetworks
 from vps_ml.recipes import PricingRecipe, demo, paper
@@ -63,16 +64,25 @@ def quiet(message: str) -> None:
     """Nobody listens."""
 
 
+def rows(x: np.ndarray) -> MatrixRows:
+    """All rows of a matrix that is this array."""
+    return FeatureMatrix.of(x).rows(np.arange(len(x)))
+
+
+def examples(x: np.ndarray, target: np.ndarray) -> loop.Examples:
+    return loop.Examples.of(rows(x), target)
+
+
 def fold_networks(x: np.ndarray, y: np.ndarray, group: np.ndarray, recipe: PricingRecipe = QUICK) -> FoldNetworks:
-    held_out = world(100, seed=9)[:2] if x.shape[1] == 6 else (x, y)
-    return training.train_folds((x, y), held_out, group, recipe, 0, loop.Session(quiet))
+    unseen, prices = world(100, seed=9)[:2] if x.shape[1] == 6 else (x, y)
+    return training.train_folds((rows(x), y), (rows(unseen), prices), group, recipe, 0, loop.Session(quiet))
 
 
 def trained_gate(
     x: np.ndarray, folds: FoldNetworks, kind: str, value: float, recipe: PricingRecipe = QUICK
 ) -> pricing.PriceNetwork:
     objective = training.constraint_objective(kind, value, recipe, 2.0)
-    errors = loop.Examples.of(x, np.square(folds.residual))
+    errors = examples(x, np.square(folds.residual))
     return training.train_alone(
         training.gate(errors, objective, recipe), errors, errors, recipe, 0, loop.Session(quiet)
     )
@@ -80,7 +90,7 @@ def trained_gate(
 
 def jointly(x: np.ndarray, y: np.ndarray, session: loop.Session) -> tuple[pricing.PriceNetwork, ...]:
     objective = training.constraint_objective("percentile", 0.5, QUICK, 2.0)
-    prices = loop.Examples.of(x, y)
+    prices = examples(x, y)
     return training.train_jointly(prices, prices, objective, QUICK, True, 0, session)
 
 
@@ -127,7 +137,7 @@ def test_out_of_fold_errors_come_from_networks_that_never_saw_the_group() -> Non
 
 def test_the_same_seed_gives_the_same_networks_and_another_seed_others() -> None:
     x, y, _ = world(200)
-    again = [training.train_folds((x, y), (x, y), np.arange(200), QUICK, s, loop.Session(quiet)) for s in (0, 0, 1)]
+    again = [training.train_folds((rows(x), y), (rows(x), y), np.arange(200), QUICK, s, loop.Session(quiet)) for s in (0, 0, 1)]
     assert np.array_equal(again[0].residual, again[1].residual)
     assert not np.array_equal(again[0].residual, again[2].residual)
 
@@ -144,7 +154,8 @@ def test_a_cross_fitting_that_goes_on_from_its_checkpoints_ends_with_the_same_ne
     recipe = replace(QUICK, epochs=(30, 15, 3, 3), dropout=0.0, weight_decay=0.0, patience=3)
 
     def folds(session: loop.Session) -> FoldNetworks:
-        return training.train_folds((x, y), world(100, seed=9)[:2], np.arange(300), recipe, 0, session)
+        unseen, known = world(100, seed=9)[:2]
+        return training.train_folds((rows(x), y), (rows(unseen), known), np.arange(300), recipe, 0, session)
 
     real, seen = loop.one_epoch, []
 
@@ -175,7 +186,7 @@ def test_a_cross_fitting_that_goes_on_from_its_checkpoints_ends_with_the_same_ne
 
 def test_a_validation_loss_that_is_not_finite_stops_the_training() -> None:
     x, y, _ = world(60)
-    prices, bad = loop.Examples.of(x, y), loop.Examples.of(x, np.full(60, np.nan))
+    prices, bad = examples(x, y), examples(x, np.full(60, np.nan))
     with pytest.raises(FloatingPointError, match="the loss is nan in epoch 1"):
         training.train_alone(training.regressor("f_reg", prices, QUICK), prices, bad, QUICK, 0, loop.Session(quiet))
 
@@ -243,7 +254,7 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_rate() -> None:
 def test_the_paper_recipe_starts_and_runs_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """8,204 features, the paper's epochs and batch; only the rows are few."""
     rng = np.random.default_rng(0)
-    prices = loop.Examples.of(rng.normal(size=(64, 8204)).astype(np.float32), rng.normal(size=64))
+    prices = examples(rng.normal(size=(64, 8204)).astype(np.float32), rng.normal(size=64))
     losses: list[float] = []
     real = loop.one_epoch
 
@@ -266,11 +277,40 @@ def test_a_missing_statistic_enters_as_the_training_mean() -> None:
     prices = np.exp(rng.normal(size=(50, 12)))
     sales = rng.integers(0, 9, (50, 3)).astype(float)
     raw = statistics_matrix(prices, sales)
-    fitted = fit_feature_map(rng.normal(size=(50, 20)).astype(np.float16), raw, 5, 0)
+    visual = rng.normal(size=(50, 20)).astype(np.float16)
+    fitted = FeatureMap(*principal_axes(visual, 5, 0), *statistic_moments(raw))
     missing = statistics_matrix(np.full((1, 12), np.nan), np.zeros((1, 3)))
     row = fitted.matrix(np.zeros((1, 20), dtype=np.float16), missing)[0]
     assert row.shape == (5 + 15,)
     assert row[5:17].tolist() == [0.0] * 12
+
+
+def visual_blocks(visual: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The rows as two files would bring them, the later rows first."""
+    odd, even = (np.arange(start, len(visual), 2) for start in (1, 0))
+    return [(odd, visual[odd]), (even, visual[even])]
+
+
+@pytest.mark.parametrize("reduced", [None, 5])
+def test_a_matrix_assembled_block_by_block_is_that_of_all_rows_at_once(tmp_path: Path, reduced: int | None) -> None:
+    rng = np.random.default_rng(0)
+    visual, statistics = rng.normal(3, 2, (40, 12)).astype(np.float16), rng.normal(size=(40, 15))
+    moments = VisualMoments.of(block for _, block in visual_blocks(visual))
+    seen = principal_axes(visual, reduced, 0) if reduced else (moments.mean, moments.scale)
+    fitted = FeatureMap(*seen, *statistic_moments(statistics))
+    matrix = FeatureMatrix.assembled(fitted, visual_blocks(visual), statistics, tmp_path)
+    numbers = np.array([7, 0, 33])
+    expected = fitted.matrix(visual, statistics)[numbers]
+    assert matrix.rows(numbers).array() == pytest.approx(expected, abs=1e-6 if reduced else 2e-3)
+    assert matrix.rows(numbers).where(np.array([True, False, True])).array() == pytest.approx(expected[[0, 2]], abs=2e-3)
+    assert list(tmp_path.iterdir()) == []  # the scratch file has no name
+
+
+def test_moments_of_blocks_are_those_of_all_rows() -> None:
+    visual = np.random.default_rng(0).normal(3, 2, (40, 12)).astype(np.float16)
+    moments = VisualMoments.of([visual[:1], visual[1:15], visual[15:]])
+    assert moments.mean == pytest.approx(visual.astype(np.float64).mean(axis=0), rel=1e-6)
+    assert moments.scale == pytest.approx(1 / visual.astype(np.float64).std(axis=0), rel=1e-5)
 
 
 def test_the_paper_sees_twelve_statistics() -> None:

@@ -1,0 +1,109 @@
+"""The matrix that price networks are trained on, held once: a float array, or half precision in a mapped file.
+
+Axes: N row, V visual feature, S statistic, F = V + S feature of the price networks, B row of a batch.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vps_ml.backbones import accelerator
+from vps_ml.features import FeatureMap
+
+Block = tuple[Int[np.ndarray, " row"], np.ndarray]
+"""Numbers of rows of the matrix, and their raw visual features."""
+READ_ROWS = 8192
+"""Rows that are made float at a time to predict: 270 MB at the paper's 8,204 features."""
+
+
+@dataclass(frozen=True)
+class FeatureMatrix:
+    """All rows of a pricing table as its price networks see them; on a GPU it lies there, so that nothing is loaded."""
+
+    visual: Tensor
+    """(N V): float where the features are reduced, half precision otherwise."""
+    statistics: Float[Tensor, "N S"]
+
+    @classmethod
+    def of(cls, array: Float[np.ndarray, "N F"]) -> "FeatureMatrix":
+        """A small matrix that is an array already."""
+        x = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(accelerator())
+        return cls(x, x[:, :0])
+
+    @classmethod
+    def assembled(
+        cls, feature_map: FeatureMap, blocks: Iterable[Block], statistics: Float[np.ndarray, "N S"], scratch: Path
+    ) -> "FeatureMatrix":
+        """Every block through the feature map, straight to its place: memory holds one block beside the matrix.
+
+        Reduced features are a float array. The paper's 8,192 are standardised and kept in half precision in a file
+        under `scratch` that has no name, so the system frees it with this process, whichever way that ends.
+        """
+        standard = feature_map.standardised(statistics)
+        shape = len(statistics), feature_map.width
+        if feature_map.reduces:
+            visual = np.empty(shape, dtype=np.float32)
+        else:
+            visual = unnamed(scratch, shape)
+        for rows, raw in blocks:
+            visual[rows] = feature_map.seen(raw)
+        held = (torch.from_numpy(array).to(accelerator()) for array in (visual, standard))
+        return cls(*held)
+
+    @property
+    def width(self) -> int:
+        return self.visual.shape[1] + self.statistics.shape[1]
+
+    def batch(self, rows: Int[Tensor, " B"]) -> Float[Tensor, "B F"]:
+        """Some rows as the networks take them."""
+        if not self.statistics.shape[1]:
+            return self.visual[rows].float()
+        x = torch.empty((len(rows), self.width), device=self.visual.device)
+        x[:, : self.visual.shape[1]] = self.visual[rows]
+        x[:, self.visual.shape[1] :] = self.statistics[rows]
+        return x
+
+    def rows(self, numbers: Int[np.ndarray, " row"]) -> "MatrixRows":
+        return MatrixRows(self, torch.from_numpy(np.asarray(numbers, dtype=np.int64)).to(self.visual.device))
+
+
+def unnamed(folder: Path, shape: tuple[int, int]) -> np.ndarray:
+    """A half-precision array in a file without a name in this folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if 0 in shape:
+        return np.empty(shape, dtype=np.float16)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
+
+
+@dataclass(frozen=True)
+class MatrixRows:
+    """Some rows of a matrix, not copied out of it."""
+
+    matrix: FeatureMatrix
+    numbers: Int[Tensor, " row"]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def batch(self, rows: Int[Tensor, " B"]) -> Float[Tensor, "B F"]:
+        return self.matrix.batch(self.numbers[rows.to(self.numbers.device)])
+
+    def where(self, kept: np.ndarray) -> "MatrixRows":
+        """Those of the rows that a mask or numbers tell."""
+        return MatrixRows(self.matrix, self.numbers[torch.from_numpy(kept).to(self.numbers.device)])
+
+    def parts(self) -> Iterator[Float[Tensor, "B F"]]:
+        """All rows, some at a time."""
+        for numbers in self.numbers.split(READ_ROWS):
+            yield self.matrix.batch(numbers)
+
+    def array(self) -> Float[np.ndarray, "row F"]:
+        """A copy of all the rows, for those who take no less."""
+        return np.concatenate([part.cpu().numpy() for part in self.parts()] or [np.empty((0, self.matrix.width))])
