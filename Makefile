@@ -4,6 +4,7 @@ BIN := .venv/bin
 VPS_HOME ?= data
 PORT ?= 3000
 export VPS_HOME
+BENCHMARKS := statistics landing embedding embedding_files training lineage
 
 .PHONY: install demo test test-all check bench ui report clean
 
@@ -35,7 +36,7 @@ check: install
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/dg check defs
 
 bench: install
-	$(BIN)/python benchmarks/statistics.py
+	for subject in $(BENCHMARKS); do echo "== $$subject" >&2; $(BIN)/python benchmarks/$$subject.py || exit 1; done
 
 # `dagster dev` serves the UI and runs the daemon; the instance is the one that `vps run` uses.
 ui: install

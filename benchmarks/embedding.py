@@ -13,7 +13,10 @@ import sys
 from pathlib import Path
 
 HERE = str(Path(__file__).parent)
-sys.path[:] = [*(p for p in sys.path if p != HERE), HERE]  # torch must not take statistics.py for the standard library's
+sys.path[:] = [
+    *(p for p in sys.path if p != HERE),
+    HERE,
+]  # torch must not take statistics.py for the standard library's
 
 import argparse
 import multiprocessing

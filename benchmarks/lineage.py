@@ -125,7 +125,9 @@ def told(count: int, found: dict[str, dict[str, float]]) -> dict[str, float]:
     for step in sorted(first.keys() | new.keys() - {"total", "runs", "rows"}, key=lambda s: -first.get(s, 0)):
         if step not in ("total", "runs", "rows"):
             tell(f"  {step:34} {first.get(step, 0):8.2f} s  {new.get(step, 0):8.2f} s")
-    tell(f"  {'total':34} {first['total']:8.2f} s  {new['total']:8.2f} s  ({first['runs']}, {new['runs']} Dagster runs)")
+    tell(
+        f"  {'total':34} {first['total']:8.2f} s  {new['total']:8.2f} s  ({first['runs']}, {new['runs']} Dagster runs)"
+    )
     aside = new["publishing"] + sum(new.get(step, 0) for step in TRAINING)
     untrained = first["total"] - first["publishing"] - sum(first.get(step, 0) for step in TRAINING)
     return {

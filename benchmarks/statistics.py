@@ -226,8 +226,13 @@ def join_against_feast(count: int) -> dict[str, float | None]:
             tell("  Feast is not installed: pip install feast==0.67.0")
             return {"join_s": mine, "feast_s": None, "join_speedup": None}
         theirs = (datetime.now() - start).total_seconds()
-        told = joined.select(row=(pl.col("event_timestamp") - pl.col("event_timestamp").dt.truncate("1d")).dt.total_microseconds(), theirs="seller__sales")
-        own = with_statistics(listings, tables).with_row_index("row").select(pl.col("row").cast(pl.Int64), "seller_sales")
+        told = joined.select(
+            row=(pl.col("event_timestamp") - pl.col("event_timestamp").dt.truncate("1d")).dt.total_microseconds(),
+            theirs="seller__sales",
+        )
+        own = (
+            with_statistics(listings, tables).with_row_index("row").select(pl.col("row").cast(pl.Int64), "seller_sales")
+        )
         both = told.with_columns(pl.col("row").cast(pl.Int64)).join(own, on="row")
         differ = both.filter(pl.col("theirs").fill_null(0) != pl.col("seller_sales")).height
         assert both.height == joined.height and not differ, f"the joins differ in {differ} rows"

@@ -240,7 +240,9 @@ def landed_rows(
         wanted = types(RAW_LISTINGS)
         return pl.DataFrame(schema={name: wanted[name] for name in columns})
     window = [first or EARLIEST_DAY, last or date.today() + timedelta(days=1)]
-    named = ("parse_filename(filename, true) as landing_id" if name == "landing_id" else f'"{name}"' for name in columns)
+    named = (
+        "parse_filename(filename, true) as landing_id" if name == "landing_id" else f'"{name}"' for name in columns
+    )
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute(IN_FORCE, [files, *window])

@@ -29,8 +29,8 @@ class Node:
     recipe: Callable[[Recipe], object] = lambda recipe: None
     """The part of the recipe that the asset depends on."""
     outgrown_at: float | None = None
-    """Fitted on data, and then kept: until it is asked for by name, until so many times the sales that it was fitted on
-    have landed, or until its code, its recipe or one of `fitted_with` changes. None: made anew when a parent changes."""
+    """Fitted on data, and then kept: until it is asked for by name, until so many times the sales that it was fitted
+    on have landed, or until its code, its recipe or one of `fitted_with` changes. None: made anew when a parent is."""
     fitted_with: tuple[str, ...] = ()
     """What a kept asset cannot outlive, its parents' data aside."""
     content: tuple[str, ...] = ()

@@ -31,7 +31,7 @@ def load_extractors(backbones: dict[str, Path], recipe: BackboneRecipe) -> Featu
 
     Where stages are frozen they are equal in all tasks, so any task's trunk is everybody's.
     """
-    trunk: nn.Module = nn.Sequential()
+    trunk = nn.Sequential()
     stages: dict[str, nn.Module] = {}
     for task, folder in backbones.items():
         network = resnet(recipe.architecture, "random", 0)

@@ -72,7 +72,7 @@ class Examples:
     def of(cls, x: MatrixRows, target: np.ndarray) -> "Examples":
         return cls(x, torch.from_numpy(np.asarray(target, dtype=np.float32)).to(x.numbers.device))
 
-    def batch(self, rows: Tensor) -> tuple[Float[Tensor, "B F"], Float[Tensor, " B"]]:
+    def batch(self, rows: Tensor) -> tuple[Float[Tensor, "B P"], Float[Tensor, " B"]]:
         return self.x.batch(rows), self.target[rows.to(self.target.device)]
 
     def said_by(self, network: PriceNetwork) -> Float[Tensor, "N O"]:

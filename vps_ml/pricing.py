@@ -31,9 +31,7 @@ class PriceNetwork(nn.Module):
         return self.layers(x)[:, 0]
 
 
-def network_for(
-    features: int, start: float, hidden: tuple[int, ...], dropout: float, outputs: int = 1
-) -> PriceNetwork:
+def network_for(features: int, start: float, hidden: tuple[int, ...], dropout: float, outputs: int = 1) -> PriceNetwork:
     """A fresh network for so many features, its first output starting near `start`."""
     network = PriceNetwork(features, hidden, dropout, outputs)
     last = network.layers[-1]

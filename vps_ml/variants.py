@@ -188,7 +188,9 @@ def fit_baseline(table: PricingTable, variant: Variant, log: Log) -> Path | None
     return artefact(table.models, baseline_id, make)
 
 
-def learn_trees(table: PricingTable, variant: Variant, x: "FeatureMatrix", folder: Path, log: Log, resume: Path) -> None:
+def learn_trees(
+    table: PricingTable, variant: Variant, x: "FeatureMatrix", folder: Path, log: Log, resume: Path
+) -> None:
     """Boosted trees and their out-of-fold error model; minutes at most, so they keep no checkpoints."""
     train, held_out = (table.role(variant.split_kind, role) for role in ("train", "validation"))
     learnt, stop = ((x.rows(rows).array(), table.log_price[rows]) for rows in (train, held_out))
@@ -197,7 +199,9 @@ def learn_trees(table: PricingTable, variant: Variant, x: "FeatureMatrix", folde
         (folder / name).write_text(text)
 
 
-def learn_gaussians(table: PricingTable, variant: Variant, x: "FeatureMatrix", folder: Path, log: Log, resume: Path) -> None:
+def learn_gaussians(
+    table: PricingTable, variant: Variant, x: "FeatureMatrix", folder: Path, log: Log, resume: Path
+) -> None:
     """The members of a deep ensemble; the first alone is the Gaussian-likelihood network."""
     from safetensors.torch import save_file
 
@@ -265,9 +269,7 @@ def said_once(judge: Callable[[np.ndarray], Judgement]) -> Callable[[np.ndarray]
     return remembering
 
 
-def new_baseline_judge(
-    table: PricingTable, variant: Variant, folder: Path | None
-) -> Callable[[np.ndarray], Judgement]:
+def new_baseline_judge(table: PricingTable, variant: Variant, folder: Path | None) -> Callable[[np.ndarray], Judgement]:
     if folder is None:
         train, category = table.role(variant.split_kind, "train"), table.rows["category"].to_numpy()
         return lambda rows: baselines.judge_median(table.log_price[train], category[train], category[rows])

@@ -25,8 +25,10 @@ KEPT = [asset for asset, node in LINEAGE.items() if node.outgrown_at is not None
 Made = dict[str, list[str]]
 
 
-def run(landed: dict[str, str], before: Fingerprints, sales: int = SALES, content: str = "c") -> tuple[Made, Fingerprints]:
-    """(what a full run makes, what is recorded after it): one asset after the other, as `vps run` and the IO manager."""
+def run(
+    landed: dict[str, str], before: Fingerprints, sales: int = SALES, content: str = "c"
+) -> tuple[Made, Fingerprints]:
+    """(what a full run makes, what is recorded after it): one asset after the other, as `vps run` does."""
     made: Made = {}
     recorded = dict(before)
     for asset, node in LINEAGE.items():
@@ -141,7 +143,9 @@ def test_other_backbones_make_every_price_model_and_embedding_stale() -> None:
     recorded = after_a_full_run({"2024-01-01": "a"})
     recorded["task_backbones"] = {task: value + "other" for task, value in recorded["task_backbones"].items()}
     stale = stale_after({"2024-01-01": "a"}, recorded)
-    assert {"image_embeddings", "percentile_pricing_models", "baseline_pricing_models", "ablation_reports"} <= set(stale)
+    assert {"image_embeddings", "percentile_pricing_models", "baseline_pricing_models", "ablation_reports"} <= set(
+        stale
+    )
 
 
 def test_a_champion_that_is_confirmed_changes_no_suggestion() -> None:

@@ -182,7 +182,7 @@ def test_a_new_day_writes_its_own_rows_alone(warehouse: Warehouse) -> None:
 
 
 def test_a_late_sale_corrects_its_group_from_the_day_after_it_and_nothing_else(warehouse: Warehouse) -> None:
-    """Bob's sale of day 2 lands late: his rows, his category's and the marketplace's change from day 3, Ann's do not."""
+    """Bob's sale of day 2 lands late: his rows, his category's and all's change from day 3, Ann's do not."""
     ann = tables(warehouse)["seller"].filter(pl.col("seller_id") == "ann")
     clean_written(warehouse, pl.concat([CLEAN, sale("late", 1, 2, 30.0, "bob")]))
     done = corrected(warehouse)
@@ -190,7 +190,9 @@ def test_a_late_sale_corrects_its_group_from_the_day_after_it_and_nothing_else(w
     assert done["category_statistics"].groups == 1  # phones, not shoes
     after = tables(warehouse)
     assert after["seller"].filter(pl.col("seller_id") == "ann").sort("as_of").equals(ann.sort("as_of"))
-    assert after["seller"].filter(pl.col("seller_id") == "bob").sort("as_of").select("as_of", "sales", "median").rows() == [
+    assert after["seller"].filter(pl.col("seller_id") == "bob").sort("as_of").select(
+        "as_of", "sales", "median"
+    ).rows() == [
         (day(3), 1, 30.0),
         (day(4), 2, 25.0),
     ]
@@ -249,11 +251,10 @@ def test_however_sales_land_change_and_go_the_tables_are_those_of_brute_force(st
     with TemporaryDirectory() as folder:
         warehouse = Warehouse(Home(Path(folder)))
         for state in states:
-            rows = [
-                (f"{i}", day(listed), None if after is None else day(listed + after), price / 7 if after is not None else None,
-                 category, seller)
-                for i, (listed, after, price, category, seller) in enumerate(state)
-            ]  # fmt: skip
+            rows = []
+            for i, (listed, after, price, category, seller) in enumerate(state):
+                sold = (None, None) if after is None else (day(listed + after), price / 7)
+                rows.append((f"{i}", day(listed), *sold, category, seller))
             listings = pl.DataFrame(rows, schema=CLEAN.schema, orient="row")
             clean_written(warehouse, listings)
             corrected(warehouse)

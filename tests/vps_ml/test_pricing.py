@@ -137,7 +137,10 @@ def test_out_of_fold_errors_come_from_networks_that_never_saw_the_group() -> Non
 
 def test_the_same_seed_gives_the_same_networks_and_another_seed_others() -> None:
     x, y, _ = world(200)
-    again = [training.train_folds((rows(x), y), (rows(x), y), np.arange(200), QUICK, s, loop.Session(quiet)) for s in (0, 0, 1)]
+    again = [
+        training.train_folds((rows(x), y), (rows(x), y), np.arange(200), QUICK, s, loop.Session(quiet))
+        for s in (0, 0, 1)
+    ]
     assert np.array_equal(again[0].residual, again[1].residual)
     assert not np.array_equal(again[0].residual, again[2].residual)
 
@@ -231,7 +234,7 @@ def test_folds_keep_groups_together_and_are_even() -> None:
 
 
 def test_a_saved_model_judges_the_same() -> None:
-    networks = [pricing.PriceNetwork(6, (8, 4), 0.1).eval() for _ in range(4)]
+    networks = [pricing.PriceNetwork(16, (8, 4), 0.1).eval() for _ in range(4)]  # as wide as a matrix of 6 is padded
     model = pricing.PricingModel(networks[:2], networks[2], networks[3])
     again = pricing.model_from_state(pricing.model_state(model))
     x = world(20)[0]
@@ -302,7 +305,9 @@ def test_a_matrix_assembled_block_by_block_is_that_of_all_rows_at_once(tmp_path:
     numbers = np.array([7, 0, 33])
     expected = fitted.matrix(visual, statistics)[numbers]
     assert matrix.rows(numbers).array() == pytest.approx(expected, abs=1e-6 if reduced else 2e-3)
-    assert matrix.rows(numbers).where(np.array([True, False, True])).array() == pytest.approx(expected[[0, 2]], abs=2e-3)
+    assert matrix.rows(numbers).where(np.array([True, False, True])).array() == pytest.approx(
+        expected[[0, 2]], abs=2e-3
+    )
     assert list(tmp_path.iterdir()) == []  # the scratch file has no name
 
 

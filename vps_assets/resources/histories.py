@@ -77,7 +77,9 @@ def prepare(connection: duckdb.DuckDBPyConnection, asset: str) -> None:
         f"create table if not exists state.{asset} (listed_on date, sold_on date, key text, price double, sales bigint)"
     )
     connection.execute("create table if not exists state.taken (asset text, listed_on text, version text)")
-    connection.execute("create table if not exists state.corrections (asset text, since date, corrected_at timestamptz)")
+    connection.execute(
+        "create table if not exists state.corrections (asset text, since date, corrected_at timestamptz)"
+    )
     connection.register("incoming", conforming(pl.DataFrame(), TABLES[asset]).to_arrow())
     connection.execute(f"create table if not exists {asset} as from incoming")
     take_columns_of_incoming(connection, asset)

@@ -70,7 +70,10 @@ class Warehouse:
     def read(
         self, table: str, where: str = "true", parameters: Sequence = (), columns: Sequence[str] = ()
     ) -> pl.DataFrame | None:
-        """Rows of a table; None where there is no such table yet. `where` is SQL with `?` for values; no columns: all."""
+        """Rows of a table, of all its columns unless some are named; None where there is no such table yet.
+
+        `where` is SQL with `?` for values.
+        """
         if not self.home.warehouse.exists():
             return None
         with self.connect(read_only=True) as connection:

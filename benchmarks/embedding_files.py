@@ -1,0 +1,101 @@
+"""Embeddings on disk: what one date costs as history grows, and the paper's training matrix within this memory.
+
+    python benchmarks/embedding_files.py [--rows 10000] [--full]
+
+A date's file is written and read back when 2 and when 20 other dates are there. Then a matrix of rows x 8,192 features
+is assembled from the files of 90 dates and a few batches are trained on: the table tells what the process holds beside
+the mapped file. A million listings need 16.8 GB on disk and, by the rows measured here, no more memory.
+"""
+
+import sys
+from pathlib import Path
+
+HERE = str(Path(__file__).parent)
+sys.path[:] = [
+    *(p for p in sys.path if p != HERE),
+    HERE,
+]  # torch must not take statistics.py for the standard library's
+
+import argparse
+import tempfile
+
+import numpy as np
+from measure import interleaved, memory_mib, report, tell, wall_seconds
+from training import joint_rate
+
+from vps_ml.embedding_files import blocks, load_embeddings, save_embeddings
+from vps_ml.feature_matrix import FeatureMatrix
+from vps_ml.features import FeatureMap, VisualMoments, statistic_moments
+
+TASKS = ("category", "brand", "attribute", "specification")
+WIDTH = 2048
+DATES = 90
+
+
+def write_date(folder: Path, number: int, rows: int) -> Path:
+    rng = np.random.default_rng(number)
+    drawn = {task: rng.standard_normal((rows, WIDTH), dtype=np.float32).astype(np.float16) for task in TASKS}
+    path = folder / f"{number}.safetensors"
+    save_embeddings(path, drawn, np.zeros((rows, 4)))
+    return path
+
+
+def one_date(dates: int, rows: int) -> float:
+    """Seconds to write and read a date when so many others are there."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in range(dates):
+            write_date(folder, number, rows)
+        features = {task: np.zeros((rows, WIDTH), dtype=np.float16) for task in TASKS}
+
+        def written_and_read() -> None:
+            save_embeddings(folder / "new.safetensors", features, np.zeros((rows, 4)))
+            load_embeddings(folder / "new.safetensors", TASKS)
+
+        return interleaved({"date": written_and_read}, 7, wall_seconds)["date"]
+
+
+def assembled(rows: int, scratch: Path) -> dict[str, float]:
+    """Assemble and train on a matrix of so many rows; seconds, samples a second, and memory in MiB."""
+    per_date = rows // DATES
+    with tempfile.TemporaryDirectory(dir=scratch) as name:
+        folder = Path(name)
+        files = [write_date(folder, number, per_date) for number in range(DATES)]
+        paths = [path for path in files for _ in range(per_date)]
+        row_of = list(range(per_date)) * DATES
+        statistics = np.random.default_rng(0).normal(size=(len(paths), 12))
+        found: dict[str, FeatureMatrix] = {}
+        before = memory_mib("RssAnon")
+
+        def assemble() -> None:
+            moments = VisualMoments.of(block for _, block in blocks(paths, row_of, TASKS))
+            fitted = FeatureMap(moments.mean, moments.scale, *statistic_moments(statistics))
+            found["matrix"] = FeatureMatrix.assembled(fitted, blocks(paths, row_of, TASKS), statistics, folder)
+
+        seconds = wall_seconds(assemble)
+        held = memory_mib("RssAnon") - before
+        some = min(len(paths), 3 * 4096)
+        rate = joint_rate(found["matrix"], np.zeros(some) + np.arange(some) % 7)
+        return {"assemble_s": seconds, "held_mib": held, "held_in_training_mib": memory_mib("RssAnon") - before,
+                "on_disk_mib": len(paths) * WIDTH * len(TASKS) * 2 / 2**20, "samples_per_s": rate}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=9_000)
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="7 GB for --full")
+    parser.add_argument("--full", action="store_true", help="200,000 rows")
+    arguments = parser.parse_args()
+    rows = 200_070 if arguments.full else arguments.rows
+    few, many = (one_date(dates, 1000) for dates in (2, 20))
+    tell(f"a date of 1,000 photos, written and read: {few * 1e3:.0f} ms beside 2 dates, {many * 1e3:.0f} ms beside 20")
+    sizes = {count: assembled(count, arguments.scratch) for count in (rows // 4, rows)}
+    for count, told in sizes.items():
+        tell(f"{count:,} rows x 8,192 features, {told['on_disk_mib']:,.0f} MiB in half precision")
+        tell(f"  assembled in {told['assemble_s']:.1f} s, {told['held_mib']:,.0f} MiB held beside the mapped file")
+        tell(f"  training: {told['held_in_training_mib']:,.0f} MiB, {told['samples_per_s']:,.0f} samples/s")
+    report(date_growth=many / few, matrix=sizes)
+
+
+if __name__ == "__main__":
+    main()
