@@ -190,9 +190,9 @@ def embedded_many(folder: str, times: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=16)
-    parser.add_argument("--full", action="store_true", help="192 photos of 600 px, 1,536 for the small nets")
+    parser.add_argument("--full", action="store_true", help="96 photos of 600 px, 768 for the small nets")
     arguments = parser.parse_args()
-    count = 192 if arguments.full else arguments.photos
+    count = 96 if arguments.full else arguments.photos
     large = replace(paper().backbone, start="random")
     shared = replace(small().backbone, start="random", photo_px=large.photo_px)
     ways = {"naive": (naive, False), "ours": (ours, True), "forward": (forward, True)}

@@ -119,9 +119,7 @@ def against_the_ceiling(batches: int) -> dict[str, float]:
                 if number:
                     found[name].append(rate)
     rates = {name: float(np.median(values)) for name, values in found.items()}
-    tell(
-        f"{VISUAL + STATISTICS:,} features, batch {recipe.batch_size:,}, {flop / 1e6:.1f} MFLOP a sample"
-    )
+    tell(f"{VISUAL + STATISTICS:,} features, batch {recipe.batch_size:,}, {flop / 1e6:.1f} MFLOP a sample")
     for name, rate in rates.items():
         tell(f"  {name:10} {rate:8,.0f} samples/s  {rate / rates['ceiling']:.2f} of the ceiling")
     return rates

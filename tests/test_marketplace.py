@@ -331,3 +331,18 @@ def test_models_judge_new_rows_by_what_they_were_trained_with(marketplace: Marke
     assert len(after) > len(before)
     # a single-precision network over other batches: equal to its rounding
     assert {key: after[key] for key in before} == pytest.approx(before, abs=1e-4)
+
+
+def test_a_run_after_a_new_day_prices_it_with_the_models_in_force(marketplace: Marketplace) -> None:
+    """Nothing is trained; what depends on the day is made, and then nothing has to be done."""
+    models = (
+        "select model_id from percentile_pricing_models union all select backbone_id from task_backbones order by 1"
+    )
+    champion = "select model_id, path from champion_model"
+    before = query(marketplace, models), query(marketplace, champion)
+    ran = vps("run", home=marketplace.home.path)
+    assert ran.returncode == 0, ran.stderr
+    assert "epoch" not in ran.stderr and "trained" not in ran.stderr
+    assert (query(marketplace, models), query(marketplace, champion)) == before
+    assert "price_suggestions, 2024-06-02 to 2024-06-02" in ran.stderr
+    assert vps("run", home=marketplace.home.path).stdout.startswith("Nothing had to be done")

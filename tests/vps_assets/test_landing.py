@@ -42,6 +42,38 @@ def test_a_good_photo_is_stored_by_its_hash_once(home: Home, tmp_path: Path) -> 
     assert home.photo(rows["photo_hash"][0]).read_bytes() == (tmp_path / "1.png").read_bytes()
 
 
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.jsonl"])
+def test_a_file_that_comes_in_batches_lands_as_it_does_whole(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = listings_file(tmp_path, [listing(i, price=-1.0 if i == 4 else 5.0) for i in range(7)], name)
+    told = land([path], None, home, quiet)[0]
+    monkeypatch.setattr("vps_assets.landing_files.BATCH_ROWS", 3)
+    again = land([path], None, home, quiet)[0]
+    assert (
+        (told.rows, told.bad, told.already_landed) == (again.rows, again.bad, not again.already_landed) == (7, 1, False)
+    )
+    elsewhere = Home(tmp_path / "elsewhere")
+    land([path], None, elsewhere, quiet)
+    rows = landed_rows(elsewhere, ALL).drop("landed_at")
+    assert rows.equals(landed_rows(home, ALL).drop("landed_at"))
+    assert pl.read_parquet(next(elsewhere.landing.iterdir()))["line"].to_list() == list(range(7))
+
+
+def test_a_file_that_breaks_off_in_the_middle_is_refused_and_leaves_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vps_assets.landing_files.BATCH_ROWS", 2)
+    good = listings_file(tmp_path, [listing(1)])
+    listings_file(tmp_path, [listing(i) for i in range(6)], "b.csv")
+    broken = tmp_path / "b.csv"
+    text = broken.read_text().splitlines()
+    broken.write_text("\n".join([*text[:5], text[5] + ",one,two,many", *text[6:]]) + "\n")
+    with pytest.raises(RefusedFile, match=r"b\.csv: cannot be read"):
+        land([good, broken], None, home, quiet)
+    assert list(home.landing.iterdir()) == []
+
+
 def test_landing_twice_is_landing_once(home: Home, tmp_path: Path) -> None:
     path = listings_file(tmp_path, [listing(1), listing(2)])
     first, second = (land([path], None, home, quiet)[0] for _ in range(2))

@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from vps_ml.feature_matrix import FeatureMatrix, MatrixRows
 from vps_ml.features import FeatureMap, VisualMoments, principal_axes, statistic_moments, statistics_matrix
 from vps_ml.folds import fold_of_group
 from vps_ml.price_training import FoldNetworks
+from vps_ml.pricing_table import PricingTable
 from vps_ml.recipes import PricingRecipe, demo, paper
 from vps_ml.store import artefact, card, identity
 
@@ -286,6 +288,28 @@ def test_a_missing_statistic_enters_as_the_training_mean() -> None:
     row = fitted.matrix(np.zeros((1, 20), dtype=np.float16), missing)[0]
     assert row.shape == (5 + 15,)
     assert row[5:17].tolist() == [0.0] * 12
+
+
+def pricing_table(folder: Path, items: list[tuple[str, str, str]]) -> PricingTable:
+    """A table of (group, photo, role in the split by time)."""
+    columns = {"group_key": [g for g, _, _ in items], "photo_hash": [p for _, p, _ in items]}
+    roles = {f"{split}_role": [role for _, _, role in items] for split in ("time", "group")}
+    return PricingTable(pl.DataFrame(columns | roles | {"tasks": [["category"]] * len(items)}), demo(), folder)
+
+
+def test_a_kept_model_is_not_tested_on_items_and_photos_that_it_knows(tmp_path: Path) -> None:
+    then = pricing_table(tmp_path, [("g1", "p1", "train"), ("g2", "p2", "validation"), ("g3", "p3", "test")])
+    about = {"roles_id": then.roles_id()}
+    items = [
+        ("g1", "p9", "test"),
+        ("g8", "p2", "test"),
+        ("g3", "p3", "test"),
+        ("g4", "p4", "test"),
+        ("g5", "p5", "train"),
+    ]
+    now = pricing_table(tmp_path, items)
+    assert now.unseen_test("time", [about]).tolist() == [2, 3]
+    assert now.unseen_test("time", []).tolist() == [0, 1, 2, 3]
 
 
 def visual_blocks(visual: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
