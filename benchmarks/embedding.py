@@ -35,7 +35,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vps_ml.allocator import keep_freed_memory
-from vps_ml.backbones import inference_dtype, normalised, resnet
+from vps_ml.backbones import normalised, resnet
 from vps_ml.embeddings import EMBEDDED_AT_ONCE, embed, load_extractors
 from vps_ml.recipes import BackboneRecipe, demo, paper, small
 
@@ -108,8 +108,7 @@ def forward(paths: list[Path], folders: dict[str, Path], recipe: BackboneRecipe)
     def embedder() -> Features:
         with torch.inference_mode():
             for i in range(0, len(paths), EMBEDDED_AT_ONCE):
-                batch = normalised(photos[: len(paths[i : i + EMBEDDED_AT_ONCE])])
-                shared = extractors.trunk(batch.to(inference_dtype(batch.device)))
+                shared = extractors.trunk(normalised(photos[: len(paths[i : i + EMBEDDED_AT_ONCE])]))
                 for stage in extractors.stages.values():
                     stage(shared).half().numpy()
         return {}

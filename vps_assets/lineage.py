@@ -85,7 +85,7 @@ LINEAGE: Mapping[str, Node] = {
         fitted_with=("price_bounds",),
         content=("backbone_id",),
     ),
-    "image_embeddings": Node(("clean_listings", "task_backbones"), "day", "3", recipe=lambda r: vars(r.backbone)),
+    "image_embeddings": Node(("clean_listings", "task_backbones"), "day", "2", recipe=lambda r: vars(r.backbone)),
     "percentile_pricing_models": price_models("coverage_target"),
     "threshold_pricing_models": price_models("error_tolerance"),
     "baseline_pricing_models": price_models(),

@@ -104,17 +104,6 @@ def accelerator() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def inference_dtype(device: torch.device) -> torch.dtype:
-    """What a network computes features in on a CPU: bf16 where the CPU has instructions for it, else single precision.
-
-    There it is twice as fast (benchmarks/embedding.py), and elsewhere half as fast. A GPU takes single precision and
-    autocasts.
-    """
-    told = torch.cpu.get_capabilities()
-    native = bool(told.get("avx512_bf16") or told.get("amx_bf16"))
-    return torch.bfloat16 if device.type == "cpu" and native else torch.float32
-
-
 def autocast(device: torch.device) -> torch.autocast:
-    """bf16 autocast on a GPU; off on a CPU, where training stays in single precision."""
+    """bf16 autocast on a GPU; off on a CPU: no faster on most, and see docs/experiments.md."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")

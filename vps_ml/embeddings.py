@@ -10,7 +10,7 @@ from jaxtyping import Float, Float16
 from torch import fx, nn
 from torch.fx.experimental.optimization import fuse
 
-from vps_ml.backbones import accelerator, autocast, halves, load_state, inference_dtype, normalised, placed, resnet
+from vps_ml.backbones import accelerator, autocast, halves, load_state, normalised, placed, resnet
 from vps_ml.photos import photo_batches
 from vps_ml.recipes import BackboneRecipe
 
@@ -44,13 +44,10 @@ def load_extractors(backbones: dict[str, Path], recipe: BackboneRecipe) -> Featu
 def fused(network: nn.Sequential) -> nn.Module:
     """The network for inference: each batch normalisation folded into the convolution before it, on the device.
 
-    The same function but for rounding, in half the time of the eager network on a CPU, and in a quarter where the CPU
-    has bf16 (benchmarks/embedding.py).
+    The same function but for rounding, in half the time of the eager network on a CPU (benchmarks/embedding.py).
     """
     network.eval()
-    device = accelerator()
-    folded = fuse(fx.symbolic_trace(network)) if len(network) else network
-    return placed(folded, device).to(inference_dtype(device))
+    return placed(fuse(fx.symbolic_trace(network)) if len(network) else network, accelerator())
 
 
 EMBEDDED_AT_ONCE = 64
@@ -60,11 +57,10 @@ def embedded(
     paths: Sequence[Path], extractors: FeatureExtractors
 ) -> Iterator[tuple[dict[str, Float16[np.ndarray, "photo feature"]], Float[np.ndarray, "photo 4"]]]:
     """Batches of each task's second-last-layer features, in half precision, with the photos' quality, in order."""
-    weight = next(next(iter(extractors.stages.values())).parameters())
-    device = weight.device
+    device = next(next(iter(extractors.stages.values())).parameters()).device
     for photos, quality in photo_batches(paths, extractors.photo_px, EMBEDDED_AT_ONCE):
         with torch.inference_mode(), autocast(device):
-            shared = extractors.trunk(normalised(torch.from_numpy(photos).to(device)).to(weight.dtype))
+            shared = extractors.trunk(normalised(torch.from_numpy(photos).to(device)))
             features = {task: stage(shared).half().cpu().numpy() for task, stage in extractors.stages.items()}
         yield features, quality
 

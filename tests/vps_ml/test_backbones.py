@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from scenario import photo
 
-from vps_ml.backbones import halves, inference_dtype, normalised, resnet
+from vps_ml.backbones import halves, normalised, resnet
 from vps_ml.checkpoints import Checkpoint
 from vps_ml.embeddings import cut, embed, load_extractors
 from vps_ml.recipes import BackboneRecipe, demo, recipe_named
@@ -165,10 +165,7 @@ def test_embedding_gives_each_tasks_second_last_layer(tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = network(normalised(pixels)).half().numpy()
     assert features["price"].dtype == np.float16
-    if inference_dtype(torch.device("cpu")) is torch.float32:
-        assert np.allclose(features["price"], expected, atol=2e-3)
-    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (features["price"].astype(float), expected)]
-    assert (unit[0] * unit[1]).sum(axis=1).min() > 0.9995
+    assert np.allclose(features["price"], expected, atol=2e-3)
     assert quality.shape == (3, 4)
 
 

@@ -14,7 +14,7 @@ from vps_ml.store import artefact, card, identity, resume_folder
 
 GPU = {"vps/device": "gpu"}
 CODE_VERSION = "2"
-EMBEDDING_VERSION = "4"
+EMBEDDING_VERSION = "3"
 
 
 @dataclass(frozen=True)
