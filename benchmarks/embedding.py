@@ -177,13 +177,13 @@ def least_cosine(a: Features, b: Features) -> float:
 
 def embedded_many(folder: str, times: int) -> None:
     """The asset's stream over many photos, for its memory: nothing is kept of a batch."""
-    from vps_ml.embeddings import embedded
+    from vps_ml.embeddings import embedded, in_batches
 
     keep_freed_memory()
     recipe = demo().backbone
     paths = sorted(Path(folder).glob("*.jpg")) * times
     folders = {path.name: path for path in sorted((Path(folder).parent / "nets").iterdir())}
-    for _ in embedded(paths, load_extractors(folders, recipe)):
+    for _ in embedded(in_batches(paths), load_extractors(folders, recipe)):
         pass
 
 

@@ -79,10 +79,10 @@ def gemm_flops(features: int, batch: int, hidden: int) -> float:
     return times * 2 * batch * features * hidden / (time.perf_counter() - start)
 
 
-def joint_rate(matrix: FeatureMatrix, y: np.ndarray) -> float:
-    """Samples a second of the training's own code."""
+def joint_rate(matrix: FeatureMatrix, y: np.ndarray, numbers: np.ndarray | None = None) -> float:
+    """Samples a second of the training's own code, on all rows or on those with these numbers."""
     recipe = replace(paper().pricing, epochs=(1, 1, 1, 1))
-    examples = loop.Examples.of(matrix.rows(np.arange(len(y))), y)
+    examples = loop.Examples.of(matrix.rows(np.arange(len(y)) if numbers is None else numbers), y)
     objective = training.constraint_objective("percentile", 0.5, recipe, 1.0)
     start = time.perf_counter()
     training.train_jointly(examples, examples, objective, recipe, True, 0, loop.Session(quiet))

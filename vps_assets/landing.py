@@ -43,6 +43,8 @@ def land(files: Sequence[Path], images: Path | None, home: Home, progress: Progr
     All files are checked and written aside before the first one lands, so that a refused file leaves nothing of its
     companions either. A file streams through, so that memory does not grow with it.
 
+    Photos are kept by their content: those of a file that turns out broken in its middle stay, and no row names them.
+
     Raises:
         RefusedFile: a file cannot be read, lacks a required column, or brings a second currency.
     """
@@ -101,12 +103,11 @@ def stage(file: ListingFile, images: Path, home: Home, progress: Progress) -> St
             writer.write_table(table)
             rows += checked.height
             progress(f"{file.path.name}: {rows:,} rows and their photos verified")
+        if writer:
+            writer.close()
     except BaseException:
         written.unlink(missing_ok=True)
         raise
-    finally:
-        if writer:
-            writer.close()
     return Staged(file, written, digest.hexdigest()[:ID_LENGTH], now, rows, bad)
 
 
@@ -245,7 +246,12 @@ def landed_rows(
     )
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.execute(IN_FORCE, [files, *window])
+        try:
+            connection.execute(IN_FORCE, [files, *window])
+        except duckdb.BinderException as error:
+            raise OSError(
+                f"{home.landing} has files of an older version: move them away and land them again"
+            ) from error
         needed = [name for (name,) in connection.execute("select distinct filename from in_force").fetchall()]
         query = f"""
             select {", ".join(named)} from read_parquet(?, filename = true) semi join in_force using (filename, line)

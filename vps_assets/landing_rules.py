@@ -11,6 +11,8 @@ from vps_assets.landing_files import COLUMNS, TypedRows
 
 EARLIEST_DAY = date(1995, 1, 1)
 """Before the first online marketplaces: an older listing date is a mistake."""
+MOST_MONEY = 1e12
+"""No item costs as much in any currency, and sums of such prices would not be exact."""
 CLOCK_TOLERANCE = timedelta(hours=1)
 """How far a marketplace's clock may be ahead of ours."""
 
@@ -35,6 +37,8 @@ def landing_schema(now: datetime) -> pa.DataFrameSchema:
             rule(f"listed_at lies before {EARLIEST_DAY.year}", listed_at.dt.date() >= EARLIEST_DAY),
             rule("price is not positive", pl.col("price") > 0),
             rule("sold_price is not positive", pl.col("sold_price") > 0),
+            rule(f"price is {MOST_MONEY:.0e} or more", pl.col("price") < MOST_MONEY),
+            rule(f"sold_price is {MOST_MONEY:.0e} or more", pl.col("sold_price") < MOST_MONEY),
             rule("sold before it was listed", sold_at >= listed_at),
             rule("sold_at lies in the future", sold_at <= latest),
             rule("sold_at without sold_price", sold_at.is_null() | given("sold_price")),

@@ -5,7 +5,8 @@ the partitions it was made from. The warehouse records it in the transaction tha
 to date can be told without running anything, after a crash too.
 """
 
-from collections.abc import Callable, Mapping
+from bisect import bisect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -33,6 +34,8 @@ class Node:
     on have landed, or until its code, its recipe or one of `fitted_with` changes. None: made anew when a parent is."""
     fitted_with: tuple[str, ...] = ()
     """What a kept asset cannot outlive, its parents' data aside."""
+    notes_confirmation: bool = False
+    """Whether it is made anew when a parent was made anew and says the same."""
     content: tuple[str, ...] = ()
     """Columns that say what its children see; empty where they see all that it was made from."""
 
@@ -79,7 +82,7 @@ LINEAGE: Mapping[str, Node] = {
     "task_backbones": Node(
         ("clean_listings",),
         "task",
-        "2",
+        "3",
         recipe=lambda r: (vars(r.backbone), r.seed),
         outgrown_at=BACKBONES_OUTGROWN_AT,
         fitted_with=("price_bounds",),
@@ -93,7 +96,7 @@ LINEAGE: Mapping[str, Node] = {
     "evaluation_reports": Node(("clean_listings", "evaluation_predictions", *MODELS), code_version="2"),
     "ablation_reports": price_models(),
     "champion_model": Node(("evaluation_reports", "percentile_pricing_models"), content=("model_id", "path")),
-    "champion_history": Node(("champion_model",)),
+    "champion_history": Node(("champion_model",), notes_confirmation=True),
     "price_suggestions": Node((*PRICED_FROM, "champion_model"), "day"),
     # after the suggestions: what only informs must not hold up what sellers wait for
     "corruption_reports": Node(
@@ -126,7 +129,8 @@ def fingerprint(asset: str, partition: str, recipe: Recipe, made_from: Fingerpri
     node = LINEAGE[asset]
     if node.outgrown_at is not None:
         fitted_with = [[(p, told(f)) for p, f in sorted(made_from.get(a, {}).items())] for a in node.fitted_with]
-        return identity(own_part(asset, recipe), partition, fitted_with)
+        code = [own_part(name, recipe) for name in LINEAGE if name in ancestors(asset)]
+        return identity(own_part(asset, recipe), partition, fitted_with, code)
     parts: list[object] = []
     for parent in node.parents:
         by_partition = made_from.get(parent, {})
@@ -137,7 +141,7 @@ def fingerprint(asset: str, partition: str, recipe: Recipe, made_from: Fingerpri
         elif node.partitions == "day" and parent in STATISTICS:
             parts.append(statistics_until(parent, partition, recipe, made_from))
         else:
-            parts.append(sorted((p, told(f)) for p, f in by_partition.items()))
+            parts.append(sorted((p, f if node.notes_confirmation else told(f)) for p, f in by_partition.items()))
     return identity(own_part(asset, recipe), partition, parts)
 
 
@@ -151,26 +155,28 @@ def recorded_as(basis: str, sales: int, content: str) -> str:
     return f"{basis}:{sales}:{content}"
 
 
-EARLIER = "sales of earlier listing dates"
-"""A pseudo-asset: for each day, an id of all earlier dates of `clean_listings`."""
-
-
-def with_earlier_sales(made_from: Fingerprints) -> Fingerprints:
-    """The fingerprints with those of `EARLIER`."""
-    chain, earlier = "", {}
-    for day, value in sorted(made_from.get("clean_listings", {}).items()):
-        earlier[day] = chain
-        chain = identity(chain, day, value)
-    return made_from | {EARLIER: earlier}
+def as_of(asset: str) -> str:
+    """The pseudo-asset under which it is recorded what a statistics table says, by the day as of which it says it."""
+    return f"{asset} as of"
 
 
 def statistics_until(asset: str, day: str, recipe: Recipe, made_from: Fingerprints) -> object:
-    """What a day's listings see of a statistics table: sales of earlier listing dates alone, as they were sold later.
+    """What a day's listings see of a statistics table: its rows as of that day and before."""
+    said = made_from.get(as_of(asset), {})
+    days = list(said)
+    seen = bisect(days, day)
+    return own_part(asset, recipe), said[days[seen - 1]] if seen else ""
 
-    Where the table is not of `clean_listings` as it is now, what it was made of counts instead.
-    """
-    now, found = fingerprint(asset, WHOLE, recipe, made_from), made_from.get(asset, {}).get(WHOLE)
-    return (own_part(asset, recipe), made_from[EARLIER].get(day)) if found == now else found
+
+def by_asset(made: Iterable[tuple[str, str, str]]) -> Fingerprints:
+    """Recorded (asset, partition, fingerprint) as fingerprints; what a table says as of a day is cumulative."""
+    found: Fingerprints = {}
+    for asset, partition, value in sorted(made):
+        earlier = found.setdefault(asset, {})
+        if asset in map(as_of, STATISTICS) and earlier:
+            value = identity(next(reversed(earlier.values())), value)
+        earlier[partition] = value
+    return found
 
 
 def desired_fingerprints(
@@ -188,8 +194,8 @@ def desired_fingerprints(
     desired: Fingerprints = {"raw_listings": landed}
     for asset, node in list(LINEAGE.items())[1:]:
         partitions = list(landed) if node.partitions == "day" else keys[node.partitions]
-        if asset in STATISTICS:
-            desired = with_earlier_sales(desired)
+        if asset in STATISTICS:  # what the table says is known once it is made: layers are planned one by one
+            desired[as_of(asset)] = recorded.get(as_of(asset), {})
         made = {p: fingerprint(asset, p, recipe, desired) for p in partitions}
         have = recorded.get(asset, {})
         desired[asset] = {p: still(node, basis, sales, have.get(p, "")) for p, basis in made.items() if basis}

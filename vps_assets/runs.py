@@ -3,7 +3,7 @@
 import shutil
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Any
@@ -152,7 +152,8 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
                 execute(home, instance, plan, request.seeds)
                 done += 1
             if "raw_listings" in layer:  # what lands while the run goes on is the next run's
-                index = replace(index, fingerprints=warehouse.fingerprints().get("raw_listings", {}))
+                taken_in = warehouse.fingerprints().get("raw_listings", {})
+                index = LandedIndex(taken_in, warehouse.good_sales())
     warehouse.publish()
     return done
 

@@ -53,12 +53,17 @@ def fused(network: nn.Sequential) -> nn.Module:
 EMBEDDED_AT_ONCE = 64
 
 
+def in_batches(paths: Sequence[Path]) -> list[Sequence[Path]]:
+    """The photos as many at a time as go through the networks together."""
+    return [paths[i : i + EMBEDDED_AT_ONCE] for i in range(0, len(paths), EMBEDDED_AT_ONCE)]
+
+
 def embedded(
-    paths: Sequence[Path], extractors: FeatureExtractors
+    batches: Sequence[Sequence[Path]], extractors: FeatureExtractors
 ) -> Iterator[tuple[dict[str, Float16[np.ndarray, "photo feature"]], Float[np.ndarray, "photo 4"]]]:
     """Batches of each task's second-last-layer features, in half precision, with the photos' quality, in order."""
     device = next(next(iter(extractors.stages.values())).parameters()).device
-    for photos, quality in photo_batches(paths, extractors.photo_px, EMBEDDED_AT_ONCE):
+    for photos, quality in photo_batches(batches, extractors.photo_px):
         with torch.inference_mode(), autocast(device):
             shared = extractors.trunk(normalised(torch.from_numpy(photos).to(device)))
             features = {task: stage(shared).half().cpu().numpy() for task, stage in extractors.stages.items()}
@@ -69,7 +74,7 @@ def embed(
     paths: Sequence[Path], extractors: FeatureExtractors
 ) -> tuple[dict[str, Float16[np.ndarray, "photo feature"]], Float[np.ndarray, "photo 4"]]:
     """All photos' features and quality at once."""
-    return joined(list(embedded(paths, extractors)))
+    return joined(list(embedded(in_batches(paths), extractors)))
 
 
 def joined(
@@ -78,16 +83,3 @@ def joined(
     """The batches as one, of at least one photo."""
     features = {task: np.concatenate([batch[task] for batch, _ in batches]) for task in batches[0][0]}
     return features, np.concatenate([quality for _, quality in batches])
-
-
-def cut(
-    batches: Iterator[tuple[dict[str, np.ndarray], np.ndarray]], lengths: Sequence[int]
-) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """The stream of batches cut anew, into parts of these lengths, none of which is 0."""
-    held: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
-    for length in lengths:
-        while sum(len(quality) for _, quality in held) < length:
-            held.append(next(batches))
-        features, quality = joined(held)
-        yield {task: rows[:length] for task, rows in features.items()}, quality[:length]
-        held = [({task: rows[length:] for task, rows in features.items()}, quality[length:])]

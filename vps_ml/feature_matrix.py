@@ -3,6 +3,7 @@
 Axes: N row, V visual feature, S statistic, F = V + S feature of the price networks, P padded, B row of a batch.
 """
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -85,11 +86,16 @@ def padded(columns: Float[np.ndarray, "N C"], features: int) -> Float[np.ndarray
 
 
 def unnamed(folder: Path, shape: tuple[int, int]) -> np.ndarray:
-    """A half-precision array in a file without a name in this folder."""
+    """A half-precision array in a file without a name in this folder.
+
+    Raises:
+        OSError: the disk has no room for it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if 0 in shape:
         return np.empty(shape, dtype=np.float16)
     with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, 2 * shape[0] * shape[1])  # a full disk is told now, not by a fault later
         return np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
 
 

@@ -25,6 +25,10 @@ def statistics_matrix(
     return logs if sales is None else np.concatenate([logs, np.log1p(sales)], axis=1)
 
 
+MOST_DEVIATIONS = 1000.0
+"""Of a standardised feature: one that hardly varied in training must not leave half precision's range later."""
+
+
 @dataclass(frozen=True)
 class FeatureMap:
     """What was learnt of the training rows to turn raw features into the matrix."""
@@ -48,7 +52,9 @@ class FeatureMap:
     def seen(self, visual: np.ndarray) -> Float[np.ndarray, "N R"]:
         """Visual features as the price networks see them."""
         centred = visual.astype(np.float32) - self.visual_mean
-        return centred @ self.visual_projection if self.reduces else centred * self.visual_projection
+        if self.reduces:
+            return centred @ self.visual_projection
+        return np.clip(centred * self.visual_projection, -MOST_DEVIATIONS, MOST_DEVIATIONS)
 
     def standardised(self, statistics: Float[np.ndarray, "N S"]) -> Float[np.ndarray, "N S"]:
         """Statistics as the price networks see them; a missing one is zero, the training mean."""

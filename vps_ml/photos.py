@@ -109,14 +109,13 @@ def decoded(path: Path, photo_px: int) -> tuple[UInt8[np.ndarray, "3 y x"], Phot
 
 
 def photo_batches(
-    paths: Sequence[Path], photo_px: int, batch_size: int, workers: int = 2
+    batches: Sequence[Sequence[Path]], photo_px: int, workers: int = 2
 ) -> Iterator[tuple[UInt8[np.ndarray, "photo 3 y x"], Float[np.ndarray, "photo 4"]]]:
-    """Batches of decoded photos with their measures (`QUALITY_COLUMNS`), in the order of `paths`.
+    """Batches of decoded photos with their measures (`QUALITY_COLUMNS`), in order.
 
     Each photo is read and decoded once, by threads that stay one batch ahead of the network; memory holds two
     batches, however many photos there are.
     """
-    batches = [paths[i : i + batch_size] for i in range(0, len(paths), batch_size)]
     with ThreadPoolExecutor(workers) as pool:
 
         def submit(batch: Sequence[Path]) -> list:

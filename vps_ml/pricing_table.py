@@ -22,7 +22,7 @@ from vps_ml.features import (
     statistics_matrix,
 )
 from vps_ml.recipes import VISUAL_TASKS, Recipe
-from vps_ml.store import artefact, identity
+from vps_ml.store import artefact, card, identity
 
 if TYPE_CHECKING:
     from vps_ml.feature_matrix import Block, FeatureMatrix
@@ -36,19 +36,28 @@ MOST_FITTED = 20_000
 ITEM = ("group_key", "photo_hash")
 """What may not be on two sides of a split."""
 ROLES = "roles.parquet"
+LEARNT = "learnt.parquet"
+"""In a backbone's folder: the items and photos it learnt from."""
 
 
-def unseen(rows: pl.DataFrame, roles: Path, split_kind: str) -> pl.DataFrame:
-    """The rows of items and photos that had no part in training or calibrating models of these roles.
+def unseen(rows: pl.DataFrame, home: Path, abouts: Sequence[dict], split_kind: str) -> pl.DataFrame:
+    """The rows of items and photos that had no part in training or calibrating models, nor in training their backbones.
 
     Args:
         rows: with the columns `ITEM`.
-        roles: the folder of the artefact that a model's card names as `roles_id`.
+        home: the data directory.
+        abouts: the models' cards.
         split_kind: `group` or `time`.
     """
-    known = pl.read_parquet(roles / ROLES).filter(pl.col(f"{split_kind}_role").is_in(["train", "validation"]))
-    for column in ITEM:
-        rows = rows.join(known.select(column).unique(), on=column, how="anti", maintain_order="left")
+    known = []
+    for roles_id in {about["roles_id"] for about in abouts}:
+        roles = pl.read_parquet(home / "models" / roles_id / ROLES)
+        known.append(roles.filter(pl.col(f"{split_kind}_role").is_in(["train", "validation"])).select(ITEM))
+    for embedding_id in {about["embedding_id"] for about in abouts}:
+        backbones = card(home / "embeddings" / embedding_id)["backbones"]
+        known += [pl.read_parquet(home / folder / LEARNT) for folder in backbones.values()]
+    for column in ITEM if known else ():
+        rows = rows.join(pl.concat(known).select(column).unique(), on=column, how="anti", maintain_order="left")
     return rows
 
 
@@ -102,14 +111,12 @@ class PricingTable:
         return roles_id
 
     def unseen_test(self, split_kind: str, abouts: Sequence[dict]) -> np.ndarray:
-        """The numbers of the test rows whose item and photo none of these models (cards) was trained or calibrated on.
+        """The numbers of the test rows whose item and photo none of these models (cards), nor a backbone, has learnt.
 
         A model is kept while new days land, and what is sold on them may be an item that it knows.
         """
         test = self.role(split_kind, "test")
-        kept = self.rows[test].with_row_index("_number")
-        for roles_id in {about["roles_id"] for about in abouts}:
-            kept = unseen(kept, self.models / roles_id, split_kind)
+        kept = unseen(self.rows[test].with_row_index("_number"), self.home, abouts, split_kind)
         return test[kept["_number"].to_numpy()]
 
     @cached_property

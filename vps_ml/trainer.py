@@ -98,7 +98,8 @@ def photo_source(paths: Sequence[Path], recipe: BackboneRecipe, seed: int, log: 
     device = accelerator()
     trunk = halves(resnet(recipe.architecture, recipe.start, seed), recipe.frozen_stages)[0] if paths else None
     held = []
-    for i, (photos, _) in enumerate(photo_batches(paths, recipe.photo_px, 64)):
+    batches = [paths[i : i + 64] for i in range(0, len(paths), 64)]
+    for i, (photos, _) in enumerate(photo_batches(batches, recipe.photo_px)):
         batch = torch.from_numpy(photos)
         if recipe.frozen_stages and trunk is not None:
             batch = through_trunk(trunk, batch, device)

@@ -114,6 +114,8 @@ def test_an_unchanged_row_stays_with_the_landing_that_brought_it(home: Home, tmp
     [
         ({"price": 0.0}, ["price is not positive"]),
         ({"price": float("nan")}, ["price is not a number"]),
+        ({"price": 1e12}, ["price is 1e+12 or more"]),
+        ({"sold_price": 3e18}, ["sold_price is 1e+12 or more"]),
         ({"sold_price": -2.0}, ["sold_price is not positive"]),
         ({"category": None}, ["category is missing"]),
         ({"category": "  "}, ["category is missing"]),

@@ -1,16 +1,19 @@
+from dataclasses import replace
+
 import pytest
 
 from vps_assets.lineage import (
     LINEAGE,
+    STATISTICS,
     WHOLE,
     Fingerprints,
+    as_of,
+    by_asset,
     desired_fingerprints,
-    fingerprint,
     out_of_date,
     own_part,
     recorded_as,
     selected,
-    with_earlier_sales,
 )
 from vps_assets.runs import Plan, Request, layers, plans, stretches
 from vps_ml.recipes import demo, small
@@ -159,18 +162,37 @@ def test_a_champion_that_is_confirmed_changes_no_suggestion() -> None:
     assert other["corruption_reports"] == [WHOLE]
 
 
-def test_a_changed_date_makes_suggestions_of_that_date_and_later_ones_stale() -> None:
-    landed = {"2024-01-01": "a", "2024-01-02": "b", "2024-01-03": "c"}
-    made, _ = run(landed | {"2024-01-02": "sold"}, after_a_full_run(landed))
-    assert made["price_suggestions"] == ["2024-01-02", "2024-01-03"]
+def saying(recorded: Fingerprints, **by_day: str) -> Fingerprints:
+    """The same, with what each statistics table says as of days (d1 is the first of January)."""
+    days = [(f"2024-01-{day[1:]:0>2}", digest) for day, digest in by_day.items()]
+    return recorded | by_asset([(as_of(asset), day, digest) for asset in STATISTICS for day, digest in days])
 
 
-def test_suggestions_made_before_their_statistics_were_are_stale() -> None:
-    landed = {"2024-01-01": "a"}
-    recorded = after_a_full_run(landed)
-    behind = with_earlier_sales(recorded | {"seller_statistics": {WHOLE: "of before"}})
-    recorded["price_suggestions"] = {"2024-01-01": fingerprint("price_suggestions", "2024-01-01", demo(), behind)}
-    assert stale_after(landed, recorded) == {"price_suggestions": ["2024-01-01"]}
+def test_a_late_sale_makes_suggestions_stale_from_the_day_on_that_statistics_tell_of_it() -> None:
+    """Listed on the 1st, sold on the 2nd: the 1st has a row less to price, the 3rd and later see other statistics."""
+    landed = {f"2024-01-0{day}": "a" for day in range(1, 5)}
+    recorded = run(landed, saying({}, d2="x", d4="y"))[1]
+    assert run(landed, recorded)[0] == {}
+    made, _ = run(landed | {"2024-01-01": "sold"}, saying(recorded, d2="x", d3="new", d4="other"))
+    assert made["price_suggestions"] == ["2024-01-01", "2024-01-03", "2024-01-04"]
+
+
+@pytest.mark.parametrize("changed", ["clean_listings", "seller_statistics", "image_embeddings"])
+def test_other_code_above_them_makes_price_models_stale(changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = after_a_full_run({"2024-01-01": "a"})
+    other = dict(LINEAGE) | {changed: replace(LINEAGE[changed], code_version="other")}
+    monkeypatch.setattr("vps_assets.lineage.LINEAGE", other)
+    assert {"percentile_pricing_models", "baseline_pricing_models", "ablation_reports"} <= set(
+        run({"2024-01-01": "a"}, recorded)[0]
+    )
+
+
+def test_a_champion_that_was_judged_again_has_its_history_written() -> None:
+    """A refusal leaves the champion as it was; if the run ends there, the next one still notes it."""
+    recorded = after_a_full_run({"2024-01-01": "a"})
+    basis, sales, content = recorded["champion_model"][WHOLE].split(":")
+    judged_again = recorded | {"champion_model": {WHOLE: f"{basis}:{int(sales) + 1}:{content}"}}
+    assert run({"2024-01-01": "a"}, judged_again)[0] == {"champion_history": [WHOLE]}
 
 
 def test_several_seeds_train_and_judge_again_although_nothing_is_stale() -> None:

@@ -3,14 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import save_file
 from scenario import photo
 
 from vps_ml.backbones import halves, normalised, resnet
 from vps_ml.checkpoints import Checkpoint
-from vps_ml.embeddings import cut, embed, load_extractors
+from vps_ml.embeddings import embed, load_extractors
 from vps_ml.recipes import BackboneRecipe, demo, recipe_named
 from vps_ml.trainer import labelled, photo_source, task_loss, train_backbone
 
@@ -167,17 +165,6 @@ def test_embedding_gives_each_tasks_second_last_layer(tmp_path: Path) -> None:
     assert features["price"].dtype == np.float16
     assert np.allclose(features["price"], expected, atol=2e-3)
     assert quality.shape == (3, 4)
-
-
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 7))
-def test_a_stream_of_batches_is_cut_into_dates_and_loses_nothing(lengths: list[int], batch: int) -> None:
-    numbers = np.arange(sum(lengths), dtype=np.float64)
-    parts = np.split(numbers, range(batch, len(numbers), batch))
-    batches = [({"t": part[:, None].astype(np.float16)}, np.repeat(part[:, None], 4, axis=1)) for part in parts]
-    dates = list(cut(iter(batches), lengths))
-    assert [len(quality) for _, quality in dates] == lengths
-    assert np.concatenate([quality for _, quality in dates])[:, 0].tolist() == numbers.tolist()
-    assert all((features["t"][:, 0] == quality[:, 0]).all() for features, quality in dates)
 
 
 def test_the_demo_recipe_never_downloads() -> None:

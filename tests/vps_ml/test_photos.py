@@ -67,7 +67,7 @@ def test_a_truncated_photo_is_refused(tmp_path: Path) -> None:
 
 def test_batches_keep_the_order_of_the_paths(tmp_path: Path) -> None:
     paths = [photo(tmp_path / f"{i}.png", seed=i) for i in range(7)]
-    batches = list(photo_batches(paths, 32, 3))
+    batches = list(photo_batches([paths[:3], paths[3:6], paths[6:]], 32))
     assert [len(photos) for photos, _ in batches] == [3, 3, 1]
     alone = np.stack([decoded(path, 32)[0] for path in paths])
     assert np.array_equal(np.concatenate([photos for photos, _ in batches]), alone)

@@ -299,17 +299,21 @@ def pricing_table(folder: Path, items: list[tuple[str, str, str]]) -> PricingTab
 
 def test_a_kept_model_is_not_tested_on_items_and_photos_that_it_knows(tmp_path: Path) -> None:
     then = pricing_table(tmp_path, [("g1", "p1", "train"), ("g2", "p2", "validation"), ("g3", "p3", "test")])
-    about = {"roles_id": then.roles_id()}
+    about = {"roles_id": then.roles_id(), "embedding_id": "e"}
+    artefact(tmp_path / "embeddings", "e", lambda folder: {"backbones": {"category": "models/b"}})
+    learnt = pl.DataFrame({"group_key": ["g6"], "photo_hash": ["p6"]})
+    artefact(tmp_path / "models", "b", lambda folder: learnt.write_parquet(folder / "learnt.parquet") or {})
     items = [
-        ("g1", "p9", "test"),
-        ("g8", "p2", "test"),
+        ("g1", "p9", "test"),  # of a group that trained
+        ("g8", "p2", "test"),  # with a photo that calibrated
         ("g3", "p3", "test"),
         ("g4", "p4", "test"),
+        ("g6", "p7", "test"),  # of a group that a backbone learnt
         ("g5", "p5", "train"),
     ]
     now = pricing_table(tmp_path, items)
     assert now.unseen_test("time", [about]).tolist() == [2, 3]
-    assert now.unseen_test("time", []).tolist() == [0, 1, 2, 3]
+    assert now.unseen_test("time", []).tolist() == [0, 1, 2, 3, 4]
 
 
 def visual_blocks(visual: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

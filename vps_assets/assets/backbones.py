@@ -24,7 +24,9 @@ def training_photos(clean_listings: pl.DataFrame) -> pl.DataFrame:
     So the test rows of either split are new to the backbones, photos and labels both.
     """
     rows = with_roles(clean_listings).filter(pl.col("group_role") == "train", pl.col("time_role") == "train")
-    return rows.sort("listing_id").select("photo_hash", **{task: pl.col(label) for task, label in LABELS.items()})
+    return rows.sort("listing_id").select(
+        "group_key", "photo_hash", **{task: pl.col(label) for task, label in LABELS.items()}
+    )
 
 
 @dg.op

@@ -33,7 +33,7 @@ def corruption_job(
     champion = folder_in_force(settings, champion_model)
     about = card(champion)
     tested = with_roles(featured).filter(pl.col(f"{about['split_kind']}_role") == "test")
-    new_to_it = unseen(tested, settings.at.models / about["roles_id"], about["split_kind"])
+    new_to_it = unseen(tested, settings.at.path, [about], about["split_kind"])
     rows = in_fixed_order(new_to_it).head(PHOTOS)
     paths = pl.Series("photo_path", [str(settings.at.photo(h)) for h in rows["photo_hash"]], dtype=pl.String)
     return ChampionJob(rows.with_columns(paths), str(champion), settings.home)

@@ -12,8 +12,16 @@ from datetime import date, timedelta
 import duckdb
 import polars as pl
 
-from vps_assets.lineage import LINEAGE, WHOLE, fingerprint
-from vps_assets.resources.warehouse import Warehouse, made_rows, quoted, record, table_exists, take_columns_of_incoming
+from vps_assets.lineage import LINEAGE, WHOLE, as_of, fingerprint
+from vps_assets.resources.warehouse import (
+    MADE,
+    Warehouse,
+    made_rows,
+    quoted,
+    record,
+    table_exists,
+    take_columns_of_incoming,
+)
 from vps_assets.schemas import TABLES, conforming
 from vps_ml.features import MOMENTS
 from vps_ml.recipes import Recipe
@@ -64,8 +72,10 @@ def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe) -> Correct
         note_taken(connection, asset, changed, made)
         record(connection, asset, {WHOLE: fingerprint(asset, WHOLE, recipe, {SOURCE: made})})
         groups, since = connection.execute("select count(*), min(since) from corrected").fetchall()[0]
+        untouched = None if rebuilt else since or date.max
+        record_digests(connection, asset, untouched or date.min)
         connection.execute("delete from state.corrections where asset = ?", [asset])
-        connection.execute("insert into state.corrections values (?, ?, now())", [asset, None if rebuilt else since])
+        connection.execute("insert into state.corrections values (?, ?, now())", [asset, untouched])
         connection.execute("commit")
     return Correction(rebuilt, len(changed), groups, since, rows.height)
 
@@ -166,8 +176,20 @@ def note_taken(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[
     connection.execute("insert into state.taken from noted")
 
 
+def record_digests(connection: duckdb.DuckDBPyConnection, asset: str, since: date) -> None:
+    """Record what the table says as of each day after `since`: listings of a day depend on that day's and earlier."""
+    connection.execute(f"delete from {MADE} where asset = ? and partition > ?", [as_of(asset), str(since)])  # noqa: S608
+    connection.execute(
+        f"""
+        insert into {MADE} select ?, as_of::text, bit_xor(hash({asset}))::text, now()
+        from {asset} where as_of > ? group by as_of
+        """,  # noqa: S608
+        [as_of(asset), since],
+    )
+
+
 def corrected_since(warehouse: Warehouse, asset: str) -> date | None:
-    """The day up to which the last correction left a statistics table as it was; None where it left nothing."""
+    """The day up to which the last correction left a statistics table as it was; None where all of it was made."""
     with warehouse.connect(read_only=True) as connection:
         if not table_exists(connection, "state.corrections"):
             return None

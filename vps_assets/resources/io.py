@@ -17,7 +17,6 @@ from vps_assets.lineage import (
     fingerprint,
     landed_fingerprints,
     recorded_as,
-    with_earlier_sales,
 )
 from vps_assets.resources.warehouse import Warehouse
 from vps_assets.schemas import TABLES, aligned, conforming
@@ -70,7 +69,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         where, parameters = input_window(context, asset)
         rows, made = self.settings.warehouse.read_with_fingerprints(asset, where, parameters)
         run_id = context.step_context.run_id
-        self._made_from.setdefault(run_id, {})[asset] = made
+        self._made_from.setdefault(run_id, {}).update(made)
         return aligned(pl.DataFrame() if rows is None else rows, TABLES[asset])
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
@@ -105,7 +104,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             landed = landed_fingerprints(rows)
             return {partition: landed.get(partition) for partition in partitions}
         warehouse = self.settings.warehouse
-        made_from = with_earlier_sales(warehouse.fingerprints() | self._made_from.get(run_id, {}))
+        made_from = warehouse.fingerprints() | self._made_from.get(run_id, {})
         made = {partition: fingerprint(asset, partition, recipe, made_from) for partition in partitions}
         if not node.content and node.outgrown_at is None:
             return made

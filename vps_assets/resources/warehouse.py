@@ -13,7 +13,7 @@ import duckdb
 import polars as pl
 
 from vps_assets.home import Home
-from vps_assets.lineage import Fingerprints
+from vps_assets.lineage import Fingerprints, as_of, by_asset
 
 MADE = "lineage.made"
 Opened = TypeVar("Opened")
@@ -103,11 +103,7 @@ class Warehouse:
 
     def fingerprints(self) -> Fingerprints:
         """All recorded fingerprints."""
-        made = self.read_made()
-        found: Fingerprints = {}
-        for asset, partition, value in made:
-            found.setdefault(asset, {})[partition] = value
-        return found
+        return by_asset(self.read_made())
 
     def read_made(self) -> list[tuple[str, str, str]]:
         if not self.home.warehouse.exists():
@@ -117,13 +113,14 @@ class Warehouse:
 
     def read_with_fingerprints(
         self, table: str, where: str = "true", parameters: Sequence = ()
-    ) -> tuple[pl.DataFrame | None, dict[str, str]]:
-        """Rows and the table's fingerprints, as of the same moment."""
+    ) -> tuple[pl.DataFrame | None, Fingerprints]:
+        """Rows and the table's fingerprints, as of the same moment; of a statistics table also what it says by day."""
+        found: Fingerprints = {table: {}}
         if not self.home.warehouse.exists():
-            return None, {}
+            return None, found
         with self.connect(read_only=True) as connection:
             rows = read_table(connection, table, where, parameters)
-            return rows, {partition: value for asset, partition, value in made_rows(connection) if asset == table}
+            return rows, found | by_asset(row for row in made_rows(connection) if row[0] in (table, as_of(table)))
 
     def publish(self) -> bool:
         """Renew the analysts' copy if the warehouse is newer; whether it was.

@@ -1,6 +1,7 @@
 """Ops that train the tasks' backbones and embed photos with them."""
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import dagster as dg
@@ -9,17 +10,18 @@ import polars as pl
 
 from vps_ml.embedding_files import load_quality, save_embeddings
 from vps_ml.photos import QUALITY_COLUMNS
+from vps_ml.pricing_table import ITEM, LEARNT
 from vps_ml.recipes import Recipe
 from vps_ml.store import artefact, card, identity, resume_folder
 
 GPU = {"vps/device": "gpu"}
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 EMBEDDING_VERSION = "3"
 
 
 @dataclass(frozen=True)
 class BackboneJob:
-    """What training needs: rows with photo_path and one column a task, the tasks, the data directory."""
+    """What training needs: rows with group_key, photo_hash, photo_path, a column a task; tasks; the data directory."""
 
     rows: pl.DataFrame
     tasks: tuple[str, ...]
@@ -80,6 +82,8 @@ def train_missing(context: dg.OpExecutionContext, job: BackboneJob, missing: dic
             kept = Checkpoint(resume_folder(models, artefact_id) / "backbone.pt")
             trained = train_backbone(task, source, labels, recipe, seed, context.log.info, kept)
             save_file(trained.state, folder / "state.safetensors")
+            labelled = job.rows.filter(pl.col(task).is_not_null())
+            labelled.select(ITEM).write_parquet(folder / LEARNT)
             return {
                 "kind": "backbone",
                 "backbone_id": artefact_id,
@@ -134,16 +138,19 @@ def embed_photos(context: dg.OpExecutionContext, job: EmbeddingJob) -> pl.DataFr
 
 
 def embed_dates(context: dg.OpExecutionContext, job: EmbeddingJob, dates: dict[str, pl.DataFrame]) -> None:
-    """Embed the dates' photos in one stream, and write each date's file as soon as its last photo is through."""
-    from vps_ml.embeddings import cut, embedded, load_extractors
+    """Embed the dates' photos in one stream, and write each date's file as soon as its last photo is through.
+
+    Batches end with their date, so that a date's features do not depend on which others were missing.
+    """
+    from vps_ml.embeddings import embedded, in_batches, joined, load_extractors
 
     extractors = load_extractors(
         {task: Path(job.home) / folder for task, folder in job.backbones.items()}, job.recipe.backbone
     )
-    paths = [Path(path) for rows in dates.values() for path in rows["photo_path"]]
-    parts = cut(embedded(paths, extractors), [rows.height for rows in dates.values()])
-    for (relative, rows), (features, quality) in zip(dates.items(), parts, strict=True):
-        save_embeddings(Path(job.home) / relative, features, quality)
+    chunks = {relative: in_batches([Path(path) for path in rows["photo_path"]]) for relative, rows in dates.items()}
+    stream = embedded([chunk for date in chunks.values() for chunk in date], extractors)
+    for relative, rows in dates.items():
+        save_embeddings(Path(job.home) / relative, *joined(list(islice(stream, len(chunks[relative])))))
         context.log.info(f"{rows['listed_on'][0]}: {rows.height:,} photos embedded")
 
 
