@@ -4,8 +4,8 @@
 
 The demo marketplace is stretched over 90 days. All but the last day lands and is run; then the last day lands (its new
 listings, and what was sold on it of older ones) and is run. Seconds by stage are the steps' own, from Dagster's event
-log; what is left of the wall-clock time is Dagster's overhead. `new_day_share` is the second run's time, publishing
-and what it retrained aside, over the whole first run's, publishing aside; and beside it over the first run's without its
+log; what is left of the wall-clock time is Dagster's overhead. `new_day_share` is the second run's time, publishing and
+what it retrained aside, over the whole first run's, publishing aside; and beside it over the first run's without its
 training. Last: how long the definitions take to load, in a fresh interpreter.
 """
 
