@@ -36,7 +36,8 @@ from torch import nn
 
 from vps_ml.allocator import keep_freed_memory
 from vps_ml.backbones import normalised, resnet
-from vps_ml.embeddings import EMBEDDED_AT_ONCE, embed, load_extractors
+from vps_ml.embeddings import embed, load_extractors
+from vps_ml.photos import BATCH_PHOTOS, in_batches
 from vps_ml.recipes import BackboneRecipe, demo, paper, small
 
 Features = dict[str, np.ndarray]
@@ -103,12 +104,12 @@ def ours(paths: list[Path], folders: dict[str, Path], recipe: BackboneRecipe) ->
 def forward(paths: list[Path], folders: dict[str, Path], recipe: BackboneRecipe) -> Embedder:
     """Our networks on batches that are there already."""
     extractors = load_extractors(folders, recipe)
-    photos = torch.randint(0, 256, (EMBEDDED_AT_ONCE, 3, recipe.photo_px, recipe.photo_px), dtype=torch.uint8)
+    photos = torch.randint(0, 256, (BATCH_PHOTOS, 3, recipe.photo_px, recipe.photo_px), dtype=torch.uint8)
 
     def embedder() -> Features:
         with torch.inference_mode():
-            for i in range(0, len(paths), EMBEDDED_AT_ONCE):
-                shared = extractors.trunk(normalised(photos[: len(paths[i : i + EMBEDDED_AT_ONCE])]))
+            for i in range(0, len(paths), BATCH_PHOTOS):
+                shared = extractors.trunk(normalised(photos[: len(paths[i : i + BATCH_PHOTOS])]))
                 for stage in extractors.stages.values():
                     stage(shared).half().numpy()
         return {}
@@ -177,7 +178,7 @@ def least_cosine(a: Features, b: Features) -> float:
 
 def embedded_many(folder: str, times: int) -> None:
     """The asset's stream over many photos, for its memory: nothing is kept of a batch."""
-    from vps_ml.embeddings import embedded, in_batches
+    from vps_ml.embeddings import embedded
 
     keep_freed_memory()
     recipe = demo().backbone

@@ -54,10 +54,10 @@ def land(files: Sequence[Path], images: Path | None, home: Home, progress: Progr
     try:
         for file in opened:
             staged.append(stage(file, images or file.path.parent, home, progress))
-        return [settle(stage, home) for stage in staged]
+        return [settle(one, home) for one in staged]
     finally:
-        for stage_ in staged:
-            stage_.written.unlink(missing_ok=True)
+        for one in staged:
+            one.written.unlink(missing_ok=True)
 
 
 def one_currency(files: Sequence[ListingFile], home: Home) -> None:

@@ -129,7 +129,8 @@ def fingerprint(asset: str, partition: str, recipe: Recipe, made_from: Fingerpri
     node = LINEAGE[asset]
     if node.outgrown_at is not None:
         fitted_with = [[(p, told(f)) for p, f in sorted(made_from.get(a, {}).items())] for a in node.fitted_with]
-        code = [own_part(name, recipe) for name in LINEAGE if name in ancestors(asset)]
+        above = ancestors(asset)
+        code = [own_part(name, recipe) for name in LINEAGE if name in above]
         return identity(own_part(asset, recipe), partition, fitted_with, code)
     parts: list[object] = []
     for parent in node.parents:
@@ -171,9 +172,10 @@ def statistics_until(asset: str, day: str, recipe: Recipe, made_from: Fingerprin
 def by_asset(made: Iterable[tuple[str, str, str]]) -> Fingerprints:
     """Recorded (asset, partition, fingerprint) as fingerprints; what a table says as of a day is cumulative."""
     found: Fingerprints = {}
+    cumulative = {as_of(asset) for asset in STATISTICS}
     for asset, partition, value in sorted(made):
         earlier = found.setdefault(asset, {})
-        if asset in map(as_of, STATISTICS) and earlier:
+        if asset in cumulative and earlier:
             value = identity(next(reversed(earlier.values())), value)
         earlier[partition] = value
     return found

@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from vps_ml.backbones import accelerator, autocast, halves, load_state, normalised, placed, resnet
-from vps_ml.photos import photo_batches
+from vps_ml.photos import in_batches, photo_batches
 from vps_ml.recipes import BackboneRecipe
 
 STATE = "state.safetensors"
@@ -48,14 +48,6 @@ def fused(network: nn.Sequential) -> nn.Module:
     """
     network.eval()
     return placed(fuse(fx.symbolic_trace(network)) if len(network) else network, accelerator())
-
-
-EMBEDDED_AT_ONCE = 64
-
-
-def in_batches(paths: Sequence[Path]) -> list[Sequence[Path]]:
-    """The photos as many at a time as go through the networks together."""
-    return [paths[i : i + EMBEDDED_AT_ONCE] for i in range(0, len(paths), EMBEDDED_AT_ONCE)]
 
 
 def embedded(

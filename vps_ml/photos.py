@@ -108,6 +108,15 @@ def decoded(path: Path, photo_px: int) -> tuple[UInt8[np.ndarray, "3 y x"], Phot
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)), photo_quality(photo)
 
 
+BATCH_PHOTOS = 64
+"""As many as go through a network at once where nothing is learnt."""
+
+
+def in_batches(paths: Sequence[Path]) -> list[Sequence[Path]]:
+    """The paths, `BATCH_PHOTOS` at a time."""
+    return [paths[i : i + BATCH_PHOTOS] for i in range(0, len(paths), BATCH_PHOTOS)]
+
+
 def photo_batches(
     batches: Sequence[Sequence[Path]], photo_px: int, workers: int = 2
 ) -> Iterator[tuple[UInt8[np.ndarray, "photo 3 y x"], Float[np.ndarray, "photo 4"]]]:

@@ -17,7 +17,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from vps_ml.backbones import accelerator, augmented, autocast, halves, normalised, placed, resnet
 from vps_ml.checkpoints import Checkpoint, Stateful
-from vps_ml.photos import decoded, photo_batches
+from vps_ml.photos import BATCH_PHOTOS, decoded, in_batches, photo_batches
 from vps_ml.recipes import BackboneRecipe
 
 SINGLE_LABEL = ("category", "brand")
@@ -98,14 +98,13 @@ def photo_source(paths: Sequence[Path], recipe: BackboneRecipe, seed: int, log: 
     device = accelerator()
     trunk = halves(resnet(recipe.architecture, recipe.start, seed), recipe.frozen_stages)[0] if paths else None
     held = []
-    batches = [paths[i : i + 64] for i in range(0, len(paths), 64)]
-    for i, (photos, _) in enumerate(photo_batches(batches, recipe.photo_px)):
+    for i, (photos, _) in enumerate(photo_batches(in_batches(paths), recipe.photo_px)):
         batch = torch.from_numpy(photos)
         if recipe.frozen_stages and trunk is not None:
             batch = through_trunk(trunk, batch, device)
         held.append(batch)
         if i % 16 == 15:
-            log(f"{(i + 1) * 64:,} of {len(paths):,} photos decoded")
+            log(f"{(i + 1) * BATCH_PHOTOS:,} of {len(paths):,} photos decoded")
     empty = torch.zeros((0, 3, recipe.photo_px, recipe.photo_px), dtype=torch.uint8)
     return PhotoSource(paths, recipe.photo_px, torch.cat(held) if held else empty)
 

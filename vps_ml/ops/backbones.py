@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from vps_ml.embedding_files import load_quality, save_embeddings
-from vps_ml.photos import QUALITY_COLUMNS
+from vps_ml.photos import QUALITY_COLUMNS, in_batches
 from vps_ml.pricing_table import ITEM, LEARNT
 from vps_ml.recipes import Recipe
 from vps_ml.store import artefact, card, identity, resume_folder
@@ -142,7 +142,7 @@ def embed_dates(context: dg.OpExecutionContext, job: EmbeddingJob, dates: dict[s
 
     Batches end with their date, so that a date's features do not depend on which others were missing.
     """
-    from vps_ml.embeddings import embedded, in_batches, joined, load_extractors
+    from vps_ml.embeddings import embedded, joined, load_extractors
 
     extractors = load_extractors(
         {task: Path(job.home) / folder for task, folder in job.backbones.items()}, job.recipe.backbone
