@@ -272,7 +272,7 @@ from vps_assets.resources.warehouse import Warehouse
 Warehouse.replace = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 home = Home.from_environment()
 with open_instance(home) as instance:
-    runs.execute(home, instance, runs.Plan(("champion_history",), None, None), 1)
+    runs.execute(home, instance, runs.Plan(("champion_history",), None, None), {})
 """
     import os
 

@@ -154,6 +154,21 @@ def suggest(
 
 
 @app.command()
+def rollback(
+    to: Annotated[str | None, typer.Option(help="A model id of champion_history; else the champion before.")] = None,
+) -> None:
+    """Put the champion before in force again, and price the open listings with it."""
+    from vps_assets.rollback import NothingToRollBackTo, roll_back
+
+    with one_line_errors():
+        try:
+            now, before = roll_back(Home.from_environment(), chosen_recipe(), to, tell)
+        except NothingToRollBackTo as error:
+            raise UsersMistake(str(error)) from error
+        print(f"{now} prices open listings again, instead of {before}, which is not promoted any more.")
+
+
+@app.command()
 def report() -> None:
     """Write the evaluation report, one HTML file, and print its path."""
     from vps_assets.report.page import NothingEvaluated, write_report

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from vps_assets import checks
+from vps_assets import checks, sensors
 from vps_assets.assets import (
     backbones,
     champion,
@@ -46,6 +46,8 @@ settings = settings_from_environment()
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(LAYERS),
     asset_checks=list(checks.all_checks()),
+    jobs=sensors.JOBS,
+    sensors=sensors.SENSORS,
     resources={
         "settings": settings,
         WAREHOUSE: WarehouseIOManager(settings=settings),

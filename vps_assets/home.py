@@ -25,6 +25,10 @@ class Home:
         return self.path / "analytics.duckdb"
 
     @property
+    def inbox(self) -> Path:
+        return self.path / "inbox"
+
+    @property
     def landing(self) -> Path:
         return self.path / "landing"
 

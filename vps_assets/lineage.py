@@ -6,11 +6,12 @@ to date can be told without running anything, after a crash too.
 """
 
 from bisect import bisect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
+from vps_assets.retraining import DEFAULT, Patience
 from vps_ml.recipes import Recipe
 from vps_ml.store import identity
 
@@ -29,9 +30,10 @@ class Node:
     code_version: str = "1"
     recipe: Callable[[Recipe], object] = lambda recipe: None
     """The part of the recipe that the asset depends on."""
-    outgrown_at: float | None = None
-    """Fitted on data, and then kept: until it is asked for by name, until so many times the sales that it was fitted
-    on have landed, or until its code, its recipe or one of `fitted_with` changes. None: made anew when a parent is."""
+    kept_as: str | None = None
+    """Fitted on data, and then kept: until it is asked for by name, until the sales outgrow it (`backbones` or
+    `price_models` of `vps_assets.retraining`), or until its code, its recipe or one of `fitted_with` changes. None:
+    made anew when a parent is."""
     fitted_with: tuple[str, ...] = ()
     """What a kept asset cannot outlive, its parents' data aside."""
     notes_confirmation: bool = False
@@ -45,22 +47,18 @@ PRICED_FROM = ("clean_listings", "image_embeddings", *STATISTICS)
 MODELS = ("percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models")
 
 
-BACKBONES_OUTGROWN_AT = 1.5
-PRICE_MODELS_OUTGROWN_AT = 1.1
-
-
 def pricing_recipe(recipe: Recipe) -> object:
     return recipe.described()
 
 
 def price_models(partitions: str = "none") -> Node:
-    """Price models: kept until a tenth more sales have landed, or the features or the cleaning are others."""
+    """Price models: kept until the sales outgrow them, or the features or the cleaning are others."""
     return Node(
         PRICED_FROM,
         partitions,
         code_version="3",
         recipe=pricing_recipe,
-        outgrown_at=PRICE_MODELS_OUTGROWN_AT,
+        kept_as="price_models",
         fitted_with=("price_bounds", "task_backbones"),
         content=("model_id",),
     )
@@ -71,7 +69,7 @@ LINEAGE: Mapping[str, Node] = {
     "price_bounds": Node(
         ("raw_listings",),
         recipe=lambda r: (r.price_quantiles, r.train_share, r.validation_share),
-        outgrown_at=BACKBONES_OUTGROWN_AT,
+        kept_as="backbones",
         content=("lower_price", "upper_price", "train_until", "validation_until", "train_share", "validation_share"),
     ),
     "clean_listings": Node(("raw_listings", "price_bounds"), "day"),
@@ -84,7 +82,7 @@ LINEAGE: Mapping[str, Node] = {
         "task",
         "3",
         recipe=lambda r: (vars(r.backbone), r.seed),
-        outgrown_at=BACKBONES_OUTGROWN_AT,
+        kept_as="backbones",
         fitted_with=("price_bounds",),
         content=("backbone_id",),
     ),
@@ -95,12 +93,16 @@ LINEAGE: Mapping[str, Node] = {
     "evaluation_predictions": Node((*PRICED_FROM, *MODELS), code_version="3"),
     "evaluation_reports": Node(("clean_listings", "evaluation_predictions", *MODELS), code_version="2"),
     "ablation_reports": price_models(),
-    "champion_model": Node(("evaluation_reports", "percentile_pricing_models"), content=("model_id", "path")),
-    "champion_history": Node(("champion_model",), notes_confirmation=True),
+    "champion_model": Node(
+        (*PRICED_FROM, "evaluation_reports", "percentile_pricing_models"),
+        code_version="2",
+        content=("model_id", "path"),
+    ),
+    "champion_history": Node(("champion_model",), code_version="2", notes_confirmation=True),
     "price_suggestions": Node((*PRICED_FROM, "champion_model"), "day"),
     # after the suggestions: what only informs must not hold up what sellers wait for
     "corruption_reports": Node(
-        (*PRICED_FROM, "champion_model"), outgrown_at=PRICE_MODELS_OUTGROWN_AT, fitted_with=("champion_model",)
+        (*PRICED_FROM, "champion_model"), kept_as="price_models", fitted_with=("champion_model",)
     ),
 }
 
@@ -127,7 +129,7 @@ def landed_fingerprints(rows: pl.DataFrame) -> dict[str, str]:
 def fingerprint(asset: str, partition: str, recipe: Recipe, made_from: Fingerprints) -> str | None:
     """What the partition would be made from, given its parents' fingerprints; None where there is nothing."""
     node = LINEAGE[asset]
-    if node.outgrown_at is not None:
+    if node.kept_as:
         fitted_with = [[(p, told(f)) for p, f in sorted(made_from.get(a, {}).items())] for a in node.fitted_with]
         above = ancestors(asset)
         code = [own_part(name, recipe) for name in LINEAGE if name in above]
@@ -182,7 +184,13 @@ def by_asset(made: Iterable[tuple[str, str, str]]) -> Fingerprints:
 
 
 def desired_fingerprints(
-    landed: dict[str, str], sales: int, recorded: Fingerprints, recipe: Recipe, keys: Mapping[str, list[str]]
+    landed: dict[str, str],
+    sales: int,
+    recorded: Fingerprints,
+    recipe: Recipe,
+    keys: Mapping[str, list[str]],
+    patience: Mapping[str, Patience] = DEFAULT,
+    not_yet: Collection[str] = (),
 ) -> Fingerprints:
     """What every partition's fingerprint would be after a full run on what has landed.
 
@@ -192,6 +200,8 @@ def desired_fingerprints(
         recorded: what the warehouse holds now: what is kept, and what was decided last.
         recipe: in force.
         keys: the partitions of each kind but `day`, whose are those that have landed.
+        patience: how many new sales what is kept bears.
+        not_yet: kept assets that are not retrained now, though the sales have outgrown them.
     """
     desired: Fingerprints = {"raw_listings": landed}
     for asset, node in list(LINEAGE.items())[1:]:
@@ -200,18 +210,18 @@ def desired_fingerprints(
             desired[as_of(asset)] = recorded.get(as_of(asset), {})
         made = {p: fingerprint(asset, p, recipe, desired) for p in partitions}
         have = recorded.get(asset, {})
-        desired[asset] = {p: still(node, basis, sales, have.get(p, "")) for p, basis in made.items() if basis}
+        bears = patience[node.kept_as] if node.kept_as and asset not in not_yet else None
+        desired[asset] = {p: still(bears, basis, sales, have.get(p, "")) for p, basis in made.items() if basis}
     return {asset: desired[asset] for asset in LINEAGE}
 
 
-def still(node: Node, basis: str, sales: int, recorded: str) -> str:
+def still(bears: Patience | None, basis: str, sales: int, recorded: str) -> str:
     """The recorded fingerprint where it is of this basis and not outgrown, else the basis."""
     of, _, rest = recorded.partition(":")
     if of != basis or not rest:
         return basis
     fitted_on = int(rest.partition(":")[0])
-    outgrown = node.outgrown_at is not None and sales >= round(node.outgrown_at * max(1, fitted_on))
-    return basis if outgrown else recorded
+    return basis if bears and bears.outgrown(sales, fitted_on) else recorded
 
 
 def out_of_date(desired: Fingerprints, recorded: Fingerprints) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 import shutil
 from bisect import bisect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -21,6 +21,7 @@ from vps_assets.lineage import (
     selected,
 )
 from vps_assets.resources.warehouse import Warehouse
+from vps_assets.retraining import patience_from_environment
 from vps_ml.recipes import Recipe
 
 Progress = Callable[[str], None]
@@ -61,9 +62,13 @@ class Request:
     first: date | None = None
     last: date | None = None
     seeds: int = 1
+    anew: bool = True
+    """Whether named assets are made although they are up to date."""
 
     def forced(self, asset: str) -> bool:
-        """Named assets are made anew, also where they are up to date; those that `+` adds only if stale."""
+        """Whether the asset is made although it is up to date: where it is named, not where `+` adds it."""
+        if not self.anew:
+            return False
         named = {t.strip().strip("+") for t in self.selection.split(",")} if self.selection else set()
         return asset in named or (self.seeds > 1 and asset in (*SEEDED, *JUDGED))
 
@@ -117,11 +122,14 @@ def plans(
     if kind == "none":
         return [Plan(tuple(wanted), None, None)]
     together = sorted(set().union(*wanted.values()))
-    ranges = stretches(together, days) if kind == "day" else [(together[0], together[-1])]
-    if kind == "task":  # a range over static partitions follows their own order
-        ordered = [key for key in keys[kind] if key in together]
-        ranges = [(ordered[0], ordered[-1])]
+    ranges = stretches(together, days) if kind == "day" else [key_range(together, keys[kind])]
     return [Plan(tuple(wanted), first, last) for first, last in ranges]
+
+
+def key_range(wanted: Collection[str], keys: Sequence[str]) -> tuple[str, str]:
+    """The range of static partitions, in their own order, that holds all that are wanted."""
+    ordered = [key for key in keys if key in wanted]
+    return ordered[0], ordered[-1]
 
 
 def within(days: list[str], request: Request) -> list[str]:
@@ -149,7 +157,7 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
             for plan in plans(layer, request, stale, partition_keys(), days):
                 span = f", {plan.first} to {plan.last}" if plan.first else ""
                 progress(f"{', '.join(plan.assets)}{span}")
-                execute(home, instance, plan, request.seeds)
+                execute(home, instance, plan, training_config(plan, request.seeds))
                 done += 1
             if "raw_listings" in layer:  # what lands while the run goes on is the next run's
                 taken_in = warehouse.fingerprints().get("raw_listings", {})
@@ -178,7 +186,8 @@ def landed_index(home: Home) -> LandedIndex:
 def state(index: LandedIndex, recipe: Recipe, warehouse: Warehouse) -> tuple[dict[str, list[str]], list[str]]:
     """(what is out of date, the dates that have rows or had some)."""
     recorded: Fingerprints = warehouse.fingerprints()
-    desired = desired_fingerprints(index.fingerprints, index.sales, recorded, recipe, partition_keys())
+    bears = patience_from_environment()
+    desired = desired_fingerprints(index.fingerprints, index.sales, recorded, recipe, partition_keys(), bears)
     return out_of_date(desired, recorded), sorted(index.fingerprints.keys() | recorded.get("raw_listings", {}).keys())
 
 
@@ -193,8 +202,15 @@ def partition_keys() -> dict[str, list[str]]:
     }
 
 
-def execute(home: Home, instance: Any, plan: Plan, seeds: int) -> None:
-    """Run one plan in this process, on the shared instance, so that the UI shows it with its logs."""
+def execute(home: Home, instance: Any, plan: Plan, ops: dict) -> None:
+    """Run one plan in this process, on the shared instance, so that the UI shows it with its logs.
+
+    Args:
+        ops: configuration by asset, as Dagster takes it.
+
+    Raises:
+        RunFailed: it failed.
+    """
     import dagster as dg
     from dagster._core.definitions.reconstruct import ReconstructableRepository
 
@@ -204,14 +220,11 @@ def execute(home: Home, instance: Any, plan: Plan, seeds: int) -> None:
     keys = [dg.AssetKey(asset) for asset in plan.assets]
     job = recon.get_definition().get_implicit_job_def_for_assets(keys)
     assert job is not None, f"{plan.assets} do not share their partitions"
-    tags = {"vps/started_by": "vps run"}
-    if plan.first and plan.last:
-        tags["dagster/asset_partition_range_start"] = plan.first
-        tags["dagster/asset_partition_range_end"] = plan.last
+    tags = {"vps/started_by": "vps run", **range_tags(plan)}
     result = dg.execute_job(
         recon.get_reconstructable_job(job.name),
         instance,
-        run_config=run_config(plan, seeds),
+        run_config={"loggers": {"console": {"config": {}}}, "ops": ops},
         tags=tags,
         asset_selection=keys,
     )
@@ -220,14 +233,17 @@ def execute(home: Home, instance: Any, plan: Plan, seeds: int) -> None:
     shutil.rmtree(op_outputs(home) / result.run_id, ignore_errors=True)
 
 
-def run_config(plan: Plan, seeds: int) -> dict:
-    """Run configuration: the terminal logger, and the number of seeds for the ops that train."""
+def range_tags(plan: Plan) -> dict[str, str]:
+    """How Dagster is told which partitions one run makes."""
+    if plan.first is None or plan.last is None:
+        return {}
+    return {"dagster/asset_partition_range_start": plan.first, "dagster/asset_partition_range_end": plan.last}
+
+
+def training_config(plan: Plan, seeds: int) -> dict:
+    """The number of seeds, for the ops that train."""
     trained = {asset: op for asset, op in SEEDED.items() if asset in plan.assets}
-    quiet: dict = {"console": {"config": {}}}
-    return {
-        "loggers": quiet,
-        "ops": {asset: {"ops": {op: {"config": {"seeds": seeds}}}} for asset, op in trained.items()},
-    }
+    return {asset: {"ops": {op: {"config": {"seeds": seeds}}}} for asset, op in trained.items()}
 
 
 def first_cause(result: Any) -> str:

@@ -10,6 +10,7 @@ from pandera.errors import SchemaError, SchemaErrors
 UTC = pl.Datetime("us", "UTC")
 TEXTS = pl.List(pl.String)
 SPLITS = ["train", "validation", "test"]
+DECISIONS = ["promoted", "refused", "rolled back"]
 
 
 def column(
@@ -232,8 +233,9 @@ CHAMPION_MODEL = table(
     {
         "model_id": column(pl.String, "The model that prices open listings"),
         "path": column(pl.String, "Artefact folder under VPS_HOME"),
-        "challenger_id": column(pl.String, "The best model of the latest evaluation"),
-        "decision": column(pl.String, "What was decided of it", pa.Check.isin(["promoted", "refused", "kept"])),
+        "challenger_id": column(pl.String, "The model of which this was decided"),
+        "instead_of": column(pl.String, "The champion before, where it is another now", null=True),
+        "decision": column(pl.String, "What was decided", pa.Check.isin([*DECISIONS, "kept"])),
         "evidence": column(pl.String, "On what figures"),
         "decided_at": column(UTC, "When, UTC"),
     },
@@ -243,7 +245,8 @@ CHAMPION_HISTORY = table(
     {
         "model_id": column(pl.String, "The model that was judged"),
         "decided_at": column(UTC, "When, UTC"),
-        "decision": column(pl.String, "promoted, refused or rolled back"),
+        "decision": column(pl.String, "What was decided", pa.Check.isin(DECISIONS)),
+        "instead_of": column(pl.String, "The champion that gave way to it", null=True),
         "evidence": column(pl.String, "On what figures"),
     },
 )

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from vps_ml.calibration import Calibration
+from vps_ml.embedding_files import gathered
 from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS, FeatureMap, statistics_matrix
 from vps_ml.photos import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.pricing_table import load_feature_map
@@ -42,7 +43,7 @@ class Champion:
     features: str
     sale_counts: bool
     embedding_id: str
-    """Which backbones' features it was trained on: it can judge no others."""
+    """Which backbones' features it was trained on: it sees no others."""
 
     @classmethod
     def load(cls, folder: Path) -> "Champion":
@@ -76,6 +77,18 @@ class Champion:
         features, quality = embed(photos, extractors)
         seen = [features[task] for task in self.tasks(list(features))]
         return np.concatenate([np.empty((len(photos), 0)), *seen], axis=1), quality
+
+    def seen(self, rows: pl.DataFrame, home: Path) -> np.ndarray:
+        """The rows' visual features as the model was trained on: stored ones, or embedded by its own backbones.
+
+        Args:
+            rows: with embedding_id, embedding_path, embedding_row, tasks and photo_path.
+            home: the data directory, which the paths are relative to.
+        """
+        if set(rows["embedding_id"]) == {self.embedding_id}:
+            paths = [home / path for path in rows["embedding_path"]]
+            return gathered(paths, rows["embedding_row"].to_list(), self.tasks(rows["tasks"][0].to_list()))
+        return self.features_of([home / path for path in rows["photo_path"]], self.extractors(home)[0])[0]
 
     def judge(self, visual: np.ndarray, rows: pl.DataFrame) -> list[Priced]:
         """What the model says of listings with these visual features and statistics."""

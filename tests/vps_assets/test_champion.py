@@ -1,10 +1,18 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import pytest
 
-from vps_assets.assets.champion import challenger, decided
+from vps_assets.assets.champion import challenger, decided, earlier_champion, folder_of, rolled_back
+from vps_assets.home import Home
+from vps_ml.champions import Comparison
+from vps_ml.store import CARD
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
+BETTER = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.35, -0.08, -0.02, -0.03)
+BY_LUCK = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.35, -0.12, 0.02, 0.01)
+BY_LITTLE = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.398, -0.003, -0.001, -0.001)
+OF_FEW = Comparison(20, "", "", 0.7, 0.40, 0.20, -0.3, -0.1, -0.1)
 
 
 def report(model_id: str, aurc: float, **changed: object) -> dict:
@@ -15,13 +23,22 @@ def report(model_id: str, aurc: float, **changed: object) -> dict:
     return row | changed
 
 
-def decision(current: str | None, *reports: dict) -> tuple[str, str]:
-    """(what is decided, which model is in force) after these reports."""
-    frame = pl.DataFrame(reports)
-    models = pl.DataFrame({"model_id": frame["model_id"], "path": frame["model_id"]})
-    before = {"model_id": current, "path": current} if current else None
-    row = decided(before, challenger(frame), frame, models, NOW)
-    return row["decision"], row["model_id"]
+def history(*decisions: tuple[str, str, str | None]) -> pl.DataFrame:
+    """(decision, model, instead of which), an hour apart."""
+    return pl.DataFrame(
+        [(*row, NOW + timedelta(hours=hour)) for hour, row in enumerate(decisions)],
+        schema=["decision", "model_id", "instead_of", "decided_at"],
+        orient="row",
+    )
+
+
+@pytest.fixture
+def models(home: Home) -> Home:
+    """A home with the files of models a, b and c."""
+    for model_id in "abc":
+        (home.path / folder_of(model_id)).mkdir(parents=True)
+        (home.path / folder_of(model_id) / CARD).touch()
+    return home
 
 
 def test_the_served_kind_is_judged_on_the_newest_days() -> None:
@@ -38,20 +55,50 @@ def test_nothing_served_makes_no_challenger() -> None:
 
 
 def test_the_first_model_is_promoted() -> None:
-    assert decision(None, report("a", 0.4)) == ("promoted", "a")
-
-
-def test_a_challenger_that_is_no_better_on_the_same_rows_is_refused() -> None:
-    assert decision("old", report("new", 0.4), report("old", 0.4, seed=7)) == ("refused", "old")
-
-
-def test_a_better_challenger_is_promoted() -> None:
-    assert decision("old", report("new", 0.3), report("old", 0.4, seed=7)) == ("promoted", "new")
+    assert decided(None, "a", None, ()).decision == "promoted"
 
 
 def test_the_champion_that_is_judged_again_is_kept() -> None:
-    assert decision("a", report("a", 0.4)) == ("kept", "a")
+    assert decided("a", "a", None, ()).decision == "kept"
 
 
-def test_a_champion_that_the_evaluation_no_longer_covers_gives_way() -> None:
-    assert decision("gone", report("new", 0.9)) == ("promoted", "new")
+def test_a_better_challenger_is_promoted() -> None:
+    verdict = decided("old", "new", BETTER, ())
+    assert (verdict.decision, verdict.model_id) == ("promoted", "new")
+
+
+@pytest.mark.parametrize("comparison", [BY_LUCK, BY_LITTLE, OF_FEW], ids=["by luck", "by little", "of few"])
+def test_a_challenger_that_is_better_by_luck_by_little_or_of_few_listings_is_refused(comparison: Comparison) -> None:
+    verdict = decided("old", "new", comparison, ())
+    assert (verdict.decision, verdict.model_id) == ("refused", "old")
+
+
+def test_a_champion_whose_files_are_gone_gives_way_and_the_evidence_says_so() -> None:
+    verdict = decided("gone", "new", None, ())
+    assert verdict.decision == "promoted"
+    assert "files are gone" in verdict.evidence
+
+
+def test_a_model_that_was_rolled_back_is_not_promoted_again() -> None:
+    verdict = decided("a", "b", BETTER, rolled_back(history(("promoted", "b", "a"), ("rolled back", "a", "b"))))
+    assert (verdict.decision, verdict.model_id) == ("refused", "a")
+
+
+def test_the_evidence_names_errors_coverage_listings_and_days() -> None:
+    for words in ("0.3500", "0.4000", "70%", "500", "2024-05-20 to 2024-05-31", "-0.0800 to -0.0200", "1%"):
+        assert words in decided("old", "new", BETTER, ()).evidence
+
+
+def test_a_rollback_goes_to_the_champion_before_and_then_further_back(models: Home) -> None:
+    told = [("promoted", "a", None), ("promoted", "b", "a"), ("refused", "x", None), ("promoted", "c", "b")]
+    assert earlier_champion(history(*told), "c", models.path) == "b"
+    assert earlier_champion(history(*told, ("rolled back", "b", "c")), "b", models.path) == "a"
+
+
+def test_a_rollback_passes_over_models_whose_files_are_gone(models: Home) -> None:
+    told = [("promoted", "a", None), ("promoted", "gone", "a"), ("promoted", "c", "gone")]
+    assert earlier_champion(history(*told), "c", models.path) == "a"
+
+
+def test_there_is_nothing_before_the_first_champion(models: Home) -> None:
+    assert earlier_champion(history(("promoted", "a", None)), "a", models.path) is None

@@ -15,6 +15,7 @@ from vps_assets.lineage import (
     recorded_as,
     selected,
 )
+from vps_assets.retraining import DEFAULT
 from vps_assets.runs import Plan, Request, layers, plans, stretches
 from vps_ml.recipes import demo, small
 
@@ -22,7 +23,7 @@ KEYS = {"none": [WHOLE], "task": ["category", "price"], "coverage_target": ["0.5
 
 
 SALES = 100
-KEPT = [asset for asset, node in LINEAGE.items() if node.outgrown_at is not None]
+KEPT = [asset for asset, node in LINEAGE.items() if node.kept_as]
 
 
 Made = dict[str, list[str]]
@@ -37,7 +38,7 @@ def run(
     for asset, node in LINEAGE.items():
         desired = desired_fingerprints(landed, sales, recorded, demo(), KEYS)
         stale = out_of_date(desired, recorded).get(asset, [])
-        told = bool(node.content or node.outgrown_at is not None)
+        told = bool(node.content or node.kept_as)
         if stale:
             made[asset] = stale
             recorded[asset] = {
@@ -137,7 +138,7 @@ def test_a_new_day_keeps_what_was_fitted_and_makes_the_rest_anew() -> None:
 @pytest.mark.parametrize("asset", KEPT)
 def test_what_was_fitted_is_fitted_again_once_it_is_outgrown(asset: str) -> None:
     recorded = after_a_full_run({"2024-01-01": "a"})
-    outgrown = round(SALES * LINEAGE[asset].outgrown_at)
+    outgrown = round(SALES * (1 + DEFAULT[LINEAGE[asset].kept_as].share))
     assert asset not in run({"2024-01-01": "a"}, recorded, outgrown - 1)[0]
     assert asset in run({"2024-01-01": "a"}, recorded, outgrown)[0]
 

@@ -1,5 +1,7 @@
 """Which model prices open listings: promoted on the newest held-out days, not assumed."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,10 +9,16 @@ import dagster as dg
 import polars as pl
 
 from vps_assets.assets.evaluation import ALL
-from vps_assets.assets.options import table_options
+from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options, table_options
+from vps_assets.assets.pricing import priced_rows, with_photo_paths
 from vps_assets.resources.io import Settings
+from vps_assets.schemas import CHAMPION_HISTORY, CHAMPION_MODEL, aligned, conforming
+from vps_ml.champions import Comparison
+from vps_ml.ops.champions import ComparisonJob, compare_with_champion
+from vps_ml.store import CARD
 
-SERVED = {"objective": "cross_fitted", "constraint_kind": "percentile", "constraint_value": 0.7, "seed": 0}
+SERVED_COVERAGE = 0.7
+SERVED = {"objective": "cross_fitted", "constraint_kind": "percentile", "constraint_value": SERVED_COVERAGE, "seed": 0}
 """What is served: seven sellers in ten get a price, the operator's choice of δ and not the least error's."""
 
 
@@ -25,35 +33,58 @@ def challenger(evaluation_reports: pl.DataFrame) -> dict | None:
     return None if candidates.is_empty() else candidates.sort("aurc", "model_id").row(0, named=True)
 
 
-def decided(current: dict | None, best: dict, reports: pl.DataFrame, models: pl.DataFrame, now: datetime) -> dict:
-    """The champion's row after the latest evaluation.
+@dataclass(frozen=True)
+class Verdict:
+    """What is decided of a model."""
 
-    The champion in force is refused its place only to a model that beats it on the same held-out rows. If the
-    latest evaluation no longer covers it (its backbones or training rows were replaced), the challenger takes over.
+    decision: str
+    """promoted, refused, kept or rolled back."""
+    model_id: str
+    """In force from now on."""
+    evidence: str
+
+
+def decided(current: str | None, challenger_id: str, comparison: Comparison | None, out: Collection[str]) -> Verdict:
+    """What is decided of the challenger.
+
+    The champion gives way only to a model that is better by a margin, and not by luck, on the newest held-out
+    listings at equal coverage (`vps_ml.champions`), or where it cannot be compared because its files are gone.
+
+    Args:
+        current: the champion's id.
+        challenger_id: the newest model of the served kind.
+        comparison: None where there is nothing to compare.
+        out: models that were rolled back: they stay out.
     """
-    path = models.filter(pl.col("model_id") == best["model_id"])["path"].item()
-    evidence = f"AURC {best['aurc']:.4f}, MALE {best['male_of_all']:.4f} of all {best['tested']} test listings"
-    incumbent = None
-    if current:
-        standing = reports.filter(pl.col("segment") == ALL, pl.col("model_id") == current["model_id"])
-        incumbent = None if standing.is_empty() else standing.row(0, named=True)
-    if current and incumbent and current["model_id"] == best["model_id"]:
-        model_id, path, decision = current["model_id"], current["path"], "kept"
-    elif current and incumbent and incumbent["aurc"] <= best["aurc"]:
-        model_id, path, decision = current["model_id"], current["path"], "refused"
-        evidence += f"; the champion has {incumbent['aurc']:.4f}"
-    else:
-        model_id, decision = best["model_id"], "promoted"
-        before = f"{incumbent['aurc']:.4f} before" if incumbent else "no champion on the same rows"
-        evidence += f" ({best['split_kind']} split); {before}"
-    return {
-        "model_id": model_id,
-        "path": path,
-        "challenger_id": best["model_id"],
-        "decision": decision,
-        "evidence": evidence,
-        "decided_at": now,
-    }
+    if current == challenger_id:
+        return Verdict("kept", current, "the champion is the newest model of its kind")
+    if current and challenger_id in out:
+        return Verdict("refused", current, "it was rolled back before, and stays out until it is trained anew")
+    if current is None:
+        return Verdict("promoted", challenger_id, "there was no champion")
+    if comparison is None:
+        return Verdict("promoted", challenger_id, f"the champion {current} cannot judge: its files are gone")
+    if comparison.better:
+        return Verdict("promoted", challenger_id, comparison.told())
+    return Verdict("refused", current, comparison.told())
+
+
+def rolled_back(history: pl.DataFrame) -> set[str]:
+    """The models that were rolled back."""
+    return set(history.filter(pl.col("decision") == "rolled back")["instead_of"].drop_nulls())
+
+
+def earlier_champion(history: pl.DataFrame, current: str, home: Path) -> str | None:
+    """The model that was promoted before the one in force, whose files are there and that was not rolled back."""
+    promoted = history.filter(pl.col("decision") == "promoted").sort("decided_at")["model_id"].to_list()
+    before = promoted[: promoted.index(current)] if current in promoted else promoted
+    out = rolled_back(history) | {current}
+    return next((m for m in reversed(before) if m not in out and (home / folder_of(m) / CARD).exists()), None)
+
+
+def folder_of(model_id: str) -> str:
+    """A price model's artefact folder under the data directory."""
+    return f"models/{model_id}"
 
 
 def folder_in_force(settings: Settings, champion_model: pl.DataFrame) -> Path:
@@ -67,30 +98,96 @@ def folder_in_force(settings: Settings, champion_model: pl.DataFrame) -> Path:
     return Path(settings.home) / champion_model["path"][0]
 
 
-@dg.asset(**table_options("champion_model", "evaluation"))
-def champion_model(
-    context: dg.AssetExecutionContext,
+class Deciding(dg.Config):
+    """What the launchpad may change."""
+
+    roll_back_to: str = ""
+    """A model that was champion before; it takes the place of the one in force, which stays out from then on."""
+
+
+@dg.op
+def comparison_job(
+    config: Deciding,
     settings: Settings,
+    rows: pl.DataFrame,
+    evaluation_reports: pl.DataFrame,
+    percentile_pricing_models: pl.DataFrame,
+) -> ComparisonJob:
+    """The newest model of the served kind, the champion in force, and the rows to compare them on.
+
+    Raises:
+        dg.Failure: there is nothing to decide of.
+    """
+    best = challenger(evaluation_reports)
+    if best is None:
+        raise dg.Failure("The served model (δ = 0.7) has not been evaluated: materialise it, then evaluation_reports.")
+    in_force, history = (settings.warehouse.read(name) for name in ("champion_model", "champion_history"))
+    current = in_force["model_id"][0] if in_force is not None and in_force.height else None
+    out = rolled_back(aligned(history, CHAMPION_HISTORY)) if history is not None else set()
+    challenger_id = best["model_id"]
+    if config.roll_back_to and not (settings.at.path / folder_of(config.roll_back_to) / CARD).exists():
+        raise dg.Failure(f"There is no model {config.roll_back_to} to roll back to.")
+    known = {"current": current, "challenger_id": challenger_id, "out": sorted(out), "to": config.roll_back_to}
+    champion = None
+    if current and current != challenger_id and challenger_id not in out and not config.roll_back_to:
+        folder = settings.at.path / folder_of(current)
+        champion = str(folder) if (folder / CARD).exists() else None
+    return ComparisonJob(
+        rows=with_photo_paths(rows, settings.at),
+        champion=champion,
+        challenger=str(settings.at.path / folder_of(challenger_id)),
+        coverage=SERVED_COVERAGE,
+        home=settings.home,
+        known=known,
+    )
+
+
+@dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
+def record_decision(context: dg.OpExecutionContext, comparison: Comparison | None, known: dict) -> pl.DataFrame:
+    """Decide, and write it."""
+    current, challenger_id = known["current"], known["challenger_id"]
+    if known["to"]:
+        challenger_id = current
+        verdict = Verdict("rolled back", known["to"], f"by hand, instead of {current}, which stays out")
+    else:
+        verdict = decided(current, challenger_id, comparison, known["out"])
+    row = {
+        "model_id": verdict.model_id,
+        "path": folder_of(verdict.model_id),
+        "challenger_id": challenger_id or verdict.model_id,
+        "instead_of": current if verdict.model_id != current else None,
+        "decision": verdict.decision,
+        "evidence": verdict.evidence,
+        "decided_at": datetime.now(UTC),
+    }
+    context.add_output_metadata({name: str(row[name]) for name in ("model_id", "decision", "evidence")})
+    return conforming(pl.DataFrame([row]), CHAMPION_MODEL)
+
+
+@dg.graph_asset(**graph_options("champion_model", "evaluation", {"pytorch", "duckdb"}))
+def champion_model(
+    clean_listings: pl.DataFrame,
+    image_embeddings: pl.DataFrame,
+    marketplace_statistics: pl.DataFrame,
+    category_statistics: pl.DataFrame,
+    seller_statistics: pl.DataFrame,
     evaluation_reports: pl.DataFrame,
     percentile_pricing_models: pl.DataFrame,
 ) -> pl.DataFrame:
     """The model in force, and what was decided of the latest challenger: one row."""
-    best = challenger(evaluation_reports)
-    if best is None:
-        raise dg.Failure("The served model (δ = 0.7) has not been evaluated: materialise it, then evaluation_reports.")
-    before = settings.warehouse.read("champion_model")
-    current = None if before is None or before.is_empty() else before.row(0, named=True)
-    row = decided(current, best, evaluation_reports, percentile_pricing_models, datetime.now(UTC))
-    context.add_output_metadata({name: str(row[name]) for name in ("model_id", "decision", "evidence")})
-    return pl.DataFrame([row])
+    statistics = marketplace_statistics, category_statistics, seller_statistics
+    rows = priced_rows(clean_listings, image_embeddings, *statistics)
+    job = comparison_job(rows, evaluation_reports, percentile_pricing_models)
+    return record_decision(*compare_with_champion(job))
 
 
 @dg.asset(**table_options("champion_history", "evaluation"))
 def champion_history(settings: Settings, champion_model: pl.DataFrame) -> pl.DataFrame:
-    """Every promotion and refusal, oldest first: of which model, when, on what evidence."""
+    """Every promotion, refusal and rollback, oldest first: of which model, when, on what evidence."""
     before = settings.warehouse.read("champion_history")
+    model = pl.when(pl.col("decision") == "rolled back").then("model_id").otherwise("challenger_id")
     news = champion_model.filter(pl.col("decision") != "kept").select(
-        pl.col("challenger_id").alias("model_id"), "decided_at", "decision", "evidence"
+        model.alias("model_id"), "decided_at", "decision", "instead_of", "evidence"
     )
-    rows = news if before is None else pl.concat([before, news])
+    rows = news if before is None else pl.concat([aligned(before, CHAMPION_HISTORY), news])
     return rows.unique(["model_id", "decided_at"], maintain_order=True).sort("decided_at")

@@ -5,7 +5,7 @@ import polars as pl
 
 from vps_assets.assets.champion import folder_in_force
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
-from vps_assets.assets.pricing import featured_listings
+from vps_assets.assets.pricing import featured_listings, with_photo_paths
 from vps_assets.resources.io import Settings
 from vps_assets.splits import in_fixed_order, with_roles
 from vps_ml.ops.corruptions import judge_corrupted_photos
@@ -35,8 +35,7 @@ def corruption_job(
     tested = with_roles(featured).filter(pl.col(f"{about['split_kind']}_role") == "test")
     new_to_it = unseen(tested, settings.at.path, [about], about["split_kind"])
     rows = in_fixed_order(new_to_it).head(PHOTOS)
-    paths = pl.Series("photo_path", [str(settings.at.photo(h)) for h in rows["photo_hash"]], dtype=pl.String)
-    return ChampionJob(rows.with_columns(paths), str(champion), settings.home)
+    return ChampionJob(with_photo_paths(rows, settings.at), str(champion), settings.home)
 
 
 def summarised(judged: pl.DataFrame) -> pl.DataFrame:

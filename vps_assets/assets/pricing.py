@@ -5,6 +5,7 @@ import polars as pl
 
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
 from vps_assets.assets.statistics import with_statistics
+from vps_assets.home import Home
 from vps_assets.resources.io import Settings
 from vps_assets.splits import with_roles
 from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS
@@ -64,6 +65,12 @@ def pricing_rows(featured: pl.DataFrame) -> pl.DataFrame:
             *SALE_COUNTS,
         )
     )
+
+
+def with_photo_paths(rows: pl.DataFrame, home: Home) -> pl.DataFrame:
+    """The rows with `photo_path`, where their photos are under the data directory."""
+    paths = [str(home.photo(photo_hash).relative_to(home.path)) for photo_hash in rows["photo_hash"]]
+    return rows.with_columns(photo_path=pl.Series(paths, dtype=pl.String))
 
 
 def trainable(variants: tuple[Variant, ...], rows: pl.DataFrame) -> tuple[tuple[Variant, ...], list[str]]:

@@ -7,7 +7,7 @@ import polars as pl
 
 from vps_assets.assets.champion import folder_in_force
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
-from vps_assets.assets.pricing import featured_listings
+from vps_assets.assets.pricing import featured_listings, with_photo_paths
 from vps_assets.resources.io import Settings
 from vps_ml.ops.suggestions import ChampionJob, suggest_prices
 from vps_ml.photos import QUALITY_COLUMNS
@@ -30,7 +30,7 @@ def suggestion_job(
     featured = featured_listings(still_open, image_embeddings, *statistics)
     quality = image_embeddings.select("listing_id", *QUALITY_COLUMNS)
     rows = featured.join(quality, on="listing_id", how="left", maintain_order="left")
-    return ChampionJob(rows, str(champion), settings.home)
+    return ChampionJob(with_photo_paths(rows, settings.at), str(champion), settings.home)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

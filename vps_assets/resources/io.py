@@ -106,7 +106,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         warehouse = self.settings.warehouse
         made_from = warehouse.fingerprints() | self._made_from.get(run_id, {})
         made = {partition: fingerprint(asset, partition, recipe, made_from) for partition in partitions}
-        if not node.content and node.outgrown_at is None:
+        if not node.content and not node.kept_as:
             return made
         sales, column = warehouse.good_sales(), partition_column(asset)
         of = {p: rows.filter(pl.col(column).cast(pl.String) == p) if column else rows for p in partitions}

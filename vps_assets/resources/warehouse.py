@@ -105,6 +105,15 @@ class Warehouse:
         """All recorded fingerprints."""
         return by_asset(self.read_made())
 
+    def made_at(self) -> dict[str, float]:
+        """Asset -> when its newest partition was made, in seconds since 1970."""
+        if not self.home.warehouse.exists():
+            return {}
+        with self.connect(read_only=True) as connection:
+            if not table_exists(connection, MADE):
+                return {}
+            return dict(connection.execute(f"select asset, epoch(max(made_at)) from {MADE} group by asset").fetchall())  # noqa: S608
+
     def read_made(self) -> list[tuple[str, str, str]]:
         if not self.home.warehouse.exists():
             return []

@@ -48,7 +48,7 @@ def judge_corrupted_photos(context: dg.OpExecutionContext, job: ChampionJob) -> 
         return pl.DataFrame()
     champion = Champion.load(Path(job.champion))
     extractors, side_px = champion.extractors(Path(job.home))
-    photos = [shrunk(Path(path), 2 * side_px) for path in job.rows["photo_path"]]
+    photos = [shrunk(Path(job.home) / path, 2 * side_px) for path in job.rows["photo_path"]]
     frames = []
     with TemporaryDirectory() as folder:
         for name, severity, strength, paths in corrupted(photos, Path(folder)):

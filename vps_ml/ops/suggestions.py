@@ -6,7 +6,6 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from vps_ml.embedding_files import gathered
 from vps_ml.ops.backbones import GPU
 from vps_ml.suggestions import Champion, suggestion
 
@@ -15,7 +14,7 @@ from vps_ml.suggestions import Champion, suggestion
 class ChampionJob:
     """Listings with their features, for the champion to judge; its folder, the data directory.
 
-    Columns: statistics and tasks; embedding_path and row and photo quality to suggest, photo_path to make worse.
+    Columns: statistics, tasks, embedding_id, _path and _row, photo_path (under the data directory), photo quality.
     """
 
     rows: pl.DataFrame
@@ -29,15 +28,7 @@ def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataF
     if job.rows.is_empty():
         return pl.DataFrame()
     champion = Champion.load(Path(job.champion))
-    others = set(job.rows["embedding_id"]) - {champion.embedding_id}
-    if others:
-        raise dg.Failure(
-            f"{champion.model_id} was trained on other embeddings ({champion.embedding_id}) than these listings have "
-            f"({', '.join(others)}): materialise the pricing models, evaluation_reports and champion_model first."
-        )
-    paths = [Path(job.home) / path for path in job.rows["embedding_path"]]
-    visual = gathered(paths, job.rows["embedding_row"].to_list(), champion.tasks(job.rows["tasks"][0].to_list()))
-    priced = champion.judge(visual, job.rows)
+    priced = champion.judge(champion.seen(job.rows, Path(job.home)), job.rows)
     context.log.info(f"{job.rows.height:,} open listings, {sum(p.qualification >= 0.5 for p in priced):,} qualified")
     told = [
         {

@@ -1,0 +1,148 @@
+"""The sensors: what is there is looked up, `automation` and `inbox` decide, Dagster starts the runs."""
+
+import os
+import time
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from vps_assets import automation, inbox
+from vps_assets.instance import UNFINISHED, free_dead_runs
+from vps_assets.lineage import LINEAGE, desired_fingerprints, out_of_date
+from vps_assets.resources.io import Settings
+from vps_assets.resources.warehouse import Warehouse, WarehouseBusy
+from vps_assets.retraining import patience_from_environment
+from vps_assets.runs import landed_index, layers, partition_keys, range_tags
+
+SENSOR, STEP = "vps/sensor", "vps/step"
+TICK_S = 15
+LOCK_TIMEOUT_S = 5.0
+"""A tick that finds the warehouse locked leaves it to the next one."""
+STATUS = (
+    dg.DefaultSensorStatus.STOPPED if os.environ.get("VPS_SENSORS") == "stopped" else dg.DefaultSensorStatus.RUNNING
+)
+
+
+class Files(dg.Config):
+    """Names in the inbox."""
+
+    files: list[str]
+
+
+@dg.op
+def take_in_files(context: dg.OpExecutionContext, config: Files, settings: Settings) -> None:
+    """Land the files, or refuse them; the run fails where one was refused or could not be landed, and says why."""
+    taken = inbox.take_in(config.files, settings.at, context.log.info)
+    for name, landing in taken.landed.items():
+        context.log.info(f"{name}: {landing.rows:,} rows landed, {landing.bad:,} of them bad (to be quarantined)")
+    wrong = {"refused (now in inbox/refused)": taken.refused, "not landed (stays in the inbox)": taken.failed}
+    told = [f"{what}: {why}" for what, files in wrong.items() for why in files.values()]
+    if told:
+        raise dg.Failure("; ".join(told), allow_retries=False)
+
+
+@dg.job(description="Lands files of the inbox.")
+def inbox_job() -> None:
+    take_in_files()
+
+
+LINEAGE_JOBS: dict[tuple[str, ...], UnresolvedAssetJobDefinition] = {
+    layer: dg.define_asset_job(f"{layer[0]}_job", dg.AssetSelection.assets(*layer), description=", ".join(layer))
+    for layer in layers()
+}
+"""One job for each stretch of the lineage whose assets have the same partitions: what one run can make."""
+
+
+def unfinished_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Runs that are queued or under way, those of dead processes aside: they are failed, and their slots freed."""
+    free_dead_runs(instance)
+    waiting = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
+    return list(instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED, *waiting])))
+
+
+@dg.sensor(job=inbox_job, minimum_interval_seconds=TICK_S, default_status=STATUS)
+def inbox_sensor(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
+    """Files that are dropped in `$VPS_HOME/inbox/` are landed, or refused with the reason."""
+    settings.at.inbox.mkdir(parents=True, exist_ok=True)
+    under_way = sum(run.job_name == inbox_job.name for run in unfinished_runs(context.instance))
+    intake = inbox.decide(context.cursor, inbox.dropped(settings.at.inbox), under_way, time.time())
+    if not intake.files:
+        return dg.SensorResult(skip_reason=intake.said, cursor=intake.cursor)
+    config = dg.RunConfig(ops={take_in_files.name: Files(files=list(intake.files))})
+    request = dg.RunRequest(intake.run_key, config, tags={SENSOR: "inbox_sensor"})
+    return dg.SensorResult(run_requests=[request], cursor=intake.cursor)
+
+
+@dg.sensor(jobs=list(LINEAGE_JOBS.values()), minimum_interval_seconds=TICK_S, default_status=STATUS)
+def sold_listings_sensor(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
+    """What has landed is taken in, dates that it touches and no others; then evaluation and suggestions."""
+    return tick(context, settings, automation.MADE_ANEW)
+
+
+@dg.sensor(jobs=list(LINEAGE_JOBS.values()), minimum_interval_seconds=TICK_S, default_status=STATUS)
+def retraining_sensor(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
+    """What was fitted is fitted again when enough new sales have landed: price models often, backbones rarely."""
+    return tick(context, settings, automation.FITTED)
+
+
+def tick(context: dg.SensorEvaluationContext, settings: Settings, mine: frozenset[str]) -> dg.SensorResult:
+    """Ask for the next step of what is out of date among `mine`."""
+    runs = [run for run in unfinished_runs(context.instance) if (run.asset_selection or set()) & KEYS]
+    warehouse = Warehouse(settings.at, LOCK_TIMEOUT_S)
+    try:
+        there = what_is_there(context.instance, settings, warehouse, mine, len(runs))
+    except WarehouseBusy:
+        return dg.SensorResult(skip_reason="the warehouse is being written")
+    decision = automation.decide(context.cursor, there, mine)
+    if not decision.asks:
+        return dg.SensorResult(skip_reason=decision.said, cursor=decision.cursor)
+    context.log.info(decision.said)
+    requests = [request_of(asking, context.sensor_name) for asking in decision.asks]
+    return dg.SensorResult(run_requests=requests, cursor=decision.cursor)
+
+
+KEYS = {dg.AssetKey(asset) for asset in LINEAGE}
+
+
+def what_is_there(
+    instance: dg.DagsterInstance, settings: Settings, warehouse: Warehouse, mine: frozenset[str], under_way: int
+) -> automation.There:
+    """Look up what `mine` is made of; nothing is read while runs are under way, for then nothing is decided."""
+    keys = partition_keys()
+    if under_way:
+        return automation.There({}, {}, under_way, keys, time.time())
+    index, recorded = landed_index(settings.at), warehouse.fingerprints()
+    bears = patience_from_environment()
+    not_yet = too_young(warehouse.made_at(), bears)
+    if mine == automation.MADE_ANEW and retraining_fails(instance):
+        not_yet |= automation.FITTED  # new listings are priced by what there is
+    desired = desired_fingerprints(index.fingerprints, index.sales, recorded, settings.recipe, keys, bears, not_yet)
+    return automation.There(out_of_date(desired, recorded), desired, under_way, keys, time.time())
+
+
+def too_young(made_at: dict[str, float], bears: dict) -> set[str]:
+    """Fitted assets that were fitted so lately that they are not fitted again, whatever has landed."""
+    now = time.time()
+    kept = {asset: bears[kind] for asset, node in LINEAGE.items() if (kind := node.kept_as)}
+    return {
+        asset for asset, patience in kept.items() if now - made_at.get(asset, 0) < patience.at_least.total_seconds()
+    }
+
+
+def retraining_fails(instance: dg.DagsterInstance) -> bool:
+    """Whether the newest run of `retraining_sensor` came to nothing."""
+    newest = instance.get_runs(dg.RunsFilter(tags={SENSOR: retraining_sensor.name}), limit=1)
+    return any(run.status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED) for run in newest)
+
+
+def request_of(asking: automation.Asking, sensor: str) -> dg.RunRequest:
+    """A Dagster run of the plan."""
+    plan = asking.plan
+    job = next(job for layer, job in LINEAGE_JOBS.items() if plan.assets[0] in layer)
+    tags = {SENSOR: sensor, **range_tags(plan)}
+    keys = [dg.AssetKey(asset) for asset in plan.assets]
+    return dg.RunRequest(asking.run_key, tags=tags, job_name=job.name, asset_selection=keys)
+
+
+SENSORS = (inbox_sensor, sold_listings_sensor, retraining_sensor)
+JOBS: tuple[dg.JobDefinition | UnresolvedAssetJobDefinition, ...] = (inbox_job, *LINEAGE_JOBS.values())
