@@ -1,7 +1,6 @@
 """The code location: collects what stands in the package, nothing clever. Imports no torch."""
 
 import os
-from pathlib import Path
 
 import dagster as dg
 
@@ -35,11 +34,6 @@ def settings_from_environment() -> Settings:
     )
 
 
-def op_outputs(home: Home) -> Path:
-    """Where the ops of a run leave what they hand each other; `vps run` clears it after a successful run."""
-    return home.dagster / "op_outputs"
-
-
 keep_freed_memory()  # in every process that loads the code location: those that train and embed among them
 settings = settings_from_environment()
 
@@ -51,7 +45,7 @@ defs = dg.Definitions(
     resources={
         "settings": settings,
         WAREHOUSE: WarehouseIOManager(settings=settings),
-        "io_manager": dg.FilesystemIOManager(base_dir=str(op_outputs(settings.at))),
+        "io_manager": dg.FilesystemIOManager(base_dir=str(settings.at.op_outputs)),
     },
     loggers={"console": terminal_logger},
     # One process a run: training takes all cores anyway, and a process a step would cost 4 s each to start.

@@ -44,6 +44,11 @@ class Home:
     def dagster(self) -> Path:
         return self.path / "dagster"
 
+    @property
+    def op_outputs(self) -> Path:
+        """Where the ops of a run leave what they hand each other; `vps run` clears it after a successful run."""
+        return self.dagster / "op_outputs"
+
     def photo(self, photo_hash: str) -> Path:
         """The file of a landed photo, by the SHA-256 of its bytes."""
         return self.photos / photo_hash[:2] / photo_hash

@@ -6,7 +6,6 @@ Never touches the warehouse, so that landing works while runs go on.
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from pyarrow.parquet import ParquetWriter
 from vps_assets.home import Home
 from vps_assets.landing_files import ListingFile, RefusedFile, TypedRows, listing_file
 from vps_assets.landing_rules import EARLIEST_DAY, reasons_of_rows
+from vps_assets.sweeping import sweep
 from vps_ml.photos import open_photo
-from vps_ml.store import ID_LENGTH, identity, whole_file
+from vps_ml.store import ID_LENGTH, identity, temporary_name, whole_file
 
 Progress = Callable[[str], None]
 PHOTOS_PER_REPORT = 500
@@ -48,6 +48,7 @@ def land(files: Sequence[Path], images: Path | None, home: Home, progress: Progr
     Raises:
         RefusedFile: a file cannot be read, lacks a required column, or brings a second currency.
     """
+    sweep(home)
     opened = [listing_file(path) for path in files]
     one_currency(opened, home)
     staged: list[Staged] = []
@@ -89,7 +90,7 @@ class Staged:
 def stage(file: ListingFile, images: Path, home: Home, progress: Progress) -> Staged:
     """Check a file's rows and photos, batch by batch, and write them aside."""
     home.landing.mkdir(parents=True, exist_ok=True)
-    written = home.landing / f".{uuid.uuid4().hex}.tmp"
+    written = home.landing / temporary_name(file.path.stem)
     now = datetime.now(UTC)
     digest, writer, rows, bad = hashlib.sha256(), None, 0, 0
     try:
@@ -192,7 +193,7 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
         stored = home.photo(photo_hash)
         if not stored.exists():
             open_photo(path)
-            with whole_file(stored) as temporary:
+            with whole_file(stored, within=home.photos) as temporary:
                 shutil.copyfile(path, temporary)
     except (OSError, ValueError) as error:
         told = str(error).replace(str(folder), "").splitlines()[0][:120]

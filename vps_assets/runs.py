@@ -22,6 +22,7 @@ from vps_assets.lineage import (
 )
 from vps_assets.resources.warehouse import Warehouse
 from vps_assets.retraining import patience_from_environment
+from vps_assets.sweeping import sweep
 from vps_ml.recipes import Recipe
 
 Progress = Callable[[str], None]
@@ -147,6 +148,7 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
     from vps_assets.instance import free_dead_runs, open_instance
 
     warehouse = Warehouse(home)
+    sweep(home)
     done = 0
     with open_instance(home) as instance:
         for run_id in free_dead_runs(instance):
@@ -214,8 +216,6 @@ def execute(home: Home, instance: Any, plan: Plan, ops: dict) -> None:
     import dagster as dg
     from dagster._core.definitions.reconstruct import ReconstructableRepository
 
-    from vps_assets.definitions import op_outputs
-
     recon = ReconstructableRepository.for_module("vps_assets.definitions", "defs", None)
     keys = [dg.AssetKey(asset) for asset in plan.assets]
     job = recon.get_definition().get_implicit_job_def_for_assets(keys)
@@ -230,7 +230,7 @@ def execute(home: Home, instance: Any, plan: Plan, ops: dict) -> None:
     )
     if not result.success:
         raise RunFailed(first_cause(result))
-    shutil.rmtree(op_outputs(home) / result.run_id, ignore_errors=True)
+    shutil.rmtree(home.op_outputs / result.run_id, ignore_errors=True)
 
 
 def range_tags(plan: Plan) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from vps_assets.demo.catalogue import (
     Item,
 )
 from vps_assets.demo.photos import draw_photo
+from vps_ml.store import temporary_name
 
 Drawing = tuple[Item, str | None, tuple[int, ...]]
 """An item, its photo's fault and seed: what `draw_photo` takes."""
@@ -182,7 +182,7 @@ def make_market(folder: Path, count: int, seed: int, progress: Callable[[str], N
     if folder.exists() and not marker.exists():
         raise FileExistsError(f"{folder} is not a demo marketplace: move it away, or choose another VPS_HOME")
     listings, truths, photos = simulated(count, seed)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = folder.with_name(temporary_name(folder.name))
     images = temporary / "images"
     images.mkdir(parents=True)
     own = [number for number, truth in enumerate(truths) if truth["photo"] == number]

@@ -20,6 +20,7 @@ from vps_assets.lineage import (
 )
 from vps_assets.resources.warehouse import Warehouse
 from vps_assets.schemas import TABLES, aligned, conforming
+from vps_assets.sweeping import sweep
 from vps_ml.recipes import Recipe, recipe_named
 from vps_ml.store import identity
 
@@ -58,6 +59,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseIOManager"]:
+        sweep(self.settings.at)
         try:
             yield self
         finally:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import dagster as dg
 import polars as pl
@@ -13,6 +12,7 @@ from vps_ml.corruptions import CORRUPTIONS
 from vps_ml.ops.backbones import GPU
 from vps_ml.ops.suggestions import ChampionJob
 from vps_ml.photos import open_photo
+from vps_ml.store import temporary_folder
 from vps_ml.suggestions import Champion
 
 
@@ -50,8 +50,8 @@ def judge_corrupted_photos(context: dg.OpExecutionContext, job: ChampionJob) -> 
     extractors, side_px = champion.extractors(Path(job.home))
     photos = [shrunk(Path(job.home) / path, 2 * side_px) for path in job.rows["photo_path"]]
     frames = []
-    with TemporaryDirectory() as folder:
-        for name, severity, strength, paths in corrupted(photos, Path(folder)):
+    with temporary_folder(Path(job.home), "corruptions") as folder:
+        for name, severity, strength, paths in corrupted(photos, folder):
             visual, _ = champion.features_of(paths, extractors)
             judged = job.rows.select("listing_id").with_columns(
                 corruption=pl.lit(name),

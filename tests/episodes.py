@@ -1,0 +1,109 @@
+"""A marketplace that comes in day by day, and what its tables come to, for tests that break things off."""
+
+import hashlib
+import os
+import subprocess
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+import polars as pl
+from conftest import REPOSITORY, VPS
+
+from vps_assets.demo.market import make_market
+from vps_assets.home import Home
+from vps_assets.instance import open_instance
+from vps_assets.lineage import LINEAGE
+from vps_assets.resources.io import partition_column
+from vps_assets.sweeping import leftovers
+
+STAMPS = {"landed_at", "evaluated_at", "decided_at", "suggested_at", "fitted_at", "run_id"}
+"""Columns that say when, or in which run: they differ between two runs that say the same."""
+State = dict[tuple[str, str], str]
+"""(table, partition) -> checksum of its rows."""
+
+
+def days_of(folder: Path, listings: int, days: int) -> list[Path]:
+    """Listing files: all but the last `days` days of a demo marketplace, then a file a day, late sales with it."""
+    market = make_market(folder / "market", listings, 0, lambda told: None)
+    rows = pl.read_parquet(market / "listings.parquet")
+    listed, sold = pl.col("listed_at").dt.date(), pl.col("sold_at").dt.date()
+    last: date = rows.select(listed.max()).item()
+    files = []
+    for number in range(days + 1):
+        today = last - timedelta(days=days - number)
+        known = rows.filter(listed.fill_null(today) <= today).with_columns(
+            pl.when(sold <= today).then("sold_at"), pl.when(sold <= today).then("sold_price")
+        )
+        new = known if number == 0 else known.filter((listed == today) | (sold == today))
+        files.append(market / f"day{number}.parquet")
+        new.write_parquet(files[-1])
+    return files
+
+
+def command(home: Path, *arguments: str, **environment: str) -> tuple[list[str], dict]:
+    """(a command line, the keywords to start it with) for this data directory."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("VPS_") and k != "DAGSTER_HOME"}
+    return [*VPS, *arguments], {"env": clean | {"VPS_HOME": str(home)} | environment, "cwd": REPOSITORY}
+
+
+def succeed(home: Path, *arguments: str, **environment: str) -> str:
+    """Run the command to its end; what it printed."""
+    line, keywords = command(home, *arguments, **environment)
+    ran = subprocess.run(line, **keywords, capture_output=True, text=True, timeout=500)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return ran.stdout
+
+
+def state_of(database: Path) -> State:
+    """What each partition of each table says; empty where there is no database yet."""
+    found: State = {}
+    if not database.exists():
+        return found
+    with duckdb.connect(str(database), read_only=True) as connection:
+        tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
+        for asset in [asset for asset in LINEAGE if asset in tables]:
+            rows = pl.DataFrame(connection.execute(f'from "{asset}"').to_arrow_table())
+            column = partition_column(asset)
+            key = pl.col(column).cast(pl.String) if column else pl.lit("")
+            for (partition,), part in (
+                rows.with_columns(_partition=key).partition_by("_partition", as_dict=True).items()
+            ):
+                found[asset, partition] = checksum(part.drop("_partition", *STAMPS & set(part.columns)))
+    return found
+
+
+def checksum(rows: pl.DataFrame) -> str:
+    """Of the rows in any order, each value to nine digits."""
+    texts = rows.with_columns(pl.col(pl.Float64, pl.Float32).round_sig_figs(9))
+    lines = sorted(str(row) for row in texts.iter_rows())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def taken_slots(home: Home) -> dict[str, int]:
+    """Pool -> slots that somebody holds."""
+    with open_instance(home) as instance:
+        storage = instance.event_log_storage
+        held = {key: len(storage.get_concurrency_info(key).active_run_ids) for key in storage.get_concurrency_keys()}
+        return {key: count for key, count in held.items() if count}
+
+
+def nothing_is_left_behind(home: Home) -> None:
+    """No temporary file, no checkpoint, no taken slot, and a published copy that is current."""
+    hidden = [path for path in home.path.rglob(".*") if path.name != ".publish.lock" and "dagster" not in path.parts]
+    assert leftovers(home) == hidden == []
+    assert taken_slots(home) == {}
+    assert state_of(home.analytics) == state_of(home.warehouse)
+
+
+def until(condition: object, process: subprocess.Popen, timeout_s: float = 300.0) -> bool:
+    """Wait until `condition()` holds; False if the process ends before."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            return False
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.001)
+    raise AssertionError("it took too long")
