@@ -6,7 +6,7 @@ import time
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from vps_assets import automation, inbox
+from vps_assets import alerts, automation, inbox
 from vps_assets.instance import UNFINISHED, free_dead_runs
 from vps_assets.lineage import LINEAGE, desired_fingerprints, out_of_date
 from vps_assets.resources.io import Settings
@@ -144,5 +144,5 @@ def request_of(asking: automation.Asking, sensor: str) -> dg.RunRequest:
     return dg.RunRequest(asking.run_key, tags=tags, job_name=job.name, asset_selection=keys)
 
 
-SENSORS = (inbox_sensor, sold_listings_sensor, retraining_sensor)
+SENSORS = (inbox_sensor, sold_listings_sensor, retraining_sensor, alerts.on_failure(STATUS))
 JOBS: tuple[dg.JobDefinition | UnresolvedAssetJobDefinition, ...] = (inbox_job, *LINEAGE_JOBS.values())
