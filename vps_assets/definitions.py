@@ -1,10 +1,11 @@
 """The code location: collects what stands in the package, nothing clever. Imports no torch."""
 
 import os
+from datetime import timedelta
 
 import dagster as dg
 
-from vps_assets import checks, sensors
+from vps_assets import checks, sensors, watching
 from vps_assets.assets import (
     backbones,
     champion,
@@ -37,9 +38,19 @@ def settings_from_environment() -> Settings:
 keep_freed_memory()  # in every process that loads the code location: those that train and embed among them
 settings = settings_from_environment()
 
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26))
+"""A day's listings should have come in, been judged and been priced by the day after, with an hour or two to spare."""
+READ = ("evaluation_reports", "price_suggestions")
+"""What people read: it is these that go stale, wherever the fault lies."""
+
+
+def with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
+    return spec.replace_attributes(freshness_policy=FRESH) if spec.key.to_user_string() in READ else spec
+
+
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(LAYERS),
-    asset_checks=list(checks.all_checks()),
+    asset_checks=[*checks.all_checks(), *watching.all_warnings()],
     jobs=sensors.JOBS,
     sensors=sensors.SENSORS,
     resources={
@@ -50,4 +61,4 @@ defs = dg.Definitions(
     loggers={"console": terminal_logger},
     # One process a run: training takes all cores anyway, and a process a step would cost 4 s each to start.
     executor=dg.in_process_executor,
-)
+).map_asset_specs(func=with_freshness)
