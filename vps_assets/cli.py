@@ -169,6 +169,19 @@ def rollback(
 
 
 @app.command()
+def doctor() -> None:
+    """Say in ten lines whether the state is healthy, and what to do; exit 1 where something does not work."""
+    from vps_assets.doctor import BAD, examined
+
+    with one_line_errors():
+        findings = examined(Home.from_environment(), chosen_recipe())
+        for finding in findings:
+            print(finding)
+        if any(finding.state == BAD for finding in findings):
+            raise typer.Exit(1)
+
+
+@app.command()
 def report() -> None:
     """Write the evaluation report, one HTML file, and print its path."""
     from vps_assets.report.page import NothingEvaluated, write_report

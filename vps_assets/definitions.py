@@ -1,6 +1,7 @@
 """The code location: collects what stands in the package, nothing clever. Imports no torch."""
 
 import os
+import warnings
 from datetime import timedelta
 
 import dagster as dg
@@ -48,6 +49,7 @@ def with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
     return spec.replace_attributes(freshness_policy=FRESH) if spec.key.to_user_string() in READ else spec
 
 
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # map_asset_specs, in 1.13.27, which is pinned
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(LAYERS),
     asset_checks=[*checks.all_checks(), *watching.all_warnings()],

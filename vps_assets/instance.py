@@ -64,9 +64,10 @@ def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
 def same_process(pid: int, run_started: float | None) -> bool:
     """Whether this process number still means the process that was there when the run started."""
     try:
-        return run_started is None or psutil.Process(pid).create_time() <= run_started + 1
+        created = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
         return False
+    return run_started is None or created <= run_started + 1
 
 
 def starting(record: object) -> bool:

@@ -6,7 +6,7 @@ to date can be told without running anything, after a crash too.
 """
 
 from bisect import bisect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -189,8 +189,7 @@ def desired_fingerprints(
     recorded: Fingerprints,
     recipe: Recipe,
     keys: Mapping[str, list[str]],
-    patience: Mapping[str, Patience] = DEFAULT,
-    not_yet: Collection[str] = (),
+    bears: Mapping[str, Patience | None] | None = None,
 ) -> Fingerprints:
     """What every partition's fingerprint would be after a full run on what has landed.
 
@@ -200,9 +199,9 @@ def desired_fingerprints(
         recorded: what the warehouse holds now: what is kept, and what was decided last.
         recipe: in force.
         keys: the partitions of each kind but `day`, whose are those that have landed.
-        patience: how many new sales what is kept bears.
-        not_yet: kept assets that are not retrained now, though the sales have outgrown them.
+        bears: how many new sales each kept asset bears (None: any number); by default as the retraining defaults say.
     """
+    bears = patience_by_asset(DEFAULT) if bears is None else bears
     desired: Fingerprints = {"raw_listings": landed}
     for asset, node in list(LINEAGE.items())[1:]:
         partitions = list(landed) if node.partitions == "day" else keys[node.partitions]
@@ -210,18 +209,23 @@ def desired_fingerprints(
             desired[as_of(asset)] = recorded.get(as_of(asset), {})
         made = {p: fingerprint(asset, p, recipe, desired) for p in partitions}
         have = recorded.get(asset, {})
-        bears = patience[node.kept_as] if node.kept_as and asset not in not_yet else None
-        desired[asset] = {p: still(bears, basis, sales, have.get(p, "")) for p, basis in made.items() if basis}
+        patience = bears.get(asset)
+        desired[asset] = {p: still(patience, basis, sales, have.get(p, "")) for p, basis in made.items() if basis}
     return {asset: desired[asset] for asset in LINEAGE}
 
 
-def still(bears: Patience | None, basis: str, sales: int, recorded: str) -> str:
+def still(patience: Patience | None, basis: str, sales: int, recorded: str) -> str:
     """The recorded fingerprint where it is of this basis and not outgrown, else the basis."""
     of, _, rest = recorded.partition(":")
     if of != basis or not rest:
         return basis
     fitted_on = int(rest.partition(":")[0])
-    return basis if bears and bears.outgrown(sales, fitted_on) else recorded
+    return basis if patience and patience.outgrown(sales, fitted_on) else recorded
+
+
+def patience_by_asset(patience: Mapping[str, Patience]) -> dict[str, Patience | None]:
+    """How many new sales each kept asset bears."""
+    return {asset: patience[node.kept_as] for asset, node in LINEAGE.items() if node.kept_as}
 
 
 def out_of_date(desired: Fingerprints, recorded: Fingerprints) -> dict[str, list[str]]:

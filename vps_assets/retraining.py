@@ -29,6 +29,7 @@ DEFAULT: Mapping[str, Patience] = {
     "price_models": Patience(0.1, None, timedelta(days=1)),
 }
 """Rarely the backbones, often the price models (docs/adr/0008)."""
+UNTIL_DOUBLED = Patience(1.0, None, timedelta(0))
 FORM = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<percent>%?)\s+(?P<hours>\d+(?:\.\d+)?)h")
 
 

@@ -18,6 +18,7 @@ from vps_assets.lineage import (
     desired_fingerprints,
     landed_fingerprints,
     out_of_date,
+    patience_by_asset,
     selected,
 )
 from vps_assets.resources.warehouse import Warehouse
@@ -188,7 +189,7 @@ def landed_index(home: Home) -> LandedIndex:
 def state(index: LandedIndex, recipe: Recipe, warehouse: Warehouse) -> tuple[dict[str, list[str]], list[str]]:
     """(what is out of date, the dates that have rows or had some)."""
     recorded: Fingerprints = warehouse.fingerprints()
-    bears = patience_from_environment()
+    bears = patience_by_asset(patience_from_environment())
     desired = desired_fingerprints(index.fingerprints, index.sales, recorded, recipe, partition_keys(), bears)
     return out_of_date(desired, recorded), sorted(index.fingerprints.keys() | recorded.get("raw_listings", {}).keys())
 

@@ -2,16 +2,17 @@
 
 import os
 import time
+from collections.abc import Mapping
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from vps_assets import alerts, automation, inbox
 from vps_assets.instance import UNFINISHED, free_dead_runs
-from vps_assets.lineage import LINEAGE, desired_fingerprints, out_of_date
+from vps_assets.lineage import LINEAGE, desired_fingerprints, out_of_date, patience_by_asset
 from vps_assets.resources.io import Settings
 from vps_assets.resources.warehouse import Warehouse, WarehouseBusy
-from vps_assets.retraining import patience_from_environment
+from vps_assets.retraining import UNTIL_DOUBLED, Patience, patience_from_environment
 from vps_assets.runs import landed_index, layers, partition_keys, range_tags
 
 SENSOR, STEP = "vps/sensor", "vps/step"
@@ -107,25 +108,31 @@ KEYS = {dg.AssetKey(asset) for asset in LINEAGE}
 def what_is_there(
     instance: dg.DagsterInstance, settings: Settings, warehouse: Warehouse, mine: frozenset[str], under_way: int
 ) -> automation.There:
-    """Look up what `mine` is made of; nothing is read while runs are under way, for then nothing is decided."""
+    """Look up what `mine` is made of; nothing is read while runs are under way, for then nothing is decided.
+
+    While retraining fails, everything else is made with the models that there are, whatever they have been outgrown by.
+    """
     keys = partition_keys()
     if under_way:
         return automation.There({}, {}, under_way, keys, time.time())
     index, recorded = landed_index(settings.at), warehouse.fingerprints()
-    bears = patience_from_environment()
-    not_yet = too_young(warehouse.made_at(), bears)
-    if mine == automation.MADE_ANEW and retraining_fails(instance):
-        not_yet |= automation.FITTED  # new listings are priced by what there is
-    desired = desired_fingerprints(index.fingerprints, index.sales, recorded, settings.recipe, keys, bears, not_yet)
+    retrained: dict[str, Patience | None] = {}
+    if mine == automation.FITTED or not retraining_fails(instance):
+        retrained = patience_now(warehouse.made_at(), patience_from_environment())
+    desired = desired_fingerprints(index.fingerprints, index.sales, recorded, settings.recipe, keys, retrained)
     return automation.There(out_of_date(desired, recorded), desired, under_way, keys, time.time())
 
 
-def too_young(made_at: dict[str, float], bears: dict) -> set[str]:
-    """Fitted assets that were fitted so lately that they are not fitted again, whatever has landed."""
+def patience_now(made_at: Mapping[str, float], patience: Mapping[str, Patience]) -> dict[str, Patience | None]:
+    """How many new sales each fitted asset bears now: until its time has come, as many as it was fitted on.
+
+    Sales that have doubled do not wait: a marketplace that opens would be priced for a week by its first hour.
+    """
     now = time.time()
-    kept = {asset: bears[kind] for asset, node in LINEAGE.items() if (kind := node.kept_as)}
     return {
-        asset for asset, patience in kept.items() if now - made_at.get(asset, 0) < patience.at_least.total_seconds()
+        asset: UNTIL_DOUBLED if now - made_at.get(asset, 0) < each.at_least.total_seconds() else each
+        for asset, each in patience_by_asset(patience).items()
+        if each
     }
 
 

@@ -16,6 +16,7 @@ from vps_assets.lineage import (
     out_of_date,
     recorded_as,
 )
+from vps_assets.retraining import Patience
 from vps_ml.recipes import Recipe, demo, small
 
 KEYS = {"none": [WHOLE], "task": ["category", "price"], "coverage_target": ["0.3", "0.7"], "error_tolerance": ["0.5"]}
@@ -37,8 +38,8 @@ class World:
     failing: bool = False
     now: float = 1e9
 
-    def desired(self, not_yet: frozenset[str] = frozenset()) -> Fingerprints:
-        return desired_fingerprints(self.landed, self.sales, self.recorded, self.recipe, KEYS, not_yet=not_yet)
+    def desired(self, bears: dict[str, Patience | None] | None = None) -> Fingerprints:
+        return desired_fingerprints(self.landed, self.sales, self.recorded, self.recipe, KEYS, bears)
 
     def stale(self) -> dict[str, list[str]]:
         return out_of_date(self.desired(), self.recorded)
@@ -46,7 +47,7 @@ class World:
     def tick(self, sensor: str, cursor_is_kept: bool = True) -> tuple[Asking, ...]:
         """One evaluation; the daemon skips run keys that it knows, and may die before it keeps the cursor."""
         self.now += 15
-        desired = self.desired(FITTED if self.failing and sensor == "sold_listings_sensor" else frozenset())
+        desired = self.desired({} if self.failing and sensor == "sold_listings_sensor" else None)
         there = There(out_of_date(desired, self.recorded), desired, len(self.queue), KEYS, self.now)
         decision = decide(self.cursors[sensor], there, SENSORS[sensor])
         fresh = [asking for asking in decision.asks if asking.run_key not in self.run_keys]

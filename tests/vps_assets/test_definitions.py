@@ -67,7 +67,7 @@ def test_ops_that_use_the_accelerator_are_tagged_and_pooled() -> None:
     assert gpu == {
         "train_task_backbones", "embed_photos", "train_pricing_models", "train_baseline_models",
         "predict_test_rows", "train_and_predict_ablations", "judge_corrupted_photos",
-        "suggest_prices",
+        "suggest_prices", "compare_with_champion",
     }  # fmt: skip
     writers = {name for name, told in found.items() if told[1] == "duckdb_writer"}
     assert {name for name in found if name.startswith("record_")} == writers
