@@ -3,9 +3,9 @@
 Never touches the warehouse, so that landing works while runs go on.
 """
 
+import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,11 +19,14 @@ from vps_assets.home import Home
 from vps_assets.landing_files import ListingFile, RefusedFile, TypedRows, listing_file
 from vps_assets.landing_rules import EARLIEST_DAY, reasons_of_rows
 from vps_assets.sweeping import sweep
+from vps_ml.photo_files import without_metadata
 from vps_ml.photos import open_photo
 from vps_ml.store import ID_LENGTH, identity, temporary_name, whole_file
 
 Progress = Callable[[str], None]
 PHOTOS_PER_REPORT = 500
+MOST_PHOTO_BYTES = 64 << 20
+DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,11 @@ def check_photos(paths: Sequence[str | None], images: Path, home: Home, progress
 
 
 def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhoto:
-    """Decode one photo and store it; or say why not."""
+    """Decode one photo and store it, without its metadata, under the hash of its bytes; or say why not.
+
+    Raises:
+        OSError: the data directory cannot be written: that is no fault of the row.
+    """
     if not image_path:
         return CheckedPhoto(None, "image_path is missing")
     try:
@@ -189,13 +196,21 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
             return CheckedPhoto(None, "image_path leaves the image folder")
         if not path.is_file():
             return CheckedPhoto(None, "photo is missing")
-        photo_hash = hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.stat().st_size > MOST_PHOTO_BYTES:
+            return CheckedPhoto(None, f"photo is larger than {MOST_PHOTO_BYTES >> 20} MiB")
+        data = path.read_bytes()
+        photo_hash = hashlib.sha256(data).hexdigest()
         stored = home.photo(photo_hash)
         if not stored.exists():
             open_photo(path)
+            home.photos.mkdir(parents=True, exist_ok=True)
             with whole_file(stored, within=home.photos) as temporary:
-                shutil.copyfile(path, temporary)
-    except (OSError, ValueError) as error:
+                temporary.write_bytes(without_metadata(data))
+    except OSError as error:
+        if error.errno in DISK_FAULTS:
+            raise
+        return CheckedPhoto(None, f"photo cannot be read: {error.strerror or error}")
+    except ValueError as error:
         told = str(error).replace(str(folder), "").splitlines()[0][:120]
         return CheckedPhoto(None, f"photo cannot be decoded: {told}")
     return CheckedPhoto(photo_hash, None)

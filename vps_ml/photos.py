@@ -13,7 +13,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageFile, ImageOps
 
-Image.MAX_IMAGE_PIXELS = 100_000_000  # a decompression bomb, not a photo; PIL raises above twice this
+MOST_PIXELS = 100_000_000
+"""More is a decompression bomb, not a photo: 300 MB decoded."""
+Image.MAX_IMAGE_PIXELS = None  # PIL would only warn up to twice its limit; `open_photo` refuses by the header
+FORMATS = {"JPEG", "MPO", "PNG", "WEBP"}
+"""MPO is what phones call a JPEG file with a second picture, depth or gain map, behind the photo."""
 MEASURED_PX = 96
 """Longest side at which quality is measured: the smallest photo that marketplaces accept."""
 
@@ -76,20 +80,30 @@ def unqualified_reason(quality: PhotoQuality) -> str:
 
 
 def open_photo(path: Path) -> Image.Image:
-    """Decode a photo whole, upright (EXIF orientation applied), as RGB.
+    """Decode a photo whole, upright (EXIF orientation applied), as RGB; of an animation the first frame.
 
     Raises:
-        ValueError: it cannot be decoded; the message says why.
+        ValueError: it cannot be decoded, or is too large; the message says why.
     """
     try:
         with Image.open(path) as image:
-            if image.format not in {"JPEG", "PNG", "WEBP"}:
+            if image.format not in FORMATS:
                 raise ValueError(f"{image.format} is not JPEG, PNG or WebP")
-            image.load()
-            ImageOps.exif_transpose(image, in_place=True)
-            return on_white(image)
-    except (OSError, SyntaxError, Image.DecompressionBombError, EOFError) as error:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
+            return upright(image)
+    except Exception as error:  # decoders raise whatever they trip over: struct.error, IndexError, KeyError ...
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image decoded, turned as its EXIF orientation says, as 8-bit RGB."""
+    image.load()
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode.startswith("I"):  # 16 bits of grey, which PIL would clip at 255
+        grey = np.asarray(turned).astype(np.float64) / 257
+        turned = Image.fromarray(np.clip(grey, 0, 255).round().astype(np.uint8))
+    return on_white(turned)
 
 
 def on_white(image: Image.Image) -> Image.Image:

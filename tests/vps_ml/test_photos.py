@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +77,44 @@ def test_batches_keep_the_order_of_the_paths(tmp_path: Path) -> None:
 
 def test_no_photos_make_no_batches() -> None:
     assert list(photo_batches([], 32, 3)) == []
+
+
+def test_a_photo_of_over_a_hundred_megapixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    """A few hundred bytes that would unpack to gigabytes."""
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    with pytest.raises(ValueError, match="40000 x 40000 pixels are more than 100,000,000"):
+        open_photo(tmp_path / "bomb.png")
+
+
+def test_sixteen_bits_of_grey_become_eight_and_not_white(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    shown = np.asarray(open_photo(tmp_path / "deep.png"))[..., 0].ravel()
+    assert np.abs(shown - np.linspace(0, 255, 64)).max() <= 1
+
+
+def test_four_inks_become_three_colours(tmp_path: Path) -> None:
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "inks.jpg", quality=95)
+    red, green, blue = open_photo(tmp_path / "inks.jpg").getpixel((4, 4))
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+def test_of_an_animation_the_first_frame_counts(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:], lossless=True)
+    assert open_photo(tmp_path / "moving.webp").getpixel((4, 4)) == (255, 0, 0)
+
+
+def test_a_decoder_that_trips_over_a_file_refuses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def trip(*arguments: object) -> None:
+        raise struct.error("unpack requires a buffer of 4 bytes")
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "odd.png")
+    monkeypatch.setattr(Image.Image, "load", trip)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", trip)
+    with pytest.raises(ValueError, match="buffer of 4 bytes"):
+        open_photo(tmp_path / "odd.png")

@@ -1,0 +1,153 @@
+"""Photo files without what they tell besides the picture: no places, no times, no names, no thumbnails.
+
+The compressed picture stays as it is, byte for byte; of the metadata only what it takes to show it right is kept:
+colour profile, transparency, and the orientation.
+"""
+
+import io
+import re
+import struct
+from collections.abc import Iterator
+
+from PIL import Image
+
+ORIENTATION = 0x0112
+"""EXIF tag 274 (CIPA DC-008, table 4)."""
+PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP"}
+WEBP_KEPT = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
+WEBP_EXIF, WEBP_XMP = 0x08, 0x04
+"""Flags of a VP8X chunk."""
+NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+
+
+class NotUnderstood(ValueError):
+    """The file is not built as its format says."""
+
+
+def without_metadata(data: bytes) -> bytes:
+    """The file's picture alone, with its orientation.
+
+    A file whose parts cannot be told apart is encoded anew, as PNG, so that nothing of it is kept but pixels.
+
+    Raises:
+        ValueError: it is no picture that can be decoded.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        orientation = int(image.getexif().get(ORIENTATION, 1) or 1)
+        kind = image.format
+    try:
+        kept = {"JPEG": jpeg, "MPO": jpeg, "PNG": png, "WEBP": webp}[str(kind)](data, exif(orientation))
+        with Image.open(io.BytesIO(kept)) as image:
+            image.load()
+    except (NotUnderstood, OSError, SyntaxError, struct.error, IndexError):
+        return encoded_anew(data)
+    return kept
+
+
+def exif(orientation: int) -> bytes:
+    """EXIF data that say the orientation and nothing else, as TIFF; empty for an upright picture."""
+    if orientation not in range(2, 9):
+        return b""
+    data = Image.Exif()
+    data[ORIENTATION] = orientation
+    return data.tobytes().removeprefix(b"Exif\0\0")
+
+
+def encoded_anew(data: bytes) -> bytes:
+    """The pixels as PNG, upright."""
+    from vps_ml.photos import upright
+
+    with Image.open(io.BytesIO(data)) as image:
+        written = io.BytesIO()
+        upright(image).save(written, "PNG")
+    return written.getvalue()
+
+
+def jpeg(data: bytes, orientation: bytes) -> bytes:
+    """JFIF, ICC and Adobe segments and the picture's own; nothing after its end (ITU T.81, annex B)."""
+    if data[:2] != b"\xff\xd8":
+        raise NotUnderstood("no start of image")
+    kept = [data[:2]]
+    if orientation:
+        body = b"Exif\0\0" + orientation
+        kept.append(b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body)
+    at = 2
+    while True:
+        while data[at + 1] == 0xFF:  # fill bytes
+            at += 1
+        marker = data[at + 1]
+        if data[at] != 0xFF or marker in (0x00, 0xD8):
+            raise NotUnderstood("no marker where one has to be")
+        if marker == 0xD9:
+            return b"".join([*kept, data[at : at + 2]])
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        body = data[at + 4 : at + 2 + length]
+        if shows_the_picture(marker, body):
+            kept.append(data[at : at + 2 + length])
+        at += 2 + length
+        if marker == 0xDA:
+            found = NEXT_MARKER.search(data, at)
+            if found is None:
+                raise NotUnderstood("no end of image")
+            kept.append(data[at : found.start()])
+            at = found.start()
+
+
+def shows_the_picture(marker: int, body: bytes) -> bool:
+    """Whether a JPEG segment is needed to show it: not the application's (APPn, COM), but for three."""
+    if marker == 0xFE or 0xE0 <= marker <= 0xEF:
+        kept = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
+        return marker in kept and body.startswith(kept[marker])
+    return True
+
+
+def png(data: bytes, orientation: bytes) -> bytes:
+    """The chunks of `PNG_KEPT`; an animation's first frame (W3C PNG, third edition)."""
+    kept = [data[:8]]
+    for kind, _, whole in chunks(data[8:], ">I4s", 4):
+        if kind == b"IDAT" and orientation:
+            kept.append(png_chunk(b"eXIf", orientation))
+            orientation = b""
+        if kind in PNG_KEPT:
+            kept.append(whole)
+        if kind == b"IEND":
+            return b"".join(kept)
+    raise NotUnderstood("no end of image")
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    from zlib import crc32
+
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc32(kind + body))
+
+
+def webp(data: bytes, orientation: bytes) -> bytes:
+    """The chunks of `WEBP_KEPT`, and flags that say so (RFC 9649)."""
+    (size,) = struct.unpack_from("<I", data, 4)
+    kept, extended = [], False
+    for kind, body, whole in chunks(data[12 : 8 + size], "<4sI", 0):
+        if kind == b"VP8X":
+            extended = True
+            flags = body[0] & ~(WEBP_EXIF | WEBP_XMP) | (WEBP_EXIF if orientation else 0)
+            kept.append(whole[:8] + bytes([flags]) + body[1:])
+        elif kind in WEBP_KEPT:
+            kept.append(whole)
+    if orientation:
+        if not extended:
+            raise NotUnderstood("an orientation without a place for it")
+        kept.append(b"EXIF" + struct.pack("<I", len(orientation)) + orientation + b"\0" * (len(orientation) % 2))
+    body = b"WEBP" + b"".join(kept)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def chunks(data: bytes, header: str, trailer: int) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """(kind, body, the whole chunk) of a PNG (CRC behind) or a RIFF file (padded to even)."""
+    at = 0
+    while at < len(data):
+        first, second = struct.unpack_from(header, data, at)
+        kind, length = (second, first) if isinstance(first, int) else (first, second)
+        end = at + 8 + length + (trailer or length % 2)
+        if at + 8 + length > len(data):
+            raise NotUnderstood("a chunk longer than the file")
+        yield kind, data[at + 8 : at + 8 + length], data[at:end]
+        at = end
