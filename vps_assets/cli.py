@@ -169,6 +169,27 @@ def rollback(
 
 
 @app.command()
+def forget(
+    seller: Annotated[str, typer.Option(help="The seller's id, as it landed.")],
+) -> None:
+    """Erase a seller: rows, photos and what was made of them; says which models had learnt from them."""
+    from vps_assets.forgetting import NothingToForget
+    from vps_assets.forgetting import forget as carry_out
+
+    with one_line_errors():
+        try:
+            gone = carry_out(Home.from_environment(), chosen_recipe(), seller, tell)
+        except NothingToForget as error:
+            raise UsersMistake(str(error)) from error
+        kept = f" ({gone.shared_photos} are other sellers' too, and stay)" if gone.shared_photos else ""
+        print(f"Forgotten: {gone.listings:,} listings and {gone.photos:,} photos of seller {seller}{kept}.")
+        for kind, models in gone.models.items():
+            print(f"learnt from them before, {kind}: {', '.join(models)}")
+        if gone.models:
+            print("`vps run --select price_bounds+` fits everything anew, without them. Backups are yours to erase.")
+
+
+@app.command()
 def doctor() -> None:
     """Say in ten lines whether the state is healthy, and what to do; exit 1 where something does not work."""
     from vps_assets.doctor import BAD, examined

@@ -14,6 +14,7 @@ import polars as pl
 
 from vps_assets.home import Home
 from vps_assets.lineage import Fingerprints, as_of, by_asset
+from vps_ml.store import temporary_name
 
 MADE = "lineage.made"
 Opened = TypeVar("Opened")
@@ -130,6 +131,23 @@ class Warehouse:
         with self.connect(read_only=True) as connection:
             rows = read_table(connection, table, where, parameters)
             return rows, found | by_asset(row for row in made_rows(connection) if row[0] in (table, as_of(table)))
+
+    def rewrite(self) -> None:
+        """Write the file anew, so that no free block of it holds a deleted row any more.
+
+        Others wait meanwhile, as for any writer, and then open the new file.
+        """
+        temporary = self.home.path / temporary_name(self.home.warehouse.name)
+        try:
+            with duckdb.connect() as connection:
+                source = text(self.home.warehouse)
+                self.waiting(lambda: connection.execute(f"attach {source} as warehouse (read_only)"))
+                connection.execute(f"attach {text(temporary)} as rewritten")
+                connection.execute("copy from database warehouse to rewritten")
+                connection.execute("detach rewritten")
+                temporary.replace(self.home.warehouse)  # while the old file is held: nobody has written to it since
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def publish(self) -> bool:
         """Renew the analysts' copy if the warehouse is newer; whether it was.
