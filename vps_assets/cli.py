@@ -39,6 +39,8 @@ def tell(message: str) -> None:
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Exit 2 for the user's mistakes and 1 for failures, each said in one line on stderr."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     from vps_assets.runs import RunFailed
 
     try:
@@ -48,6 +50,9 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(2) from error
     except (RunFailed, WarehouseBusy, OSError, duckdb.Error, pl.exceptions.PolarsError) as error:
         tell(f"vps: {' '.join(str(error).split())}")
+        raise typer.Exit(1) from error
+    except SQLAlchemyError as error:  # Dagster's own records, under $VPS_HOME/dagster
+        tell(f"vps: Dagster's records: {' '.join(str(getattr(error, 'orig', None) or error).split())}")
         raise typer.Exit(1) from error
 
 
