@@ -6,7 +6,7 @@ PORT ?= 3000
 export VPS_HOME
 BENCHMARKS := statistics landing embedding embedding_files training lineage
 
-.PHONY: install demo test test-all check bench ui report clean
+.PHONY: install demo test test-all check audit bench ui report clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version}"'
@@ -34,6 +34,10 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/dg check defs
+
+# Apart from `check`, for it needs PyPI's own index: a mirror without advisories answers that nothing is known.
+audit: install
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 bench: install
 	for subject in $(BENCHMARKS); do echo "== $$subject" >&2; $(BIN)/python benchmarks/$$subject.py || exit 1; done
