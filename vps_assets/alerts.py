@@ -59,39 +59,51 @@ def post(url: str, alert: Mapping[str, str]) -> None:
         except (requests.RequestException, ValueError) as error:
             why = type(error).__name__
         else:
-            if answer.ok:
+            if 200 <= answer.status_code < 300:  # a login page that it leads to has told nobody
                 return
             why = f"it answered {answer.status_code}"
     raise NotDelivered(f"the webhook of {WEBHOOK} was not reached: {why}")
 
 
+def problem() -> str:
+    """What is wrong with the settings of alerts; empty where nothing is."""
+    target = os.environ.get("VPS_ALERTS") or "log"
+    if target not in TARGETS:
+        return f"VPS_ALERTS: there is no {target!r}; there are {', '.join(TARGETS)}"
+    needed = {"log": [], "webhook": [WEBHOOK], "email": list(EMAIL.values())}[target]
+    missing = [name for name in needed if not os.environ.get(name)]
+    if missing:
+        return f"VPS_ALERTS={target} needs {', '.join(missing)}"
+    if target == "email" and not os.environ[EMAIL["port"]].isdigit():
+        return f"{EMAIL['port']} is not a number"
+    return ""
+
+
 def on_failure(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """The sensor for the target that `VPS_ALERTS` names: `log` (default), `webhook` or `email`.
 
-    Raises:
-        ValueError: there is no such target, or what it needs is not set.
+    Where the settings are wrong, definitions load all the same, for a command that alerts nobody needs none; each tick
+    then fails and says what is missing.
     """
-    target = os.environ.get("VPS_ALERTS") or "log"
-    if target not in TARGETS:
-        raise ValueError(f"VPS_ALERTS: there is no {target!r}; there are {', '.join(TARGETS)}")
-    if target == "email":
+    if os.environ.get("VPS_ALERTS") == "email" and not problem():
         return by_email(status)
-    url = needed([WEBHOOK])[0] if target == "webhook" else None
 
     @dg.run_failure_sensor(name=NAME, monitor_all_code_locations=True, default_status=status)
     def alert(context: dg.RunFailureSensorContext) -> None:
         """Tells of every run that failed: started by a sensor, by the UI or by `vps run`."""
         said = told(context)
         context.log.error(said["text"])
-        if url:
-            post(url, said)
+        if wrong := problem():
+            raise NotDelivered(wrong)
+        if os.environ.get("VPS_ALERTS") == "webhook":
+            post(os.environ[WEBHOOK], said)
 
     return alert
 
 
 def by_email(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """Dagster's own e-mail sensor, over TLS."""
-    sender, receivers, password, host, port = needed(list(EMAIL.values()))
+    sender, receivers, password, host, port = (os.environ[name] for name in EMAIL.values())
     return dg.make_email_on_run_failure_sensor(
         name=NAME,
         email_from=sender,
@@ -104,15 +116,3 @@ def by_email(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
         monitor_all_code_locations=True,
         default_status=status,
     )
-
-
-def needed(names: list[str]) -> list[str]:
-    """The values of these variables.
-
-    Raises:
-        ValueError: one is not set.
-    """
-    missing = [name for name in names if not os.environ.get(name)]
-    if missing:
-        raise ValueError(f"VPS_ALERTS={os.environ['VPS_ALERTS']} needs {', '.join(missing)}")
-    return [os.environ[name] for name in names]

@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 import typer
 
-from vps_assets.home import Home
+from vps_assets.home import Home, WrongSetting
 from vps_assets.landing_files import RefusedFile
 from vps_assets.resources.warehouse import WarehouseBusy
 from vps_ml.allocator import keep_freed_memory
@@ -45,7 +45,7 @@ def one_line_errors() -> Iterator[None]:
 
     try:
         yield
-    except (UsersMistake, RefusedFile) as error:
+    except (UsersMistake, RefusedFile, WrongSetting) as error:
         tell(f"vps: {error}")
         raise typer.Exit(2) from error
     except (RunFailed, WarehouseBusy, OSError, duckdb.Error, pl.exceptions.PolarsError) as error:

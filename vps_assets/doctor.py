@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from vps_assets.home import Home
 from vps_assets.inbox import dropped
 from vps_assets.instance import UNFINISHED, alive
 from vps_assets.lineage import LINEAGE
-from vps_assets.resources.warehouse import Warehouse, WarehouseBusy, current
+from vps_assets.resources.warehouse import Warehouse, current
 from vps_assets.runs import landed_index, state
 from vps_ml.recipes import Recipe
 
@@ -68,7 +66,7 @@ def examined(home: Home, recipe: Recipe) -> list[Finding]:
         for subject, examine in EXAMINATIONS.items():
             try:
                 found, told, todo = examine(patient)
-            except (OSError, duckdb.Error, WarehouseBusy) as error:
+            except Exception as error:  # whatever is broken, the other lines are to be read
                 found, told, todo = BAD, " ".join(str(error).split())[:200], f"see docs/operations.md, “{subject}”"
             findings.append(Finding(found, subject, told, todo))
     return findings
@@ -156,7 +154,7 @@ def runs(patient: Patient) -> Told:
 
 
 def checks(patient: Patient) -> Told:
-    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionResolvedStatus
+    from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
     from vps_assets.definitions import defs
 
@@ -165,8 +163,8 @@ def checks(patient: Patient) -> Told:
     wrong: list[str] = []
     warned: list[str] = []
     for key, record in latest.items():
-        evaluation = record.event.dagster_event.asset_check_evaluation_data if record.event else None  # type: ignore[union-attr]
-        if record.status == AssetCheckExecutionResolvedStatus.FAILED and evaluation:
+        if record.status == AssetCheckExecutionRecordStatus.FAILED and record.event:
+            evaluation = record.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
             (wrong if evaluation.severity.value == "ERROR" else warned).append(
                 f"{key.asset_key.to_user_string()}: {key.name}"
             )
@@ -182,12 +180,14 @@ def unattended(patient: Patient) -> Told:
     newest = max((beat.timestamp for beat in beats.values()), default=0.0)
     if time.time() - newest > DAEMON_SILENT_S:
         return LOOK, "no Dagster daemon is running: nothing happens by itself", "make ui, or dagster-daemon run"
-    from dagster._core.scheduler.instigation import InstigatorStatus
+    from vps_assets import alerts
+    from vps_assets.sensors import SENSORS, is_running
 
-    states = patient.instance.all_instigator_state()
-    stopped = [each.name for each in states if each.status == InstigatorStatus.STOPPED]
+    stopped = [sensor.name for sensor in SENSORS if not is_running(patient.instance, sensor.name)]
     if stopped:
         return LOOK, f"stopped: {', '.join(stopped)}", "start them in the UI, under Automation"
+    if wrong := alerts.problem():
+        return LOOK, f"nobody hears of failures: {wrong}", "see docs/operations.md, What each alert means"
     return OK, "the daemon is running, the sensors tick", ""
 
 

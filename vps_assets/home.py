@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+class WrongSetting(ValueError):
+    """An environment variable makes no sense; the message names it and what it should be like."""
+
+
 @dataclass(frozen=True)
 class Home:
     """The data directory."""

@@ -11,6 +11,9 @@ from vps_assets.home import Home
 
 CONFIGURATION = Path(__file__).with_name("dagster.yaml")
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+NOT_STARTED = dg.DagsterRunStatus.NOT_STARTED
+STARTS_WITHIN_S = {NOT_STARTED: 900.0}
+"""A run that is being created has an event per partition written first; to be launched takes two minutes at most."""
 
 
 def prepare_instance(home: Home) -> Path:
@@ -33,7 +36,7 @@ def free_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     for ever.
     """
     dead = []
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED, NOT_STARTED])):
         if not alive(instance, run.run_id):
             instance.report_run_failed(run, "Its process is gone: killed, or the machine went down.")
             dead.append(run.run_id)
@@ -70,10 +73,12 @@ def same_process(pid: int, run_started: float | None) -> bool:
     return run_started is None or created <= run_started + 1
 
 
-def starting(record: object) -> bool:
-    """A run without a process yet is left to whoever launched it for two minutes."""
-    created = getattr(record, "create_timestamp", None)
-    return created is not None and time.time() - created.timestamp() < 120
+def starting(record: dg.RunRecord | None) -> bool:
+    """A run without a process yet is left to whoever creates or launches it, for a while since its last change."""
+    if record is None:
+        return False
+    longest_s = STARTS_WITHIN_S.get(record.dagster_run.status, 120.0)
+    return time.time() - record.update_timestamp.timestamp() < longest_s
 
 
 if __name__ == "__main__":

@@ -210,6 +210,8 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
         if error.errno in DISK_FAULTS:
             raise
         return CheckedPhoto(None, f"photo cannot be read: {error.strerror or error}")
+    except RuntimeError as error:  # links that lead round in a circle
+        return CheckedPhoto(None, f"photo cannot be read: {str(error).splitlines()[0].replace(str(folder), '')[:120]}")
     except ValueError as error:
         told = str(error).replace(str(folder), "").splitlines()[0][:120]
         return CheckedPhoto(None, f"photo cannot be decoded: {told}")

@@ -6,7 +6,7 @@ to date can be told without running anything, after a crash too.
 """
 
 from bisect import bisect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -189,7 +189,8 @@ def desired_fingerprints(
     recorded: Fingerprints,
     recipe: Recipe,
     keys: Mapping[str, list[str]],
-    bears: Mapping[str, Patience | None] | None = None,
+    bears: Mapping[str, Patience] | None = None,
+    kept: Collection[str] = (),
 ) -> Fingerprints:
     """What every partition's fingerprint would be after a full run on what has landed.
 
@@ -199,7 +200,8 @@ def desired_fingerprints(
         recorded: what the warehouse holds now: what is kept, and what was decided last.
         recipe: in force.
         keys: the partitions of each kind but `day`, whose are those that have landed.
-        bears: how many new sales each kept asset bears (None: any number); by default as the retraining defaults say.
+        bears: how many new sales each fitted asset bears; by default as the retraining defaults say.
+        kept: assets that stay as they are, where they are there, whatever they would be made from now.
     """
     bears = patience_by_asset(DEFAULT) if bears is None else bears
     desired: Fingerprints = {"raw_listings": landed}
@@ -210,7 +212,8 @@ def desired_fingerprints(
         made = {p: fingerprint(asset, p, recipe, desired) for p in partitions}
         have = recorded.get(asset, {})
         patience = bears.get(asset)
-        desired[asset] = {p: still(patience, basis, sales, have.get(p, "")) for p, basis in made.items() if basis}
+        told = {p: still(patience, basis, sales, have.get(p, "")) for p, basis in made.items() if basis}
+        desired[asset] = told | have if asset in kept else told
     return {asset: desired[asset] for asset in LINEAGE}
 
 
@@ -223,7 +226,7 @@ def still(patience: Patience | None, basis: str, sales: int, recorded: str) -> s
     return basis if patience and patience.outgrown(sales, fitted_on) else recorded
 
 
-def patience_by_asset(patience: Mapping[str, Patience]) -> dict[str, Patience | None]:
+def patience_by_asset(patience: Mapping[str, Patience]) -> dict[str, Patience]:
     """How many new sales each kept asset bears."""
     return {asset: patience[node.kept_as] for asset, node in LINEAGE.items() if node.kept_as}
 

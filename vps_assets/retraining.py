@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from vps_assets.home import WrongSetting
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -17,9 +19,13 @@ class Patience:
     """New sales."""
     at_least: timedelta
     """The sensor retrains no sooner after the last time; `vps run`, which a person starts, does not wait."""
+    until_doubled: bool = False
+    """Whether, beyond that, sales have to have doubled: the time has not come yet."""
 
     def outgrown(self, sales: int, fitted_on: int) -> bool:
         """Whether so many sales are too many for a model that was fitted on `fitted_on`."""
+        if self.until_doubled and sales < 2 * fitted_on:
+            return False
         needed = self.count if self.share is None else round((1 + self.share) * max(1, fitted_on)) - fitted_on
         return sales - fitted_on >= (needed or 1)
 
@@ -29,7 +35,6 @@ DEFAULT: Mapping[str, Patience] = {
     "price_models": Patience(0.1, None, timedelta(days=1)),
 }
 """Rarely the backbones, often the price models (docs/adr/0008)."""
-UNTIL_DOUBLED = Patience(1.0, None, timedelta(0))
 FORM = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<percent>%?)\s+(?P<hours>\d+(?:\.\d+)?)h")
 
 
@@ -37,7 +42,7 @@ def patience_from_environment() -> dict[str, Patience]:
     """`VPS_RETRAIN_BACKBONES` and `VPS_RETRAIN_PRICE_MODELS`: new sales, as a share or a count, and hours.
 
     Raises:
-        ValueError: not like "10% 24h" or "5000 24h".
+        WrongSetting: not like "10% 24h" or "5000 24h".
     """
     return {kind: patience_of(os.environ.get(f"VPS_RETRAIN_{kind.upper()}"), kind) for kind in DEFAULT}
 
@@ -48,7 +53,7 @@ def patience_of(text: str | None, kind: str) -> Patience:
         return DEFAULT[kind]
     form = FORM.fullmatch(text.strip())
     if form is None or float(form["number"]) <= 0:
-        raise ValueError(f'VPS_RETRAIN_{kind.upper()}: {text!r} is not like "10% 24h" or "5000 24h"')
+        raise WrongSetting(f'VPS_RETRAIN_{kind.upper()}: {text!r} is not like "10% 24h" or "5000 24h"')
     hours = timedelta(hours=float(form["hours"]))
     if form["percent"]:
         return Patience(float(form["number"]) / 100, None, hours)

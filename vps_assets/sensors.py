@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -12,7 +13,7 @@ from vps_assets.instance import UNFINISHED, free_dead_runs
 from vps_assets.lineage import LINEAGE, desired_fingerprints, out_of_date, patience_by_asset
 from vps_assets.resources.io import Settings
 from vps_assets.resources.warehouse import Warehouse, WarehouseBusy
-from vps_assets.retraining import UNTIL_DOUBLED, Patience, patience_from_environment
+from vps_assets.retraining import Patience, patience_from_environment
 from vps_assets.runs import landed_index, layers, partition_keys, range_tags
 
 SENSOR, STEP = "vps/sensor", "vps/step"
@@ -110,36 +111,42 @@ def what_is_there(
 ) -> automation.There:
     """Look up what `mine` is made of; nothing is read while runs are under way, for then nothing is decided.
 
-    While retraining fails, everything else is made with the models that there are, whatever they have been outgrown by.
+    While retraining fails, or its sensor is stopped, everything else is made with the models that there are.
     """
     keys = partition_keys()
     if under_way:
         return automation.There({}, {}, under_way, keys, time.time())
     index, recorded = landed_index(settings.at), warehouse.fingerprints()
-    retrained: dict[str, Patience | None] = {}
-    if mine == automation.FITTED or not retraining_fails(instance):
-        retrained = patience_now(warehouse.made_at(), patience_from_environment())
-    desired = desired_fingerprints(index.fingerprints, index.sales, recorded, settings.recipe, keys, retrained)
+    bears = patience_now(warehouse.made_at(), patience_from_environment())
+    waits = mine == automation.FITTED or retraining_works(instance)
+    kept = () if waits else automation.FITTED
+    desired = desired_fingerprints(index.fingerprints, index.sales, recorded, settings.recipe, keys, bears, kept)
     return automation.There(out_of_date(desired, recorded), desired, under_way, keys, time.time())
 
 
-def patience_now(made_at: Mapping[str, float], patience: Mapping[str, Patience]) -> dict[str, Patience | None]:
-    """How many new sales each fitted asset bears now: until its time has come, as many as it was fitted on.
+def patience_now(made_at: Mapping[str, float], patience: Mapping[str, Patience]) -> dict[str, Patience]:
+    """How many new sales each fitted asset bears now: until its time has come, twice those that it was fitted on.
 
     Sales that have doubled do not wait: a marketplace that opens would be priced for a week by its first hour.
     """
     now = time.time()
     return {
-        asset: UNTIL_DOUBLED if now - made_at.get(asset, 0) < each.at_least.total_seconds() else each
+        asset: replace(each, until_doubled=now - made_at.get(asset, 0) < each.at_least.total_seconds())
         for asset, each in patience_by_asset(patience).items()
-        if each
     }
 
 
-def retraining_fails(instance: dg.DagsterInstance) -> bool:
-    """Whether the newest run of `retraining_sensor` came to nothing."""
+def retraining_works(instance: dg.DagsterInstance) -> bool:
+    """Whether `retraining_sensor` is running, and its newest run did not come to nothing."""
     newest = instance.get_runs(dg.RunsFilter(tags={SENSOR: retraining_sensor.name}), limit=1)
-    return any(run.status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED) for run in newest)
+    failed = any(run.status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED) for run in newest)
+    return is_running(instance, retraining_sensor.name) and not failed
+
+
+def is_running(instance: dg.DagsterInstance, sensor: str) -> bool:
+    """Whether a sensor ticks: as somebody set it in the UI, else as it starts."""
+    told = [state.is_running for state in instance.all_instigator_state() if state.name == sensor]
+    return told[-1] if told else dg.DefaultSensorStatus.RUNNING == STATUS
 
 
 def request_of(asking: automation.Asking, sensor: str) -> dg.RunRequest:

@@ -1,6 +1,7 @@
 """What runs that were killed leave behind, taken away at the start of the next run or landing."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from vps_assets.home import Home
@@ -10,15 +11,35 @@ RESUMED_WITHIN_DAYS = 3.0
 """A training that was broken off goes on from its checkpoints; after so long nobody has come back to it."""
 REEXECUTED_WITHIN_DAYS = 1.0
 """What ops hand each other is needed to re-execute a failed run from the UI."""
-TEMPORARY = ("*.tmp", "landing/*.tmp", "photos/*.tmp", "models/*.tmp", "models/.*.resume/*.tmp", "embeddings/**/*.tmp")
+FOLDERS = (
+    "",
+    "landing/",
+    "photos/",
+    "models/",
+    "models/.*.resume/",
+    "embeddings/",
+    "embeddings/*/",
+    "erasures/",
+    "reports/",
+)
+TEMPORARY = tuple(f"{folder}.*.tmp{log}" for folder in FOLDERS for log in ("", ".wal"))
 
 
 def leftovers(home: Home) -> list[Path]:
     """Files and folders that nobody will finish or read."""
-    temporary = [path for pattern in TEMPORARY for path in home.path.glob(pattern)]
-    broken_off = untouched(home.models.glob(".*.resume"), RESUMED_WITHIN_DAYS)
-    handed_on = untouched(home.op_outputs.glob("*"), REEXECUTED_WITHIN_DAYS)
+    temporary = [path for pattern in TEMPORARY for path in matching(home.path, pattern)]
+    broken_off = untouched(matching(home.models, ".*.resume"), RESUMED_WITHIN_DAYS)
+    handed_on = untouched(matching(home.op_outputs, "*"), REEXECUTED_WITHIN_DAYS)
     return [*left_behind(temporary), *broken_off, *handed_on]
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """The paths that match; as far as they were found, where another process removes some meanwhile."""
+    found = []
+    with suppress(FileNotFoundError):
+        for path in folder.glob(pattern):
+            found.append(path)
+    return found
 
 
 def sweep(home: Home) -> None:

@@ -24,7 +24,7 @@ def identity(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
-OWNED = re.compile(r"\.(?P<pid>\d+)-(?P<started>\d+)\.[0-9a-f]{8}\.tmp$")
+OWNED = re.compile(r"\.(?P<pid>\d+)-(?P<started>\d+)\.[0-9a-f]{8}\.tmp(\.wal)?$")
 
 
 def temporary_name(name: str) -> str:
@@ -33,10 +33,12 @@ def temporary_name(name: str) -> str:
 
 
 def started(pid: int) -> int | None:
-    """When the process started, in hundredths of a second; None where there is none. Numbers alone come again."""
+    """When the process started, on a clock that nobody sets; None where there is none. Numbers alone come again."""
     try:
+        if (about := Path(f"/proc/{pid}/stat")).exists():
+            return int(about.read_text().rpartition(")")[2].split()[19])  # ticks since boot, proc(5)
         return round(psutil.Process(pid).create_time() * 100)
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return None
 
 

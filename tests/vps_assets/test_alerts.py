@@ -186,9 +186,14 @@ def test_an_e_mail_goes_out_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("target", "words"), [("pager", "log, webhook, email"), ("webhook", alerts.WEBHOOK), ("email", "PASSWORD")]
 )
-def test_a_target_that_is_not_set_up_says_what_is_missing(
+def test_a_target_that_is_not_set_up_fails_its_ticks_and_says_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, target: str, words: str
 ) -> None:
     monkeypatch.setenv("VPS_ALERTS", target)
-    with pytest.raises(ValueError, match=words):
-        alerts.on_failure(RUNNING)
+    assert words in alerts.problem()
+    assert words in alert_of_a_failed_run()
+
+
+def test_a_webhook_that_leads_elsewhere_has_not_told_anybody(webhook: Webhook) -> None:
+    webhook.answers = [302] * 3
+    assert "it answered 302" in alert_of_a_failed_run()

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pytest
 from scenario import listing, listings_file
@@ -112,12 +111,3 @@ def test_a_warehouse_that_was_rewritten_has_the_same_tables_and_no_deleted_row_i
     assert warehouse.fingerprints() == {"raw_listings": {"": "g"}}
     warehouse.publish()
     assert secret.encode() not in home.analytics.read_bytes()
-
-
-def test_a_reader_that_is_open_while_the_warehouse_is_rewritten_is_not_disturbed(home: Home) -> None:
-    warehouse = Warehouse(home)
-    warehouse.replace("raw_listings", pl.DataFrame({"x": [1]}), "true", [], {})
-    with duckdb.connect(str(home.warehouse), read_only=True) as reader:
-        warehouse.rewrite()
-        assert reader.execute("from raw_listings").fetchall() == [(1,)]
-    assert warehouse.read("raw_listings").rows() == [(1,)]

@@ -20,6 +20,8 @@ from vps_assets.lineage import LINEAGE
 from vps_assets.resources.io import Settings
 from vps_assets.retraining import DEFAULT, Patience, patience_from_environment
 
+HOUR = timedelta(hours=1)
+
 
 def tick(home: Home, sensor: dg.SensorDefinition, cursor: str | None = None) -> SensorExecutionData:
     settings = Settings(home=str(home.path), recipe_name="demo")
@@ -101,6 +103,8 @@ def test_what_was_fitted_lately_waits_unless_sales_have_doubled() -> None:
     assert kept["price_bounds"] == DEFAULT["backbones"]
     assert not kept["task_backbones"].outgrown(199, 100)
     assert kept["task_backbones"].outgrown(200, 100)
+    patient = sensors.patience_now({"task_backbones": time.time()}, {**DEFAULT, "backbones": Patience(3.0, None, HOUR)})
+    assert not patient["task_backbones"].outgrown(399, 100), "waiting makes nobody less patient"
     assert set(kept) == automation.FITTED
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from vps_assets.home import Home
-from vps_assets.resources.warehouse import Warehouse, WarehouseBusy
+from vps_assets.resources.warehouse import Warehouse, WarehouseBusy, current, log_of
 from vps_assets.schemas import TABLES, aligned, types
 
 ROWS = pl.DataFrame({"day": [1, 1, 2], "low": [1.0, 2.0, 3.0], "high": [4.0, 5.0, 6.0]})
@@ -105,3 +105,61 @@ def test_a_busy_warehouse_is_waited_for_and_then_said_who_holds_it(warehouse: Wa
     finally:
         holder.communicate(b"")
     assert warehouse.read("prices").height == 3
+
+
+KILLED_AFTER_COMMIT = """
+import os, sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("begin")
+connection.execute("delete from prices where day = 1")
+connection.execute("insert into prices values (1, 10), (1, 11), (1, 12)")
+connection.execute("commit")
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture
+def killed_after_commit(home: Home) -> Warehouse:
+    """A warehouse whose last writer was killed when its rows were in the log, and not in the file yet."""
+    warehouse = Warehouse(home)
+    rows = pl.DataFrame({"day": [1, 1, 1, 2], "price": [1, 2, 3, 4]})
+    warehouse.replace("prices", rows, "true", [], {"": "f"})
+    warehouse.publish()
+    subprocess.run([sys.executable, "-c", KILLED_AFTER_COMMIT, str(home.warehouse)], check=False)
+    assert log_of(home).exists()
+    return warehouse
+
+
+EXPECTED = [(1, 10), (1, 11), (1, 12), (2, 4)]
+
+
+def test_what_a_killed_writer_had_committed_is_published(killed_after_commit: Warehouse) -> None:
+    assert not current(killed_after_commit.home)
+    assert killed_after_commit.publish()
+    with duckdb.connect(str(killed_after_commit.home.analytics), read_only=True) as analyst:
+        assert analyst.execute("from prices order by all").fetchall() == EXPECTED
+    assert current(killed_after_commit.home)
+
+
+def test_what_a_killed_writer_had_committed_outlives_a_rewrite(killed_after_commit: Warehouse) -> None:
+    killed_after_commit.rewrite()
+    assert sorted(killed_after_commit.read("prices").rows()) == EXPECTED
+    assert sorted(killed_after_commit.read("prices").rows()) == EXPECTED
+    assert not list(killed_after_commit.home.path.glob(".warehouse*"))
+
+
+def test_the_log_of_a_writer_that_comes_right_after_a_rewrite_is_left_alone(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = Warehouse(home)
+    warehouse.replace("prices", pl.DataFrame({"price": [1]}), "true", [], {})
+    replaced = Path.replace
+
+    def and_a_writer_comes(self: Path, target: Path) -> Path:
+        replaced(self, target)
+        log_of(home).write_bytes(b"somebody else's")
+        return target
+
+    monkeypatch.setattr(Path, "replace", and_a_writer_comes)
+    warehouse.rewrite()
+    assert log_of(home).read_bytes() == b"somebody else's"

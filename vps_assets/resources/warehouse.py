@@ -139,13 +139,12 @@ class Warehouse:
         """
         temporary = self.home.path / temporary_name(self.home.warehouse.name)
         try:
-            with duckdb.connect() as connection:
-                source = text(self.home.warehouse)
-                self.waiting(lambda: connection.execute(f"attach {source} as warehouse (read_only)"))
+            with self.connect(read_only=False) as connection:  # nobody else has it open, or can open it
+                connection.execute("checkpoint")  # what a killed writer left in the log is in the file now
                 connection.execute(f"attach {text(temporary)} as rewritten")
                 connection.execute("copy from database warehouse to rewritten")
                 connection.execute("detach rewritten")
-                temporary.replace(self.home.warehouse)  # while the old file is held: nobody has written to it since
+                temporary.replace(self.home.warehouse)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -163,6 +162,9 @@ class Warehouse:
                 leftover.unlink()
             if current(self.home):
                 return False
+            if log_of(self.home).exists():  # of a writer that was killed, or is at work
+                with self.connect(read_only=False) as connection:
+                    connection.execute("checkpoint")
             temporary = self.home.path / f".analytics.{uuid.uuid4().hex[:8]}.duckdb"
             with duckdb.connect() as connection:
                 source = text(self.home.warehouse)
@@ -181,9 +183,16 @@ def text(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
+def log_of(home: Home) -> Path:
+    """Where DuckDB keeps what is committed and not in the file yet."""
+    return home.warehouse.with_name(f"{home.warehouse.name}.wal")
+
+
 def current(home: Home) -> bool:
     """Whether the published copy is of the warehouse as it is now."""
-    return home.analytics.exists() and home.analytics.stat().st_mtime_ns == home.warehouse.stat().st_mtime_ns
+    if not home.analytics.exists() or log_of(home).exists():
+        return False
+    return home.analytics.stat().st_mtime_ns == home.warehouse.stat().st_mtime_ns
 
 
 @contextlib.contextmanager
