@@ -104,7 +104,12 @@ def take_in(names: Sequence[str], home: Home, progress: Callable[[str], None]) -
         try:
             if path.is_symlink():
                 raise RefusedFile(f"{name}: a link; copy the file itself into the inbox")
-            (taken.landed[name],) = land([path], None, home, progress)
+            seen = about(path)
+            (landed,) = land([path], None, home, progress)
+            if about(path) != seen:  # another came under its name meanwhile: it is the next tick's
+                taken.failed[name] = "it was replaced while it was landed; what is there now is landed next"
+                continue
+            taken.landed[name] = landed
             path.rename(free_name(home.inbox / "landed", name))
         except RefusedFile as error:
             taken.refused[name] = str(error)
@@ -114,6 +119,12 @@ def take_in(names: Sequence[str], home: Home, progress: Callable[[str], None]) -
         except Exception as error:
             taken.failed[name] = " ".join(str(error).split()) or type(error).__name__
     return taken
+
+
+def about(path: Path) -> tuple[int, int, int]:
+    """What is different of another file under the same name."""
+    stat = path.lstat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def free_name(folder: Path, name: str) -> Path:

@@ -1,12 +1,12 @@
 """`vps rollback`: the champion before takes its place again."""
 
-from vps_assets.assets.champion import earlier_champion, folder_of
+from vps_assets.assets.champion import champion_row, earlier_champion, folder_of, known_history
 from vps_assets.home import Home
 from vps_assets.instance import open_instance
 from vps_assets.resources.warehouse import Warehouse
 from vps_assets.runs import Plan, Progress, Request, execute, run_lineage
+from vps_ml.champions import can_judge
 from vps_ml.recipes import Recipe
-from vps_ml.store import CARD
 
 
 class NothingToRollBackTo(LookupError):
@@ -26,17 +26,17 @@ def roll_back(home: Home, recipe: Recipe, to: str | None, progress: Progress) ->
         RunFailed: a run failed.
     """
     warehouse = Warehouse(home)
-    champion, history = warehouse.read("champion_model"), warehouse.read("champion_history")
-    if champion is None or champion.is_empty() or history is None:
+    champion = champion_row(warehouse)
+    if champion is None:
         raise NothingToRollBackTo("there is no champion yet: `vps run` trains and promotes one")
     current = champion["model_id"][0]
-    target = to or earlier_champion(history, current, home.path)
+    target = to or earlier_champion(known_history(warehouse, champion), current, home.path)
     if target is None:
         raise NothingToRollBackTo(f"{current} is the first champion: there is none before it (see champion_history)")
     if target == current:
         raise NothingToRollBackTo(f"{current} is in force already")
-    if not (home.path / folder_of(target) / CARD).exists():
-        raise NothingToRollBackTo(f"there is no model {target} in {home.models} (see champion_history)")
+    if not can_judge(home.path / folder_of(target), home.path):
+        raise NothingToRollBackTo(f"{target} is no price model in {home.models}, or what it was trained with is gone")
     config = {"champion_model": {"ops": {"comparison_job": {"config": {"roll_back_to": target}}}}}
     with open_instance(home) as instance:
         execute(home, instance, Plan(("champion_model", "champion_history"), None, None), config)

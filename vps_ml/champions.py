@@ -8,7 +8,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from vps_ml.pricing_table import unseen
-from vps_ml.store import card
+from vps_ml.store import CARD, card
 from vps_ml.suggestions import Champion
 
 FEWEST = 50
@@ -55,6 +55,18 @@ class Comparison:
             f"{self.challenger_male - self.champion_male:+.4f}, 95% of resamples {self.low:+.4f} to {self.high:+.4f}, "
             f"margin {MARGIN:.0%}"
         )
+
+
+def can_judge(folder: Path, home: Path) -> bool:
+    """Whether this is a price model, and all that it needs to judge a listing is there."""
+    if not (folder / CARD).exists() or (about := card(folder)).get("kind") != "pricing_model":
+        return False
+    made_by = home / "embeddings" / about["embedding_id"]
+    if not (made_by / CARD).exists():
+        return False
+    backbones = [home / path for path in card(made_by)["backbones"].values()]
+    beside = [folder.parent / about[name] for name in ("feature_map_id", "roles_id")]
+    return all((needed / CARD).exists() for needed in (*beside, *backbones))
 
 
 def compare(rows: pl.DataFrame, champion: Path, challenger: Path, home: Path, coverage: float) -> Comparison:

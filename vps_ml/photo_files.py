@@ -14,7 +14,9 @@ from PIL import Image
 ORIENTATION = 0x0112
 """EXIF tag 274 (CIPA DC-008, table 4)."""
 PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP"}
-WEBP_KEPT = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}
+WEBP_KEPT = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP"}
+JPEG_KEPT = {0xC4, 0xCC, 0xDA, 0xDB, 0xDD, *set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}}
+"""Frame and scan headers, tables, restart intervals."""
 WEBP_EXIF, WEBP_XMP = 0x08, 0x04
 """Flags of a VP8X chunk."""
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
@@ -33,7 +35,7 @@ def without_metadata(data: bytes) -> bytes:
         ValueError: it is no picture that can be decoded.
     """
     with Image.open(io.BytesIO(data)) as image:
-        orientation = int(image.getexif().get(ORIENTATION, 1) or 1)
+        orientation = image.getexif().get(ORIENTATION)
         kind = image.format
     try:
         kept = {"JPEG": jpeg, "MPO": jpeg, "PNG": png, "WEBP": webp}[str(kind)](data, exif(orientation))
@@ -44,9 +46,9 @@ def without_metadata(data: bytes) -> bytes:
     return kept
 
 
-def exif(orientation: int) -> bytes:
-    """EXIF data that say the orientation and nothing else, as TIFF; empty for an upright picture."""
-    if orientation not in range(2, 9):
+def exif(orientation: object) -> bytes:
+    """EXIF data that say the orientation and nothing else, as TIFF; empty for an upright picture or a strange value."""
+    if not isinstance(orientation, int) or orientation not in range(2, 9):
         return b""
     data = Image.Exif()
     data[ORIENTATION] = orientation
@@ -81,9 +83,7 @@ def jpeg(data: bytes, orientation: bytes) -> bytes:
         if marker == 0xD9:
             return b"".join([*kept, data[at : at + 2]])
         (length,) = struct.unpack_from(">H", data, at + 2)
-        body = data[at + 4 : at + 2 + length]
-        if shows_the_picture(marker, body):
-            kept.append(data[at : at + 2 + length])
+        kept.append(shown_by(marker, data[at : at + 2 + length]))
         at += 2 + length
         if marker == 0xDA:
             found = NEXT_MARKER.search(data, at)
@@ -93,12 +93,14 @@ def jpeg(data: bytes, orientation: bytes) -> bytes:
             at = found.start()
 
 
-def shows_the_picture(marker: int, body: bytes) -> bool:
-    """Whether a JPEG segment is needed to show it: not the application's (APPn, COM), but for three."""
-    if marker == 0xFE or 0xE0 <= marker <= 0xEF:
-        kept = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
-        return marker in kept and body.startswith(kept[marker])
-    return True
+def shown_by(marker: int, segment: bytes) -> bytes:
+    """What of a JPEG segment it takes to show the picture; of JFIF the header without its thumbnail."""
+    body = segment[4:]
+    if marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 14:
+        return segment[:2] + struct.pack(">H", 16) + body[:12] + b"\0\0"
+    profile = marker == 0xE2 and body.startswith(b"ICC_PROFILE\0")
+    adobe = marker == 0xEE and body.startswith(b"Adobe")
+    return segment if marker in JPEG_KEPT or profile or adobe else b""
 
 
 def png(data: bytes, orientation: bytes) -> bytes:
@@ -126,6 +128,8 @@ def webp(data: bytes, orientation: bytes) -> bytes:
     (size,) = struct.unpack_from("<I", data, 4)
     kept, extended = [], False
     for kind, body, whole in chunks(data[12 : 8 + size], "<4sI", 0):
+        if kind == b"ANMF":
+            raise NotUnderstood("an animation, whose frames have chunks of their own")
         if kind == b"VP8X":
             extended = True
             flags = body[0] & ~(WEBP_EXIF | WEBP_XMP) | (WEBP_EXIF if orientation else 0)

@@ -1,12 +1,17 @@
+import shutil
 from datetime import UTC, datetime, timedelta
 
+import dagster as dg
 import polars as pl
 import pytest
 
-from vps_assets.assets.champion import challenger, decided, earlier_champion, folder_of, rolled_back
+from vps_assets.assets.champion import challenger, decided, earlier_champion, folder_of, record_decision, rolled_back
 from vps_assets.home import Home
-from vps_ml.champions import Comparison
-from vps_ml.store import CARD
+from vps_assets.resources.io import Settings
+from vps_assets.resources.warehouse import Warehouse
+from vps_assets.schemas import CHAMPION_MODEL, conforming
+from vps_ml.champions import Comparison, can_judge
+from vps_ml.store import artefact
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 BETTER = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.35, -0.08, -0.02, -0.03)
@@ -34,10 +39,13 @@ def history(*decisions: tuple[str, str, str | None]) -> pl.DataFrame:
 
 @pytest.fixture
 def models(home: Home) -> Home:
-    """A home with the files of models a, b and c."""
+    """A home with the files of models a, b and c, and of what they were trained with."""
+    needs = {"feature_map_id": "map", "roles_id": "roles", "embedding_id": "e"}
+    for name in ("map", "roles", "backbone"):
+        artefact(home.models, name, lambda folder, name=name: {"kind": name})
+    artefact(home.path / "embeddings", "e", lambda folder: {"backbones": {"category": "models/backbone"}})
     for model_id in "abc":
-        (home.path / folder_of(model_id)).mkdir(parents=True)
-        (home.path / folder_of(model_id) / CARD).touch()
+        artefact(home.models, model_id, lambda folder: {"kind": "pricing_model", **needs})
     return home
 
 
@@ -102,3 +110,47 @@ def test_a_rollback_passes_over_models_whose_files_are_gone(models: Home) -> Non
 
 def test_there_is_nothing_before_the_first_champion(models: Home) -> None:
     assert earlier_champion(history(("promoted", "a", None)), "a", models.path) is None
+
+
+def test_the_champion_before_is_that_before_its_last_promotion(models: Home) -> None:
+    told = [("promoted", "a", None), ("promoted", "b", "a"), ("promoted", "a", "b")]
+    assert earlier_champion(history(*told), "a", models.path) == "b"
+
+
+@pytest.mark.parametrize("gone", ["models/map", "models/roles", "models/backbone", "embeddings/e", "models/a"])
+def test_a_model_cannot_judge_without_what_it_was_trained_with(models: Home, gone: str) -> None:
+    assert can_judge(models.models / "a", models.path)
+    shutil.rmtree(models.path / gone)
+    assert not can_judge(models.models / "a", models.path)
+
+
+def test_what_is_no_price_model_cannot_judge(models: Home) -> None:
+    assert not can_judge(models.models / "backbone", models.path)
+
+
+def decision(model_id: str, challenger_id: str, told: str, instead_of: str | None, hour: int) -> pl.DataFrame:
+    row = {
+        "model_id": model_id, "path": folder_of(model_id), "challenger_id": challenger_id, "instead_of": instead_of,
+        "decision": told, "evidence": "", "decided_at": NOW + timedelta(hours=hour),
+    }  # fmt: skip
+    return conforming(pl.DataFrame([row]), CHAMPION_MODEL)
+
+
+def recorded(home: Home, comparison: Comparison | None, known: dict) -> tuple[str, str]:
+    """(what is decided, which model is in force)."""
+    settings = Settings(home=str(home.path), recipe_name="demo")
+    row = record_decision(dg.build_op_context(resources={"settings": settings}), comparison=comparison, known=known)
+    return row["decision"][0], row["model_id"][0]
+
+
+def test_a_decision_that_a_killed_run_left_out_of_the_history_gets_there_before_the_next(home: Home) -> None:
+    warehouse = Warehouse(home)
+    warehouse.replace("champion_model", decision("a", "b", "rolled back", "b", 0), "true", [], {})
+    assert recorded(home, BETTER, {"current": "a", "challenger_id": "b", "to": ""}) == ("refused", "a")
+    (row,) = warehouse.read("champion_history").to_dicts()
+    assert (row["decision"], row["model_id"], row["instead_of"]) == ("rolled back", "a", "b")
+
+
+def test_a_rollback_during_a_comparison_stands(home: Home) -> None:
+    Warehouse(home).replace("champion_model", decision("a", "b", "rolled back", "b", 0), "true", [], {})
+    assert recorded(home, BETTER, {"current": "b", "challenger_id": "c", "to": ""}) == ("refused", "a")

@@ -9,7 +9,7 @@ from scenario import listing, listings_file
 
 from vps_assets.home import Home
 from vps_assets.inbox import Dropped, decide, dropped, take_in
-from vps_assets.landing import landed_rows
+from vps_assets.landing import land, landed_rows
 
 A, B = Dropped("a.csv", 10, 1), Dropped("b.csv", 20, 2)
 
@@ -134,3 +134,22 @@ def test_what_goes_wrong_with_one_file_leaves_it_and_lands_the_others(
     assert list(taken.landed) == ["two.parquet"]
     assert (home.inbox / "one.parquet").exists()
     assert not list(home.landing.glob(".*"))
+
+
+def test_a_file_that_is_replaced_while_it_lands_is_not_put_away_unlanded(
+    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    listings_file(home.inbox, [listing(1)], "day.parquet")
+    newer = listings_file(tmp_path, [listing(2)], "day.parquet")
+    shutil.copy(tmp_path / "2.png", home.inbox)
+
+    def and_another_comes(*arguments: object) -> list:
+        told = land(*arguments)
+        newer.rename(home.inbox / "day.parquet")
+        return told
+
+    monkeypatch.setattr("vps_assets.inbox.land", and_another_comes)
+    assert list(take_in(["day.parquet"], home, print).failed) == ["day.parquet"]
+    monkeypatch.undo()
+    assert list(take_in(["day.parquet"], home, print).landed) == ["day.parquet"]
+    assert landed_rows(home, ["listing_id"])["listing_id"].sort().to_list() == ["L1", "L2"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from vps_ml.photo_files import NotUnderstood, jpeg, png, webp, without_metadata
+from vps_ml.photo_files import NotUnderstood, exif, jpeg, png, webp, without_metadata
 
 PLACE = b"52.5200N 13.4050E at home"
 GPS, DESCRIPTION, ORIENTATION = 0x8825, 0x010E, 0x0112
@@ -112,12 +112,30 @@ def test_a_photo_with_a_second_picture_keeps_the_first() -> None:
     assert np.array_equal(shown(kept), shown(file.getvalue()))
 
 
-def test_an_animation_keeps_its_first_frame() -> None:
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_animation_keeps_its_first_frame_alone(kind: str) -> None:
     file = io.BytesIO()
-    picture().save(file, "PNG", save_all=True, append_images=[picture(seed=1)])
+    picture().save(file, kind, save_all=True, append_images=[picture(seed=1)], lossless=True)
     kept = without_metadata(file.getvalue())
+    with Image.open(io.BytesIO(kept)) as image:
+        assert getattr(image, "n_frames", 1) == 1
     assert np.array_equal(shown(kept), shown(file.getvalue()))
-    assert b"fdAT" not in kept
+
+
+def test_a_thumbnail_in_the_header_and_a_segment_nobody_needs_are_cut_off() -> None:
+    data = written(picture(), "JPEG")
+    assert data[2:4] == b"\xff\xe0"
+    body = data[6:18] + b"\x02\x02" + PLACE[:12] + PLACE
+    header = b"\xff\xe0" + struct.pack(">H", len(body) + 2) + body
+    lines = b"\xff\xdc" + struct.pack(">H", len(PLACE) + 2) + PLACE
+    kept = jpeg(data[:2] + header + lines + data[20:], b"")
+    assert PLACE not in kept
+    assert PLACE[:12] not in kept
+    assert np.array_equal(shown(kept), shown(data))
+
+
+def test_an_orientation_that_makes_no_sense_is_none() -> None:
+    assert exif("abc") == exif(9) == exif(0) == exif(None) == b""
 
 
 def test_a_file_whose_parts_cannot_be_told_apart_is_encoded_anew() -> None:

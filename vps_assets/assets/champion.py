@@ -12,10 +12,10 @@ from vps_assets.assets.evaluation import ALL
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options, table_options
 from vps_assets.assets.pricing import priced_rows, with_photo_paths
 from vps_assets.resources.io import Settings
+from vps_assets.resources.warehouse import Warehouse
 from vps_assets.schemas import CHAMPION_HISTORY, CHAMPION_MODEL, aligned, conforming
-from vps_ml.champions import Comparison
+from vps_ml.champions import Comparison, can_judge
 from vps_ml.ops.champions import ComparisonJob, compare_with_champion
-from vps_ml.store import CARD
 
 SERVED_COVERAGE = 0.7
 SERVED = {"objective": "cross_fitted", "constraint_kind": "percentile", "constraint_value": SERVED_COVERAGE, "seed": 0}
@@ -69,6 +69,12 @@ def decided(current: str | None, challenger_id: str, comparison: Comparison | No
     return Verdict("refused", current, comparison.told())
 
 
+def champion_row(warehouse: Warehouse) -> pl.DataFrame | None:
+    """The champion's row as it is stored; None where there is none."""
+    row = warehouse.read("champion_model")
+    return None if row is None or row.is_empty() else aligned(row, CHAMPION_MODEL)
+
+
 def rolled_back(history: pl.DataFrame) -> set[str]:
     """The models that were rolled back."""
     return set(history.filter(pl.col("decision") == "rolled back")["instead_of"].drop_nulls())
@@ -77,9 +83,25 @@ def rolled_back(history: pl.DataFrame) -> set[str]:
 def earlier_champion(history: pl.DataFrame, current: str, home: Path) -> str | None:
     """The model that was promoted before the one in force, whose files are there and that was not rolled back."""
     promoted = history.filter(pl.col("decision") == "promoted").sort("decided_at")["model_id"].to_list()
-    before = promoted[: promoted.index(current)] if current in promoted else promoted
+    last = len(promoted) - promoted[::-1].index(current) - 1 if current in promoted else len(promoted)
+    before = promoted[:last]
     out = rolled_back(history) | {current}
-    return next((m for m in reversed(before) if m not in out and (home / folder_of(m) / CARD).exists()), None)
+    return next((m for m in reversed(before) if m not in out and can_judge(home / folder_of(m), home)), None)
+
+
+def with_decision(history: pl.DataFrame, champion_model: pl.DataFrame) -> pl.DataFrame:
+    """The history with what `champion_model` says was decided, once."""
+    model = pl.when(pl.col("decision") == "rolled back").then("model_id").otherwise("challenger_id")
+    news = champion_model.filter(pl.col("decision") != "kept").with_columns(model_id=model)
+    rows = pl.concat([history, news.select(history.columns)])
+    return rows.unique(["model_id", "decided_at"], maintain_order=True).sort("decided_at")
+
+
+def known_history(warehouse: Warehouse, champion_model: pl.DataFrame | None) -> pl.DataFrame:
+    """All decisions, one that a killed run did not get into `champion_history` among them."""
+    stored = warehouse.read("champion_history")
+    history = aligned(pl.DataFrame() if stored is None else stored, CHAMPION_HISTORY)
+    return history if champion_model is None else with_decision(history, champion_model)
 
 
 def folder_of(model_id: str) -> str:
@@ -121,17 +143,19 @@ def comparison_job(
     best = challenger(evaluation_reports)
     if best is None:
         raise dg.Failure("The served model (δ = 0.7) has not been evaluated: materialise it, then evaluation_reports.")
-    in_force, history = (settings.warehouse.read(name) for name in ("champion_model", "champion_history"))
-    current = in_force["model_id"][0] if in_force is not None and in_force.height else None
-    out = rolled_back(aligned(history, CHAMPION_HISTORY)) if history is not None else set()
+    in_force = champion_row(settings.warehouse)
+    current = in_force["model_id"][0] if in_force is not None else None
+    out = rolled_back(known_history(settings.warehouse, in_force))
     challenger_id = best["model_id"]
-    if config.roll_back_to and not (settings.at.path / folder_of(config.roll_back_to) / CARD).exists():
-        raise dg.Failure(f"There is no model {config.roll_back_to} to roll back to.")
-    known = {"current": current, "challenger_id": challenger_id, "out": sorted(out), "to": config.roll_back_to}
+    if config.roll_back_to and not can_judge(settings.at.path / folder_of(config.roll_back_to), settings.at.path):
+        raise dg.Failure(
+            f"There is no price model {config.roll_back_to} to roll back to, or some of its files are gone."
+        )
+    known = {"current": current, "challenger_id": challenger_id, "to": config.roll_back_to}
     champion = None
     if current and current != challenger_id and challenger_id not in out and not config.roll_back_to:
         folder = settings.at.path / folder_of(current)
-        champion = str(folder) if (folder / CARD).exists() else None
+        champion = str(folder) if can_judge(folder, settings.at.path) else None
     return ComparisonJob(
         rows=with_photo_paths(rows, settings.at),
         champion=champion,
@@ -143,14 +167,22 @@ def comparison_job(
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_decision(context: dg.OpExecutionContext, comparison: Comparison | None, known: dict) -> pl.DataFrame:
-    """Decide, and write it."""
-    current, challenger_id = known["current"], known["challenger_id"]
+def record_decision(
+    context: dg.OpExecutionContext, settings: Settings, comparison: Comparison | None, known: dict
+) -> pl.DataFrame:
+    """Decide, and write it: of the champion in force now, for it may have been rolled back during the comparison."""
+    in_force = champion_row(settings.warehouse)
+    current, challenger_id = in_force["model_id"][0] if in_force is not None else None, known["challenger_id"]
+    history = known_history(settings.warehouse, in_force)
+    if in_force is not None:  # before it is overwritten
+        settings.warehouse.replace("champion_history", history, "true", [], {})
     if known["to"]:
         challenger_id = current
         verdict = Verdict("rolled back", known["to"], f"by hand, instead of {current}, which stays out")
+    elif current != known["current"] and current is not None:
+        verdict = Verdict("refused", current, f"{current} took the champion's place while it was compared")
     else:
-        verdict = decided(current, challenger_id, comparison, known["out"])
+        verdict = decided(current, challenger_id, comparison, rolled_back(history))
     row = {
         "model_id": verdict.model_id,
         "path": folder_of(verdict.model_id),
@@ -184,10 +216,4 @@ def champion_model(
 @dg.asset(**table_options("champion_history", "evaluation"))
 def champion_history(settings: Settings, champion_model: pl.DataFrame) -> pl.DataFrame:
     """Every promotion, refusal and rollback, oldest first: of which model, when, on what evidence."""
-    before = settings.warehouse.read("champion_history")
-    model = pl.when(pl.col("decision") == "rolled back").then("model_id").otherwise("challenger_id")
-    news = champion_model.filter(pl.col("decision") != "kept").select(
-        model.alias("model_id"), "decided_at", "decision", "instead_of", "evidence"
-    )
-    rows = news if before is None else pl.concat([aligned(before, CHAMPION_HISTORY), news])
-    return rows.unique(["model_id", "decided_at"], maintain_order=True).sort("decided_at")
+    return known_history(settings.warehouse, champion_model)
