@@ -188,6 +188,8 @@ def forget(
             raise UsersMistake(str(error)) from error
         kept = f" ({gone.shared_photos} are other sellers' too, and stay)" if gone.shared_photos else ""
         print(f"Forgotten: {gone.listings:,} listings and {gone.photos:,} photos of seller {seller}{kept}.")
+        for file in gone.unread:
+            print(f"look yourself, it cannot be read and has the seller's id in it: {file}")
         for kind, models in gone.models.items():
             print(f"learnt from them before, {kind}: {', '.join(models)}")
         if gone.models:

@@ -4,15 +4,19 @@ It begins by noting what is to go, under `erasures/`, and ends by deleting that 
 carried through by asking again.
 """
 
+import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from vps_assets.home import Home
+from vps_assets.inbox import dropped, take_in
+from vps_assets.instance import UNFINISHED
 from vps_assets.landing_files import RefusedFile, listing_file
-from vps_assets.resources.warehouse import Warehouse
+from vps_assets.resources.warehouse import Warehouse, table_exists
 from vps_assets.runs import Progress, Request, run_lineage
 from vps_ml.pricing_table import ITEM, LEARNT, ROLES
 from vps_ml.recipes import Recipe
@@ -35,6 +39,8 @@ class Erasure:
     """Hashes."""
     image_paths: list[str]
     groups: list[str]
+    embeddings: list[str]
+    """Files that hold features of the listings, under the data directory."""
 
     @property
     def note(self) -> str:
@@ -51,38 +57,49 @@ class Forgotten:
     """Kept: other sellers' rows show the same."""
     models: dict[str, list[str]]
     """Kind -> ids, the champion's first."""
+    unread: list[str]
+    """Files of the inbox that cannot be read as listings, and have the seller's id in them somewhere."""
 
 
 def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgotten:
     """Remove a seller: landed rows, inbox files, photos, embeddings, tables, the analysts' copy, pictures in the UI.
 
+    Rows and photos go first, from everywhere; then what was made with other sellers' rows beside them is made anew.
     Models are kept, for a weight cannot be told apart by whom it came from; those that learnt from the seller's items
     are named, and `vps run --select price_bounds+` fits all of them without.
 
     Raises:
         NothingToForget: no row of this seller has landed, and no erasure was broken off.
-        RunFailed: what is made of the remaining rows could not be made; asking again goes on from there.
+        RunFailed: rows and photos are gone, and what is made of the others' could not be made; asking again goes on.
     """
+    land_what_waits(home, seller, progress)
     erasure = noted(home, seller, found(home, seller))
     progress(f"{len(erasure.listings)} listings and {len(erasure.photos)} photos are to go")
     models = taught_by(home, erasure)
     rewrite_landings(home, seller)
-    empty_inbox(home, erasure)
     shared = set(landed(home).filter(pl.col("photo_hash").is_in(erasure.photos))["photo_hash"].drop_nulls())
-    gone = [photo for photo in erasure.photos if photo not in shared]
+    gone = sorted(set(erasure.photos) - shared)
+    unread = empty_inbox(home, erasure, set(gone))
     for photo in gone:
         home.photo(photo).unlink(missing_ok=True)
-    progress("landings and photos are removed; the tables follow")
+    erase_rows(home, erasure)
     forget_pictures(home)
-    run_lineage(home, recipe, Request(selection="raw_listings"), progress)
-    run_lineage(home, recipe, Request(), progress)
-    for path in unused_embeddings(home):
-        path.unlink(missing_ok=True)
     (home.path / "reports" / "evaluation.html").unlink(missing_ok=True)
+    progress("rows and photos are removed; what was made of them with others is made anew")
+    if landed(home).height:
+        run_lineage(home, recipe, Request(), progress)
+    for path in set(erasure.embeddings) - used_embeddings(home):
+        (home.path / path).unlink(missing_ok=True)
     Warehouse(home).rewrite()
     Warehouse(home).publish()
     (home.path / erasure.note).unlink()
-    return Forgotten(len(erasure.listings), len(gone), len(shared), models)
+    return Forgotten(len(erasure.listings), len(gone), len(shared), models, unread)
+
+
+def land_what_waits(home: Home, seller: str, progress: Progress) -> None:
+    """Land the inbox's files that name the seller, so that the others' rows in them are not lost."""
+    waiting = [file.name for file in dropped(home.inbox) if names(home.inbox / file.name, seller)]
+    take_in(waiting, home, progress)
 
 
 def landed(home: Home, seller: str | None = None) -> pl.DataFrame:
@@ -100,7 +117,10 @@ def found(home: Home, seller: str) -> Erasure:
     rows = landed(home, seller)
     groups = rows.select(pl.coalesce("group_id", "photo_hash")).to_series()
     columns = (rows["listing_id"], rows["photo_hash"], rows["image_path"], groups)
-    return Erasure(seller, *(column.drop_nulls().unique().sort().to_list() for column in columns))
+    listings, photos, paths, items = (column.drop_nulls().unique().sort().to_list() for column in columns)
+    stored = Warehouse(home).read("image_embeddings", "list_contains(?, listing_id)", [listings], ["path"])
+    embeddings = sorted(set(stored["path"])) if stored is not None else []
+    return Erasure(seller, listings, photos, paths, items, embeddings)
 
 
 def noted(home: Home, seller: str, new: Erasure) -> Erasure:
@@ -113,7 +133,7 @@ def noted(home: Home, seller: str, new: Erasure) -> Erasure:
     if not landed(home, seller).height and not note.exists():
         raise NothingToForget(f"no row of seller {seller!r} has landed")
     parts = [vars(new)] + ([json.loads(note.read_text())] if note.exists() else [])
-    fields = ("listings", "photos", "image_paths", "groups")
+    fields = ("listings", "photos", "image_paths", "groups", "embeddings")
     both = Erasure(seller, *(sorted({value for part in parts for value in part[field]}) for field in fields))
     with whole_file(note) as temporary:
         temporary.write_text(json.dumps(vars(both)))
@@ -167,43 +187,92 @@ def rewrite_landings(home: Home, seller: str) -> None:
             rows.filter(others).sink_parquet(temporary, compression="zstd")
 
 
-def empty_inbox(home: Home, erasure: Erasure) -> None:
-    """Delete the files in the inbox that name the seller, or cannot tell, and the seller's photos beside them."""
-    for file in [*home.inbox.glob("*"), *home.inbox.glob("landed/*"), *home.inbox.glob("refused/*")]:
-        if file.is_file() and not file.is_symlink() and names(file, erasure.seller):
+def empty_inbox(home: Home, erasure: Erasure, photos: set[str]) -> list[str]:
+    """Delete the landed and refused files that name the seller, and these photos, from the inbox.
+
+    Returns:
+        the files that are not understood and have the seller's id in them: somebody has to look.
+    """
+    unread = []
+    for file in [*home.inbox.glob("landed/*"), *home.inbox.glob("refused/*")]:
+        if file.is_symlink() or not file.is_file():
+            continue
+        told = names(file, erasure.seller)
+        if told:
             file.unlink()
+        elif told is None and erasure.seller.encode() in file.read_bytes():
+            unread.append(str(file))
     for image_path in erasure.image_paths:
-        photo = (home.inbox / image_path).resolve()
-        if photo.is_relative_to(home.inbox.resolve()) and photo.is_file():
+        photo = home.inbox / image_path
+        if photo.is_file() and hashlib.sha256(photo.read_bytes()).hexdigest() in photos:
             photo.unlink()
+    return unread
 
 
-def names(file: Path, seller: str) -> bool:
-    """Whether a listing file has rows of the seller; of a file that is none, whether it has the name in it."""
+def names(file: Path, seller: str) -> bool | None:
+    """Whether a listing file has rows of the seller; None where it cannot be read."""
     try:
         opened = listing_file(file)
         if "seller_id" not in opened.columns:
             return False
-        told = opened.rows.select((pl.col("seller_id").cast(pl.String) == seller).any()).collect(engine="streaming")
-        return bool(told.item())
+        id_as_it_lands = pl.col("seller_id").cast(pl.String).str.strip_chars()
+        return bool(opened.rows.select((id_as_it_lands == seller).any()).collect(engine="streaming").item())
     except (RefusedFile, pl.exceptions.PolarsError):
-        return file.suffix.lower() not in {".jpg", ".jpeg", ".png", ".webp"} and seller.encode() in file.read_bytes()
+        return None
+
+
+OF_A_SELLER = {
+    "raw_listings": "seller_id = ? or list_contains(?, listing_id)",
+    "clean_listings": "seller_id = ? or list_contains(?, listing_id)",
+    "quarantined_listings": "trim(json_extract_string(row, '$.seller_id')) = ? or list_contains(?, listing_id)",
+    "seller_statistics": "seller_id = ? or list_contains(?, '')",
+    "state.seller_statistics": "key = ? or list_contains(?, '')",
+    "image_embeddings": "listing_id = ? or list_contains(?, listing_id)",
+    "evaluation_predictions": "listing_id = ? or list_contains(?, listing_id)",
+    "price_suggestions": "listing_id = ? or list_contains(?, listing_id)",
+}
+"""Which rows of each table are a seller's: SQL with the seller's id and the listings'."""
+
+
+def erase_rows(home: Home, erasure: Erasure) -> None:
+    """Delete the seller's rows from the tables, in one transaction.
+
+    What the tables were made from is out of date by then, for the landings have changed: a run makes it anew.
+    """
+    if not home.warehouse.exists():
+        return
+    with Warehouse(home).connect(read_only=False) as connection:
+        connection.execute("begin")
+        for table, where in OF_A_SELLER.items():
+            if table_exists(connection, table):
+                connection.execute(f"delete from {table} where {where}", [erasure.seller, erasure.listings])  # noqa: S608
+        connection.execute("commit")
 
 
 def forget_pictures(home: Home) -> None:
-    """Wipe what Dagster keeps of `raw_listings`: its contact sheets show photos. The next run makes them anew."""
+    """Delete what Dagster keeps of the runs of `raw_listings`, whose contact sheets show photos, and of finished ops."""
     import dagster as dg
 
-    from vps_assets.instance import open_instance
+    from vps_assets.instance import free_dead_runs, open_instance
 
+    key = dg.AssetKey("raw_listings")
     with open_instance(home) as instance:
-        instance.wipe_assets([dg.AssetKey("raw_listings")])
+        free_dead_runs(instance)
+        runs, cursor, more = set(), None, True
+        while more:
+            page = instance.fetch_materializations(key, limit=1000, cursor=cursor)
+            runs |= {record.run_id for record in page.records}
+            cursor, more = page.cursor, page.has_more
+        instance.wipe_assets([key])
+        for run_id in runs:
+            instance.delete_run(run_id)
+        under_way = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))}
+    for folder in home.op_outputs.glob("*"):
+        if folder.name not in under_way:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def unused_embeddings(home: Home) -> list[Path]:
-    """Files of embeddings that no row names any more."""
+def used_embeddings(home: Home) -> set[str]:
+    """Files of embeddings that rows name."""
     stored = Warehouse(home).read("image_embeddings", columns=["path"])
-    used = set(stored["path"]) if stored is not None else set()
-    return [
-        path for path in home.path.glob("embeddings/*/*.safetensors") if str(path.relative_to(home.path)) not in used
-    ]
+    return set(stored["path"]) if stored is not None else set()

@@ -1,13 +1,19 @@
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
-from scenario import listing, listings_file
+from scenario import listing, listings_file, photo
 
 from vps_assets.forgetting import (
+    OF_A_SELLER,
     NothingToForget,
     empty_inbox,
+    erase_rows,
+    forget,
+    forget_pictures,
     found,
+    land_what_waits,
     landed,
     learnt,
     noted,
@@ -17,9 +23,11 @@ from vps_assets.forgetting import (
 )
 from vps_assets.home import Home
 from vps_assets.inbox import take_in
+from vps_assets.instance import open_instance
 from vps_assets.landing import land
 from vps_assets.resources.warehouse import Warehouse
 from vps_ml.pricing_table import LEARNT, ROLES
+from vps_ml.recipes import demo
 from vps_ml.store import artefact
 
 
@@ -50,14 +58,80 @@ def test_a_row_without_a_seller_stays(home: Home, tmp_path: Path) -> None:
     assert landed(home)["listing_id"].to_list() == ["L2"]
 
 
-def test_files_of_the_inbox_that_name_the_seller_and_the_photos_beside_them_go(home: Home) -> None:
-    listings_file(home.inbox, [listing(1, seller_id="ann")], "one.parquet")
+def test_archived_files_that_name_the_seller_go_and_those_that_cannot_be_read_are_reported(home: Home) -> None:
+    listings_file(home.inbox, [listing(1, seller_id="ann ")], "one.csv")
     listings_file(home.inbox, [listing(2, seller_id="bob")], "two.csv")
     (home.inbox / "broken.csv").write_text("price,seller\n3,ann\n")
-    take_in(["one.parquet", "two.csv", "broken.csv"], home, lambda told: None)
-    empty_inbox(home, found(home, "ann"))
+    take_in(["one.csv", "two.csv", "broken.csv"], home, lambda told: None)
+    (home.inbox / "upload.csv.part").write_text("ann")
+    erasure = found(home, "ann")
+    (unread,) = empty_inbox(home, erasure, set(erasure.photos))
+    assert Path(unread).name == "broken.csv"
     left = {str(path.relative_to(home.inbox)) for path in home.inbox.rglob("*") if path.is_file()}
-    assert left == {"2.png", "landed/two.csv", "refused/broken.csv.reason.txt"}
+    kept = {"2.png", "landed/two.csv", "refused/broken.csv", "refused/broken.csv.reason.txt", "upload.csv.part"}
+    assert left == kept
+
+
+def test_another_sellers_photo_of_the_same_name_stays(home: Home, tmp_path: Path) -> None:
+    with_sellers(home, tmp_path, (1, "ann"))
+    photo(home.inbox / "1.png", seed=99)
+    erasure = found(home, "ann")
+    empty_inbox(home, erasure, set(erasure.photos))
+    assert (home.inbox / "1.png").exists()
+
+
+def test_a_waiting_file_lands_first_so_that_nobody_elses_rows_are_lost(home: Home) -> None:
+    listings_file(home.inbox, [listing(1, seller_id="ann"), listing(2, seller_id="bob")], "day.parquet")
+    land_what_waits(home, "ann", lambda told: None)
+    rewrite_landings(home, "ann")
+    assert landed(home)["listing_id"].to_list() == ["L2"]
+
+
+def test_a_sellers_rows_go_from_every_table_with_those_that_could_not_be_read(home: Home, tmp_path: Path) -> None:
+    with_sellers(home, tmp_path, (1, "ann"), (2, "bob"))
+    warehouse, told = Warehouse(home), {"listing_id": ["L1", "L2"], "seller_id": ["ann", "bob"]}
+    for table in ("raw_listings", "clean_listings"):
+        warehouse.replace(table, pl.DataFrame(told), "true", [], {})
+    for table in ("image_embeddings", "evaluation_predictions", "price_suggestions"):
+        rows = pl.DataFrame({"listing_id": ["L1", "L2"], "path": ["x", "x"]})
+        warehouse.replace(table, rows, "true", [], {})
+    bad = pl.DataFrame({"listing_id": [None, "L2"], "row": ['{"seller_id": "ann "}', '{"seller_id": "bob"}']})
+    warehouse.replace("quarantined_listings", bad, "true", [], {})
+    warehouse.replace("seller_statistics", pl.DataFrame({"seller_id": ["ann", "bob"]}), "true", [], {})
+    erase_rows(home, found(home, "ann"))
+    for table in [table for table in OF_A_SELLER if "." not in table]:
+        rows = warehouse.read(table)
+        assert rows.height == 1, table
+        assert "ann" not in str(rows.rows()), table
+
+
+def test_pictures_of_photos_leave_the_records_of_runs(home: Home) -> None:
+    @dg.asset
+    def raw_listings(context: dg.AssetExecutionContext) -> None:
+        context.add_asset_metadata({"photos": dg.MetadataValue.md("picture-of-anns-sofa")})
+
+    with open_instance(home) as instance:
+        assert dg.materialize([raw_listings], instance=instance).success
+    (home.op_outputs / "finished").mkdir(parents=True)
+
+    def kept() -> list[Path]:
+        files = [path for path in home.dagster.rglob("*") if path.is_file()]
+        return [path for path in files if b"picture-of-anns-sofa" in path.read_bytes()]
+
+    assert kept()
+    forget_pictures(home)
+    assert not (home.op_outputs / "finished").exists()
+    assert kept() == []
+
+
+def test_the_only_seller_can_be_forgotten(home: Home, tmp_path: Path) -> None:
+    with_sellers(home, tmp_path, (1, "ann"))
+    Warehouse(home).replace("raw_listings", pl.DataFrame({"listing_id": ["L1"], "seller_id": ["ann"]}), "true", [], {})
+    gone = forget(home, demo(), "ann", lambda told: None)
+    assert (gone.listings, gone.photos) == (1, 1)
+    assert Warehouse(home).read("raw_listings").is_empty()
+    assert not [path for path in home.photos.rglob("*") if path.is_file()]
+    assert not list(home.path.glob("erasures/*"))
 
 
 def test_an_erasure_that_was_broken_off_still_knows_what_was_to_go(home: Home, tmp_path: Path) -> None:
