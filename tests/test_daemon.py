@@ -54,8 +54,16 @@ class Daemon:
         psutil.wait_procs(family, timeout=10)
         self.process.wait()
 
-    def kill_a_run(self) -> bool:
-        """The process of a run that is under way; whether there was one."""
+    def kill_a_run(self, within_s: float) -> bool:
+        """The process of a run that is under way within this time; whether there was one."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if self.killed_one():
+                return True
+            time.sleep(0.5)
+        return False
+
+    def killed_one(self) -> bool:
         with open_instance(self.home) as instance:
             for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
                 for event in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
@@ -107,7 +115,7 @@ def test_listings_that_come_in_while_daemon_and_runs_are_killed_end_as_if_nothin
             (watched.inbox / f"{day.name}.part").rename(watched.inbox / day.name)
             for _ in range(KILLS_A_DAY):
                 time.sleep(random.uniform(5, 25))
-                if random.random() < 0.6 and daemon.kill_a_run():
+                if random.random() < 0.6 and daemon.kill_a_run(within_s=30):
                     kills["a run"] += 1
                 else:
                     daemon.kill_all()

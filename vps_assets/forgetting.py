@@ -250,7 +250,7 @@ def erase_rows(home: Home, erasure: Erasure) -> None:
 
 
 def forget_pictures(home: Home) -> None:
-    """Delete what Dagster keeps of the runs of `raw_listings`, whose contact sheets show photos, and of finished ops."""
+    """Delete what Dagster keeps of the runs of `raw_listings`, whose contact sheets show photos, and op outputs."""
     import dagster as dg
 
     from vps_assets.instance import free_dead_runs, open_instance
