@@ -20,7 +20,6 @@ from vps_assets.landing_files import ListingFile, RefusedFile, TypedRows, listin
 from vps_assets.landing_rules import EARLIEST_DAY, reasons_of_rows
 from vps_assets.sweeping import sweep
 from vps_ml.photo_files import without_metadata
-from vps_ml.photos import open_photo
 from vps_ml.store import ID_LENGTH, identity, temporary_name, whole_file
 
 Progress = Callable[[str], None]
@@ -202,10 +201,10 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
         photo_hash = hashlib.sha256(data).hexdigest()
         stored = home.photo(photo_hash)
         if not stored.exists():
-            open_photo(path)
+            kept = without_metadata(data)
             home.photos.mkdir(parents=True, exist_ok=True)
             with whole_file(stored, within=home.photos) as temporary:
-                temporary.write_bytes(without_metadata(data))
+                temporary.write_bytes(kept)
     except OSError as error:
         if error.errno in DISK_FAULTS:
             raise

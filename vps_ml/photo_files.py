@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from vps_ml.photos import decoding, upright
+
 ORIENTATION = 0x0112
 """EXIF tag 274 (CIPA DC-008, table 4)."""
 PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP"}
@@ -32,17 +34,25 @@ def without_metadata(data: bytes) -> bytes:
     A file whose parts cannot be told apart is encoded anew, as PNG, so that nothing of it is kept but pixels.
 
     Raises:
-        ValueError: it is no picture that can be decoded.
+        ValueError: it is no photo that can be decoded, or too large; the message says why.
     """
-    with Image.open(io.BytesIO(data)) as image:
-        orientation = image.getexif().get(ORIENTATION)
-        kind = image.format
+    with decoding(io.BytesIO(data)) as image:
+        kept = picture_alone(data, str(image.format), exif(image.getexif().get(ORIENTATION)))
+        if kept is not None:
+            return kept
+        written = io.BytesIO()
+        upright(image).save(written, "PNG")
+        return written.getvalue()
+
+
+def picture_alone(data: bytes, kind: str, orientation: bytes) -> bytes | None:
+    """The file's picture, decoded once to prove it; None where the file is not built as its format says."""
     try:
-        kept = {"JPEG": jpeg, "MPO": jpeg, "PNG": png, "WEBP": webp}[str(kind)](data, exif(orientation))
+        kept = {"JPEG": jpeg, "MPO": jpeg, "PNG": png, "WEBP": webp}[kind](data, orientation)
         with Image.open(io.BytesIO(kept)) as image:
             image.load()
     except (NotUnderstood, OSError, SyntaxError, struct.error, IndexError):
-        return encoded_anew(data)
+        return None
     return kept
 
 
@@ -53,16 +63,6 @@ def exif(orientation: object) -> bytes:
     data = Image.Exif()
     data[ORIENTATION] = orientation
     return data.tobytes().removeprefix(b"Exif\0\0")
-
-
-def encoded_anew(data: bytes) -> bytes:
-    """The pixels as PNG, upright."""
-    from vps_ml.photos import upright
-
-    with Image.open(io.BytesIO(data)) as image:
-        written = io.BytesIO()
-        upright(image).save(written, "PNG")
-    return written.getvalue()
 
 
 def jpeg(data: bytes, orientation: bytes) -> bytes:

@@ -6,7 +6,9 @@ megapixels and a thumbnail.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from PIL import Image, ImageFile, ImageOps
 
 MOST_PIXELS = 100_000_000
 """More is a decompression bomb, not a photo: 300 MB decoded."""
-Image.MAX_IMAGE_PIXELS = None  # PIL would only warn up to twice its limit; `open_photo` refuses by the header
+Image.MAX_IMAGE_PIXELS = None  # PIL would only warn up to twice its limit; `decoding` refuses by the header
 FORMATS = {"JPEG", "MPO", "PNG", "WEBP"}
 """MPO is what phones call a JPEG file with a second picture, depth or gain map, behind the photo."""
 MEASURED_PX = 96
@@ -85,14 +87,25 @@ def open_photo(path: Path) -> Image.Image:
     Raises:
         ValueError: it cannot be decoded, or is too large; the message says why.
     """
+    with decoding(path) as image:
+        return upright(image)
+
+
+@contextmanager
+def decoding(file: Path | BytesIO) -> Iterator[Image.Image]:
+    """The image of a file, by its header a photo and not too large; nothing of it is decoded yet.
+
+    Raises:
+        ValueError: it is not, or what the block does with it fails: decoders raise whatever they trip over.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             if image.format not in FORMATS:
                 raise ValueError(f"{image.format} is not JPEG, PNG or WebP")
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
-            return upright(image)
-    except Exception as error:  # decoders raise whatever they trip over: struct.error, IndexError, KeyError ...
+            yield image
+    except Exception as error:  # struct.error, IndexError, KeyError ...
         raise ValueError(str(error) or type(error).__name__) from error
 
 
