@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import VPS, Marketplace, vps
+from conftest import Marketplace, vps
 from episodes import command, state_of
 from scenario import listing, listings_file
 
@@ -93,9 +93,14 @@ def test_a_directory_that_cannot_be_written_is_named_and_stays_as_it_is(
         folder.chmod(0o755)
     before = state_of(Home(home).analytics)
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    line, keywords = command(home, "doctor", HOME=str(tmp_path), NUMBA_CACHE_DIR=str(tmp_path))
+    able = subprocess.run(
+        [*nobody, *line[:1], "-c", "import vps_assets.cli"], **keywords, capture_output=True, text=True
+    )
+    if able.returncode:
+        pytest.skip(f"another user cannot run Python from here: {able.stderr.strip()[-200:]}")
     for arguments in (("land", str(file)), ("run",)):
-        line, keywords = command(home, *arguments, HOME=str(tmp_path), NUMBA_CACHE_DIR="/tmp")
+        line, keywords = command(home, *arguments, HOME=str(tmp_path), NUMBA_CACHE_DIR=str(tmp_path))
         ran = subprocess.run([*nobody, *line], **keywords, capture_output=True, text=True, timeout=300)
         fails_in_one_line(ran, "Permission denied", "permission", "read-only", "readonly")
     assert state_of(Home(home).analytics) == before
-    assert line[: len(VPS)] == VPS
