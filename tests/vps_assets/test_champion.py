@@ -5,11 +5,19 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from vps_assets.assets.champion import challenger, decided, earlier_champion, folder_of, record_decision, rolled_back
+from vps_assets.assets.champion import (
+    challenger,
+    decided,
+    earlier_champion,
+    folder_of,
+    record_decision,
+    rolled_back,
+    with_decision,
+)
 from vps_assets.home import Home
 from vps_assets.resources.io import Settings
 from vps_assets.resources.warehouse import Warehouse
-from vps_assets.schemas import CHAMPION_MODEL, conforming
+from vps_assets.schemas import CHAMPION_HISTORY, CHAMPION_MODEL, conforming
 from vps_ml.champions import Comparison, can_judge
 from vps_ml.store import artefact
 
@@ -154,3 +162,12 @@ def test_a_decision_that_a_killed_run_left_out_of_the_history_gets_there_before_
 def test_a_rollback_during_a_comparison_stands(home: Home) -> None:
     Warehouse(home).replace("champion_model", decision("a", "b", "rolled back", "b", 0), "true", [], {})
     assert recorded(home, BETTER, {"current": "b", "challenger_id": "c", "to": ""}) == ("refused", "a")
+
+
+def test_a_decision_that_repeats_the_one_before_is_no_news() -> None:
+    none = conforming(pl.DataFrame(), CHAMPION_HISTORY)
+    once = with_decision(none, decision("a", "b", "refused", None, 0))
+    assert with_decision(once, decision("a", "b", "refused", None, 5)).equals(once)
+    promoted = with_decision(once, decision("b", "b", "promoted", "a", 6))
+    again = with_decision(promoted, decision("a", "b", "refused", None, 7))
+    assert again["decision"].to_list() == ["refused", "promoted", "refused"]

@@ -90,11 +90,15 @@ def earlier_champion(history: pl.DataFrame, current: str, home: Path) -> str | N
 
 
 def with_decision(history: pl.DataFrame, champion_model: pl.DataFrame) -> pl.DataFrame:
-    """The history with what `champion_model` says was decided, once."""
+    """The history with what `champion_model` says was decided, once.
+
+    What repeats the decision before it word for word (two runs at once, an evaluation of the same rows) is no news.
+    """
     model = pl.when(pl.col("decision") == "rolled back").then("model_id").otherwise("challenger_id")
     news = champion_model.filter(pl.col("decision") != "kept").with_columns(model_id=model)
     rows = pl.concat([history, news.select(history.columns)])
-    return rows.unique(["model_id", "decided_at"], maintain_order=True).sort("decided_at")
+    said = pl.struct("model_id", "decision", "evidence")
+    return rows.sort("decided_at").filter((said != said.shift()).fill_null(value=True))
 
 
 def known_history(warehouse: Warehouse, champion_model: pl.DataFrame | None) -> pl.DataFrame:
