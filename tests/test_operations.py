@@ -31,6 +31,14 @@ def commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line and not line.startswith("#")]
 
 
+def with_vps(folder: Path) -> Path:
+    """A folder with `vps` in it, of this checkout, wherever the package is installed."""
+    folder.mkdir()
+    (folder / "vps").write_text(f"#!{sys.executable}\nfrom vps_assets.cli import main\n\nmain()\n")
+    (folder / "vps").chmod(0o755)
+    return folder
+
+
 def copied(marketplace: Marketplace, folder: Path) -> Home:
     shutil.copytree(marketplace.home.path, folder, ignore=shutil.ignore_patterns("demo"))
     return Home(folder)
@@ -64,7 +72,7 @@ def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, marketplac
     environment = {k: v for k, v in os.environ.items() if not k.startswith("VPS_")} | {
         "VPS_HOME": str(home.path),
         "BACKUP": str(tmp_path / "backup"),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{with_vps(tmp_path / 'bin')}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(REPOSITORY),
     }
     (home.path / "inbox").mkdir(exist_ok=True)
