@@ -66,8 +66,8 @@ def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, marketplac
     home, work = copied(marketplace, tmp_path / "home"), tmp_path / "work"
     champion = Warehouse(home).read("champion_model")["model_id"][0]
     other_model(home)
-    listings_file(work, [listing(n, image_path=f"photos/{n}.png", currency="GBP") for n in (1, 2)])
-    named = [listing(n, category="kites", image_path=f"photos/{n}.png", currency="GBP") for n in range(3, 9)]
+    listings_file(work, [listing(n, image_path=f"photos/{n}.png") for n in (1, 2)])
+    named = [listing(n, category="kites", image_path=f"photos/{n}.png") for n in range(3, 9)]
     listings_file(work, named, "new_category.parquet")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("VPS_")} | {
         "VPS_HOME": str(home.path),

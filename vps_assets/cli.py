@@ -178,13 +178,13 @@ def forget(
     seller: Annotated[str, typer.Option(help="The seller's id, as it landed.")],
 ) -> None:
     """Erase a seller: rows, photos and what was made of them; says which models had learnt from them."""
-    from vps_assets.forgetting import NothingToForget
+    from vps_assets.forgetting import NothingToForget, NotYet
     from vps_assets.forgetting import forget as carry_out
 
     with one_line_errors():
         try:
             gone = carry_out(Home.from_environment(), chosen_recipe(), seller, tell)
-        except NothingToForget as error:
+        except (NothingToForget, NotYet) as error:
             raise UsersMistake(str(error)) from error
         kept = f" ({gone.shared_photos} are other sellers' too, and stay)" if gone.shared_photos else ""
         print(f"Forgotten: {gone.listings:,} listings and {gone.photos:,} photos of seller {seller}{kept}.")

@@ -7,6 +7,8 @@ carried through by asking again.
 import hashlib
 import json
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +18,19 @@ from vps_assets.home import Home
 from vps_assets.inbox import dropped, take_in
 from vps_assets.instance import UNFINISHED
 from vps_assets.landing_files import RefusedFile, listing_file
-from vps_assets.resources.warehouse import Warehouse, table_exists
+from vps_assets.resources.warehouse import MADE, Warehouse, table_exists
 from vps_assets.runs import Progress, Request, run_lineage
 from vps_ml.pricing_table import ITEM, LEARNT, ROLES
 from vps_ml.recipes import Recipe
 from vps_ml.store import CARD, card, identity, whole_file
 
 ERASURES = "erasures"
+SETTLED_S = 60.0
+"""A file in the inbox that has not changed for so long is whole."""
+
+
+class NotYet(RuntimeError):
+    """A file that names the seller is still coming in, or cannot be landed: nothing has been removed."""
 
 
 class NothingToForget(LookupError):
@@ -70,6 +78,7 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
 
     Raises:
         NothingToForget: no row of this seller has landed, and no erasure was broken off.
+        NotYet: a waiting file names the seller and cannot be landed now; nothing has been removed.
         RunFailed: rows and photos are gone, and what is made of the others' could not be made; asking again goes on.
     """
     land_what_waits(home, seller, progress)
@@ -82,7 +91,7 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     unread = empty_inbox(home, erasure, set(gone))
     for photo in gone:
         home.photo(photo).unlink(missing_ok=True)
-    erase_rows(home, erasure)
+    erase_rows(home, erasure, sorted(set(erasure.listings) - set(landed(home)["listing_id"])))
     forget_pictures(home)
     (home.path / "reports" / "evaluation.html").unlink(missing_ok=True)
     progress("rows and photos are removed; what was made of them with others is made anew")
@@ -98,8 +107,13 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
 
 def land_what_waits(home: Home, seller: str, progress: Progress) -> None:
     """Land the inbox's files that name the seller, so that the others' rows in them are not lost."""
-    waiting = [file.name for file in dropped(home.inbox) if names(home.inbox / file.name, seller)]
-    take_in(waiting, home, progress)
+    waiting = [file for file in dropped(home.inbox) if names(home.inbox / file.name, seller)]
+    young = [file.name for file in waiting if time.time() - file.modified_ns / 1e9 < SETTLED_S]
+    if young:
+        raise NotYet(f"{', '.join(young)} names the seller and may still be coming in: ask again in a minute")
+    taken = take_in([file.name for file in waiting], home, progress)
+    if wrong := taken.failed | taken.refused:
+        raise NotYet(f"a waiting file names the seller and did not land: {'; '.join(wrong.values())}")
 
 
 def landed(home: Home, seller: str | None = None) -> pl.DataFrame:
@@ -194,18 +208,21 @@ def empty_inbox(home: Home, erasure: Erasure, photos: set[str]) -> list[str]:
         the files that are not understood and have the seller's id in them: somebody has to look.
     """
     unread = []
-    for file in [*home.inbox.glob("landed/*"), *home.inbox.glob("refused/*")]:
+    waiting = [home.inbox / file.name for file in dropped(home.inbox)]
+    for file in [*waiting, *home.inbox.glob("landed/*"), *home.inbox.glob("refused/*")]:
         if file.is_symlink() or not file.is_file():
             continue
         told = names(file, erasure.seller)
-        if told:
+        if told and file not in waiting:
             file.unlink()
         elif told is None and erasure.seller.encode() in file.read_bytes():
             unread.append(str(file))
     for image_path in erasure.image_paths:
-        photo = home.inbox / image_path
-        if photo.is_file() and hashlib.sha256(photo.read_bytes()).hexdigest() in photos:
-            photo.unlink()
+        with suppress(OSError, ValueError, RuntimeError):  # a path that no photo can have
+            photo = (home.inbox / image_path).resolve()
+            inside = photo.is_relative_to(home.inbox.resolve()) and photo.is_file()
+            if inside and hashlib.sha256(photo.read_bytes()).hexdigest() in photos:
+                photo.unlink()
     return unread
 
 
@@ -234,18 +251,29 @@ OF_A_SELLER = {
 """Which rows of each table are a seller's: SQL with the seller's id and the listings'."""
 
 
-def erase_rows(home: Home, erasure: Erasure) -> None:
+def erase_rows(home: Home, erasure: Erasure, gone: list[str]) -> None:
     """Delete the seller's rows from the tables, in one transaction.
 
-    What the tables were made from is out of date by then, for the landings have changed: a run makes it anew.
+    The dates of `raw_listings` that lose rows are out of date from then on, and what is below them: a run makes them
+    anew, also where an earlier row of a listing, of somebody else, comes into force again.
+
+    Args:
+        home: the data directory.
+        erasure: what is to go.
+        gone: its listings that nobody's rows land any more.
     """
     if not home.warehouse.exists():
         return
     with Warehouse(home).connect(read_only=False) as connection:
         connection.execute("begin")
         for table, where in OF_A_SELLER.items():
-            if table_exists(connection, table):
-                connection.execute(f"delete from {table} where {where}", [erasure.seller, erasure.listings])  # noqa: S608
+            if not table_exists(connection, table):
+                continue
+            if table == "raw_listings" and table_exists(connection, MADE):
+                days = f"select listed_on::text from {table} where {where}"  # noqa: S608
+                told = f"delete from {MADE} where asset = 'raw_listings' and partition in ({days})"  # noqa: S608
+                connection.execute(told, [erasure.seller, gone])
+            connection.execute(f"delete from {table} where {where}", [erasure.seller, gone])  # noqa: S608
         connection.execute("commit")
 
 
@@ -258,14 +286,15 @@ def forget_pictures(home: Home) -> None:
     key = dg.AssetKey("raw_listings")
     with open_instance(home) as instance:
         free_dead_runs(instance)
-        runs, cursor, more = set(), None, True
+        runs = {run.run_id for run in instance.get_runs() if key in (run.asset_selection or ())}
+        cursor, more = None, True
         while more:
             page = instance.fetch_materializations(key, limit=1000, cursor=cursor)
             runs |= {record.run_id for record in page.records}
             cursor, more = page.cursor, page.has_more
-        instance.wipe_assets([key])
         for run_id in runs:
             instance.delete_run(run_id)
+        instance.wipe_assets([key])  # last: it takes away what leads to the runs
         under_way = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))}
     for folder in home.op_outputs.glob("*"):
         if folder.name not in under_way:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.scheduler.instigation import InstigatorStatus
 
 from vps_assets import alerts, automation, inbox
 from vps_assets.instance import UNFINISHED, free_dead_runs
@@ -145,8 +146,9 @@ def retraining_works(instance: dg.DagsterInstance) -> bool:
 
 def is_running(instance: dg.DagsterInstance, sensor: str) -> bool:
     """Whether a sensor ticks: as somebody set it in the UI, else as it starts."""
-    told = [state.is_running for state in instance.all_instigator_state() if state.name == sensor]
-    return told[-1] if told else dg.DefaultSensorStatus.RUNNING == STATUS
+    told = [state.status for state in instance.all_instigator_state() if state.name == sensor]
+    as_it_starts = not told or told[-1] == InstigatorStatus.DECLARED_IN_CODE
+    return dg.DefaultSensorStatus.RUNNING == STATUS if as_it_starts else told[-1] == InstigatorStatus.RUNNING
 
 
 def request_of(asking: automation.Asking, sensor: str) -> dg.RunRequest:

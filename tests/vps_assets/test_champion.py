@@ -171,3 +171,13 @@ def test_a_decision_that_repeats_the_one_before_is_no_news() -> None:
     promoted = with_decision(once, decision("b", "b", "promoted", "a", 6))
     again = with_decision(promoted, decision("a", "b", "refused", None, 7))
     assert again["decision"].to_list() == ["refused", "promoted", "refused"]
+
+
+def test_a_challenger_that_was_promoted_during_its_comparison_is_not_refused(home: Home) -> None:
+    Warehouse(home).replace("champion_model", decision("c", "c", "promoted", "b", 0), "true", [], {})
+    assert recorded(home, BETTER, {"current": "b", "challenger_id": "c", "to": ""}) == ("kept", "c")
+
+
+def test_a_rollback_that_is_asked_for_twice_is_one(home: Home) -> None:
+    Warehouse(home).replace("champion_model", decision("a", "b", "rolled back", "b", 0), "true", [], {})
+    assert recorded(home, None, {"current": "a", "challenger_id": "b", "to": "a"}) == ("kept", "a")

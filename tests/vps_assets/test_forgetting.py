@@ -1,13 +1,18 @@
+import os
+import time
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
-from scenario import listing, listings_file, photo
+from scenario import DAY, listing, listings_file, photo
 
 from vps_assets.forgetting import (
     OF_A_SELLER,
     NothingToForget,
+    NotYet,
     empty_inbox,
     erase_rows,
     forget,
@@ -82,6 +87,9 @@ def test_another_sellers_photo_of_the_same_name_stays(home: Home, tmp_path: Path
 
 def test_a_waiting_file_lands_first_so_that_nobody_elses_rows_are_lost(home: Home) -> None:
     listings_file(home.inbox, [listing(1, seller_id="ann"), listing(2, seller_id="bob")], "day.parquet")
+    with pytest.raises(NotYet, match="day.parquet"):
+        land_what_waits(home, "ann", lambda told: None)
+    os.utime(home.inbox / "day.parquet", (time.time() - 100,) * 2)
     land_what_waits(home, "ann", lambda told: None)
     rewrite_landings(home, "ann")
     assert landed(home)["listing_id"].to_list() == ["L2"]
@@ -89,7 +97,10 @@ def test_a_waiting_file_lands_first_so_that_nobody_elses_rows_are_lost(home: Hom
 
 def test_a_sellers_rows_go_from_every_table_with_those_that_could_not_be_read(home: Home, tmp_path: Path) -> None:
     with_sellers(home, tmp_path, (1, "ann"), (2, "bob"))
-    warehouse, told = Warehouse(home), {"listing_id": ["L1", "L2"], "seller_id": ["ann", "bob"]}
+    warehouse, told = (
+        Warehouse(home),
+        {"listing_id": ["L1", "L2"], "seller_id": ["ann", "bob"], "listed_on": [DAY, DAY]},
+    )
     for table in ("raw_listings", "clean_listings"):
         warehouse.replace(table, pl.DataFrame(told), "true", [], {})
     for table in ("image_embeddings", "evaluation_predictions", "price_suggestions"):
@@ -98,11 +109,33 @@ def test_a_sellers_rows_go_from_every_table_with_those_that_could_not_be_read(ho
     bad = pl.DataFrame({"listing_id": [None, "L2"], "row": ['{"seller_id": "ann "}', '{"seller_id": "bob"}']})
     warehouse.replace("quarantined_listings", bad, "true", [], {})
     warehouse.replace("seller_statistics", pl.DataFrame({"seller_id": ["ann", "bob"]}), "true", [], {})
-    erase_rows(home, found(home, "ann"))
+    erase_rows(home, found(home, "ann"), ["L1"])
     for table in [table for table in OF_A_SELLER if "." not in table]:
         rows = warehouse.read(table)
         assert rows.height == 1, table
         assert "ann" not in str(rows.rows()), table
+
+
+def test_a_listing_that_is_somebody_elses_by_now_stays_and_its_date_is_made_anew(home: Home, tmp_path: Path) -> None:
+    with_sellers(home, tmp_path, (1, "ann"))
+    with_sellers(home, tmp_path, (1, "anne"))
+    told = pl.DataFrame({"listing_id": ["L1"], "seller_id": ["anne"], "listed_on": [date(2024, 1, 2)]})
+    Warehouse(home).replace("raw_listings", told, "true", [], {"2024-01-02": "f"})
+    erasure = found(home, "ann")
+    rewrite_landings(home, "ann")
+    gone = sorted(set(erasure.listings) - set(landed(home)["listing_id"]))
+    assert gone == []
+    erase_rows(home, erasure, gone)
+    assert Warehouse(home).read("raw_listings").height == 1
+    erase_rows(home, found(home, "anne"), ["L1"])
+    assert Warehouse(home).fingerprints() == {}
+
+
+def test_a_photo_path_that_no_file_can_have_does_not_hold_up_an_erasure(home: Home, tmp_path: Path) -> None:
+    land([listings_file(tmp_path, [listing(1, seller_id="ann")])], None, home, lambda told: None)
+    erasure = found(home, "ann")
+    long = replace(erasure, image_paths=["x" * 5000, "nul\0", "../../secret.png", *erasure.image_paths])
+    assert empty_inbox(home, long, set(erasure.photos)) == []
 
 
 def test_pictures_of_photos_leave_the_records_of_runs(home: Home) -> None:
@@ -126,7 +159,8 @@ def test_pictures_of_photos_leave_the_records_of_runs(home: Home) -> None:
 
 def test_the_only_seller_can_be_forgotten(home: Home, tmp_path: Path) -> None:
     with_sellers(home, tmp_path, (1, "ann"))
-    Warehouse(home).replace("raw_listings", pl.DataFrame({"listing_id": ["L1"], "seller_id": ["ann"]}), "true", [], {})
+    told = {"listing_id": ["L1"], "seller_id": ["ann"], "listed_on": [DAY]}
+    Warehouse(home).replace("raw_listings", pl.DataFrame(told), "true", [], {})
     gone = forget(home, demo(), "ann", lambda told: None)
     assert (gone.listings, gone.photos) == (1, 1)
     assert Warehouse(home).read("raw_listings").is_empty()

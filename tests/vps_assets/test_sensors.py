@@ -8,8 +8,11 @@ from datetime import timedelta
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.events import EngineEventData
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus
 from scenario import listing, listings_file
 
 from vps_assets import automation, sensors
@@ -146,3 +149,21 @@ def test_sensors_run_unless_they_are_stopped_by_the_environment() -> None:
         "inbox_sensor", "sold_listings_sensor", "retraining_sensor", "alert_on_failure",
     }  # fmt: skip
     assert all(sensor.default_status == dg.DefaultSensorStatus.RUNNING for sensor in sensors.SENSORS)
+
+
+def test_a_sensor_that_nobody_touched_runs_as_the_environment_says_whatever_was_stored(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster keeps a state of sensors that ran by default; with the sensors off, it does not count."""
+    origin = RemoteInstigatorOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("vps"), "__repository__"), "retraining_sensor"
+    )
+    with open_instance(home) as instance:
+        assert sensors.is_running(instance, "retraining_sensor")
+        stored = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE)
+        instance.add_instigator_state(stored)
+        assert sensors.is_running(instance, "retraining_sensor")
+        monkeypatch.setattr(sensors, "STATUS", dg.DefaultSensorStatus.STOPPED)
+        assert not sensors.is_running(instance, "retraining_sensor")
+        instance.update_instigator_state(stored.with_status(InstigatorStatus.RUNNING))
+        assert sensors.is_running(instance, "retraining_sensor")

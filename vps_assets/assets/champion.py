@@ -180,10 +180,12 @@ def record_decision(
     history = known_history(settings.warehouse, in_force)
     if in_force is not None:  # before it is overwritten
         settings.warehouse.replace("champion_history", history, "true", [], {})
-    if known["to"]:
+    if known["to"] and known["to"] == current:  # asked for twice
+        verdict = Verdict("kept", current, "it is in force already")
+    elif known["to"]:
         challenger_id = current
         verdict = Verdict("rolled back", known["to"], f"by hand, instead of {current}, which stays out")
-    elif current != known["current"] and current is not None:
+    elif current not in (None, challenger_id, known["current"]):
         verdict = Verdict("refused", current, f"{current} took the champion's place while it was compared")
     else:
         verdict = decided(current, challenger_id, comparison, rolled_back(history))
