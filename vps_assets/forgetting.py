@@ -18,7 +18,8 @@ from vps_assets.home import Home
 from vps_assets.inbox import dropped, take_in
 from vps_assets.instance import UNFINISHED
 from vps_assets.landing_files import RefusedFile, listing_file
-from vps_assets.resources.warehouse import MADE, Warehouse, table_exists
+from vps_assets.resources.erasing import erase_rows
+from vps_assets.resources.warehouse import Warehouse
 from vps_assets.runs import Progress, Request, run_lineage
 from vps_ml.pricing_table import ITEM, LEARNT, ROLES
 from vps_ml.recipes import Recipe
@@ -91,7 +92,7 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     unread = empty_inbox(home, erasure, set(gone))
     for photo in gone:
         home.photo(photo).unlink(missing_ok=True)
-    erase_rows(home, erasure, sorted(set(erasure.listings) - set(landed(home)["listing_id"])))
+    erase_rows(Warehouse(home), seller, sorted(set(erasure.listings) - set(landed(home)["listing_id"])))
     forget_pictures(home)
     (home.path / "reports" / "evaluation.html").unlink(missing_ok=True)
     progress("rows and photos are removed; what was made of them with others is made anew")
@@ -236,45 +237,6 @@ def names(file: Path, seller: str) -> bool | None:
         return bool(opened.rows.select((id_as_it_lands == seller).any()).collect(engine="streaming").item())
     except (RefusedFile, pl.exceptions.PolarsError):
         return None
-
-
-OF_A_SELLER = {
-    "raw_listings": "seller_id = ? or list_contains(?, listing_id)",
-    "clean_listings": "seller_id = ? or list_contains(?, listing_id)",
-    "quarantined_listings": "trim(json_extract_string(row, '$.seller_id')) = ? or list_contains(?, listing_id)",
-    "seller_statistics": "seller_id = ? or list_contains(?, '')",
-    "state.seller_statistics": "key = ? or list_contains(?, '')",
-    "image_embeddings": "listing_id = ? or list_contains(?, listing_id)",
-    "evaluation_predictions": "listing_id = ? or list_contains(?, listing_id)",
-    "price_suggestions": "listing_id = ? or list_contains(?, listing_id)",
-}
-"""Which rows of each table are a seller's: SQL with the seller's id and the listings'."""
-
-
-def erase_rows(home: Home, erasure: Erasure, gone: list[str]) -> None:
-    """Delete the seller's rows from the tables, in one transaction.
-
-    The dates of `raw_listings` that lose rows are out of date from then on, and what is below them: a run makes them
-    anew, also where an earlier row of a listing, of somebody else, comes into force again.
-
-    Args:
-        home: the data directory.
-        erasure: what is to go.
-        gone: its listings that nobody's rows land any more.
-    """
-    if not home.warehouse.exists():
-        return
-    with Warehouse(home).connect(read_only=False) as connection:
-        connection.execute("begin")
-        for table, where in OF_A_SELLER.items():
-            if not table_exists(connection, table):
-                continue
-            if table == "raw_listings" and table_exists(connection, MADE):
-                days = f"select listed_on::text from {table} where {where}"  # noqa: S608
-                told = f"delete from {MADE} where asset = 'raw_listings' and partition in ({days})"  # noqa: S608
-                connection.execute(told, [erasure.seller, gone])
-            connection.execute(f"delete from {table} where {where}", [erasure.seller, gone])  # noqa: S608
-        connection.execute("commit")
 
 
 def forget_pictures(home: Home) -> None:

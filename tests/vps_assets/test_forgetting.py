@@ -10,11 +10,9 @@ import pytest
 from scenario import DAY, listing, listings_file, photo
 
 from vps_assets.forgetting import (
-    OF_A_SELLER,
     NothingToForget,
     NotYet,
     empty_inbox,
-    erase_rows,
     forget,
     forget_pictures,
     found,
@@ -30,6 +28,7 @@ from vps_assets.home import Home
 from vps_assets.inbox import take_in
 from vps_assets.instance import open_instance
 from vps_assets.landing import land
+from vps_assets.resources.erasing import OF_A_SELLER, erase_rows
 from vps_assets.resources.warehouse import Warehouse
 from vps_ml.pricing_table import LEARNT, ROLES
 from vps_ml.recipes import demo
@@ -109,7 +108,7 @@ def test_a_sellers_rows_go_from_every_table_with_those_that_could_not_be_read(ho
     bad = pl.DataFrame({"listing_id": [None, "L2"], "row": ['{"seller_id": "ann "}', '{"seller_id": "bob"}']})
     warehouse.replace("quarantined_listings", bad, "true", [], {})
     warehouse.replace("seller_statistics", pl.DataFrame({"seller_id": ["ann", "bob"]}), "true", [], {})
-    erase_rows(home, found(home, "ann"), ["L1"])
+    erase_rows(warehouse, "ann", ["L1"])
     for table in [table for table in OF_A_SELLER if "." not in table]:
         rows = warehouse.read(table)
         assert rows.height == 1, table
@@ -125,9 +124,9 @@ def test_a_listing_that_is_somebody_elses_by_now_stays_and_its_date_is_made_anew
     rewrite_landings(home, "ann")
     gone = sorted(set(erasure.listings) - set(landed(home)["listing_id"]))
     assert gone == []
-    erase_rows(home, erasure, gone)
+    erase_rows(Warehouse(home), "ann", gone)
     assert Warehouse(home).read("raw_listings").height == 1
-    erase_rows(home, found(home, "anne"), ["L1"])
+    erase_rows(Warehouse(home), "anne", ["L1"])
     assert Warehouse(home).fingerprints() == {}
 
 
