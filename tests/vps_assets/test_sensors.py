@@ -1,6 +1,7 @@
 """The sensors' wrappers against a real instance and warehouse."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,13 +18,14 @@ from scenario import listing, listings_file
 
 from vps_assets import automation, sensors
 from vps_assets.home import Home
-from vps_assets.instance import open_instance
+from vps_assets.instance import free_dead_runs, open_instance
 from vps_assets.landing import land
 from vps_assets.lineage import LINEAGE
 from vps_assets.resources.io import Settings
 from vps_assets.retraining import DEFAULT, Patience, patience_from_environment
 
 HOUR = timedelta(hours=1)
+NO_FILES = {"ops": {"take_in_files": {"config": {"files": []}}}}
 
 
 def tick(home: Home, sensor: dg.SensorDefinition, cursor: str | None = None) -> SensorExecutionData:
@@ -167,3 +169,28 @@ def test_a_sensor_that_nobody_touched_runs_as_the_environment_says_whatever_was_
         assert not sensors.is_running(instance, "retraining_sensor")
         instance.update_instigator_state(stored.with_status(InstigatorStatus.RUNNING))
         assert sensors.is_running(instance, "retraining_sensor")
+
+
+def test_a_run_that_waited_long_in_the_queue_and_is_just_being_launched_is_not_dead(home: Home) -> None:
+    with open_instance(home) as instance:
+        run = instance.create_run_for_job(sensors.inbox_job, run_config=NO_FILES, status=dg.DagsterRunStatus.STARTING)
+    with sqlite3.connect(home.dagster / "history" / "runs.db") as runs:
+        assert runs.execute("update runs set create_timestamp = '2020-01-01 00:00:00.000000'").rowcount == 1
+    with open_instance(home) as instance:
+        assert free_dead_runs(instance) == []
+    with sqlite3.connect(home.dagster / "history" / "runs.db") as runs:
+        runs.execute("update runs set update_timestamp = '2020-01-01 00:00:00.000000'")
+    with open_instance(home) as instance:
+        assert free_dead_runs(instance) == [run.run_id]
+
+
+def test_a_run_that_was_created_and_never_started_is_dead_after_a_while(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_instance(home) as instance:
+        run = instance.create_run_for_job(
+            sensors.inbox_job, run_config=NO_FILES, status=dg.DagsterRunStatus.NOT_STARTED
+        )
+        assert free_dead_runs(instance) == []
+        monkeypatch.setattr("vps_assets.instance.STARTS_WITHIN_S", {dg.DagsterRunStatus.NOT_STARTED: -1.0})
+        assert free_dead_runs(instance) == [run.run_id]
