@@ -147,11 +147,12 @@ def settle(staged: Staged, home: Home) -> Landing:
 
 
 def in_force(written: Path, home: Home) -> bool:
-    """Whether each listing's last row in a file is what its landings come to now."""
+    """Whether each listing's last row in a file is the newest that counts now: a bad one in force is newer than a good."""
     mine = pl.scan_parquet(written).select("listing_key", "content").collect()
-    last = mine.unique("listing_key", keep="last")
-    now = landed_rows(home, ["listing_key", "content"])
-    return last.join(now, on=["listing_key", "content"], how="anti").is_empty()
+    bad = pl.col("landing_reasons").list.len() > 0
+    now = landed_rows(home, ["listing_key", "content", "landing_reasons"]).sort(bad)
+    mine, now = (rows.unique("listing_key", keep="last", maintain_order=True) for rows in (mine, now))
+    return mine.join(now, on=["listing_key", "content"], how="anti").is_empty()
 
 
 def partition_day(today: date) -> pl.Expr:
@@ -231,10 +232,10 @@ dated as (
 ),
 changed as (
     select * from dated
+    where good or last_good is null or moment > last_good
     qualify lag(content) over (partition by listing_key, good order by moment) is distinct from content
 )
 select filename, line from changed
-where good or last_good is null or moment > last_good
 qualify row_number() over (partition by listing_key, good order by moment desc) = 1
 """
 """The landed rows in force: a listing's newest good row, and its newest bad one if it came later.

@@ -217,6 +217,19 @@ def test_a_file_that_was_overtaken_counts_again_when_it_lands_again(home: Home, 
     assert landed(home, open_again, tmp_path / "a")["sold_price"].to_list() == [None]
 
 
+def test_the_same_file_does_away_with_a_bad_row_that_came_after_it(home: Home, tmp_path: Path) -> None:
+    landed(home, [listing(1)], tmp_path / "a")
+    landed(home, [listing(1, price=-1.0)], tmp_path / "b")
+    assert landed(home, [listing(1)], tmp_path / "a")["landing_reasons"].to_list() == [[]]
+
+
+def test_a_bad_row_that_comes_back_after_a_good_one_is_in_force_and_lands_once(home: Home, tmp_path: Path) -> None:
+    file = listings_file(tmp_path, [listing(1, price=-1.0), listing(1), listing(1, price=-1.0)])
+    land([file], None, home, quiet)
+    assert sorted(len(r) for r in landed_rows(home, ALL)["landing_reasons"]) == [0, 1]
+    assert land([file], None, home, quiet)[0].already_landed
+
+
 def test_a_row_that_was_ahead_of_time_is_good_once_its_time_has_come(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
