@@ -98,6 +98,12 @@ def state_of(database: Path) -> State:
     return found
 
 
+def each_partition_is_whole(seen: State, before: State, after: State) -> None:
+    """What a reader saw in between is, partition by partition, as it was before or as it is after."""
+    mixed = [key for key, value in seen.items() if value not in (before.get(key), after.get(key))]
+    assert not mixed, mixed
+
+
 def taken_slots(home: Home) -> dict[str, int]:
     """Pool -> slots that somebody holds."""
     with open_instance(home) as instance:

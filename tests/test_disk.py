@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Marketplace, vps
-from episodes import command, state_of
+from episodes import command, each_partition_is_whole, state_of
 from scenario import listing, listings_file
 
 from vps_assets.home import Home
@@ -76,7 +76,7 @@ def test_a_run_on_a_full_disk_fails_clearly_and_goes_on_once_there_is_room(
     assert vps("run", "--select", "+image_embeddings", home=small_disk.path).returncode == 0
     after = state_of(small_disk.analytics)
     assert after != before
-    assert [key for key, value in seen.items() if value not in (before.get(key), after.get(key))] == []
+    each_partition_is_whole(seen, before, after)
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv, of util-linux, is not here")

@@ -10,7 +10,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
-from episodes import State, command, days_of, nothing_is_left_behind, state_of, succeed, until
+from episodes import command, days_of, each_partition_is_whole, nothing_is_left_behind, state_of, succeed, until
 from safetensors.torch import save_file
 
 from vps_assets.home import Home
@@ -60,12 +60,6 @@ def killed(home: Home, told: Path, moment: str, patience_s: float, *arguments: s
         code = process.wait()
     assert code in (0, -9), told.read_text()[-2000:]
     return (moment if met else "anywhere") if code == -9 else ""
-
-
-def each_partition_is_whole(seen: State, before: State, after: State) -> None:
-    """What a reader saw in between is, partition by partition, as it was before or as it is after."""
-    mixed = [key for key, value in seen.items() if value not in (before.get(key), after.get(key))]
-    assert not mixed, mixed
 
 
 def weights(folder: Path) -> Path:

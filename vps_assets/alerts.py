@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import dagster as dg
 import requests
 
+from vps_assets.runs import root_message
+
 TARGETS = ("log", "webhook", "email")
 EMAIL = {name: f"VPS_ALERTS_EMAIL_{name.upper()}" for name in ("from", "to", "password", "host", "port")}
 WEBHOOK = "VPS_ALERTS_WEBHOOK"
@@ -39,10 +41,7 @@ def told(context: dg.RunFailureSensorContext) -> dict[str, str]:
 def cause_of(event: dg.DagsterEvent) -> str:
     """The first cause of a step's failure, on one line."""
     error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
-        error = error.cause
-    message = error.message if error else event.message or "it failed"
-    return " ".join(message.removeprefix("dagster._core.definitions.events.Failure: ").split())[:500]
+    return " ".join((root_message(error) if error else event.message or "it failed").split())[:500]
 
 
 def post(url: str, alert: Mapping[str, str]) -> None:

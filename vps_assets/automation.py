@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 
 from vps_assets.lineage import LINEAGE, Fingerprints, ancestors
-from vps_assets.runs import Plan, key_range, layers
+from vps_assets.runs import Plan, layers, ranged
 from vps_ml.store import identity
 
 FITTED = frozenset(asset for asset, node in LINEAGE.items() if node.kept_as)
@@ -105,12 +105,7 @@ def next_step(stale: Mapping[str, list[str]], mine: Collection[str], keys: Mappi
             asset for asset in layer if asset in stale and asset in mine and not blocked(asset, layer, stale, mine)
         ]
         if ready:
-            together = sorted(set().union(*(stale[asset] for asset in ready)))
-            kind = LINEAGE[layer[0]].partitions
-            if kind == "none":
-                return [Plan(tuple(ready), None, None)]
-            ranges = consecutive(together) if kind == "day" else [key_range(together, keys[kind])]
-            return [Plan(tuple(ready), first, last) for first, last in ranges[:MOST_RUNS]]
+            return ranged({asset: stale[asset] for asset in ready}, keys, consecutive)[:MOST_RUNS]
     return []
 
 

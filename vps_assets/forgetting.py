@@ -21,7 +21,7 @@ from vps_assets.landing_files import RefusedFile, listing_file
 from vps_assets.resources.erasing import erase_rows
 from vps_assets.resources.warehouse import Warehouse
 from vps_assets.runs import Progress, Request, run_lineage
-from vps_ml.pricing_table import ITEM, LEARNT, ROLES
+from vps_ml.pricing_table import ITEM, LEARNT, ROLES, learnt_items
 from vps_ml.recipes import Recipe
 from vps_ml.store import CARD, card, identity, whole_file
 
@@ -87,16 +87,17 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     progress(f"{len(erasure.listings)} listings and {len(erasure.photos)} photos are to go")
     models = taught_by(home, erasure)
     rewrite_landings(home, seller)
-    shared = set(landed(home).filter(pl.col("photo_hash").is_in(erasure.photos))["photo_hash"].drop_nulls())
+    others = landed(home)
+    shared = set(others.filter(pl.col("photo_hash").is_in(erasure.photos))["photo_hash"].drop_nulls())
     gone = sorted(set(erasure.photos) - shared)
     unread = empty_inbox(home, erasure, set(gone))
     for photo in gone:
         home.photo(photo).unlink(missing_ok=True)
-    erase_rows(Warehouse(home), seller, sorted(set(erasure.listings) - set(landed(home)["listing_id"])))
+    erase_rows(Warehouse(home), seller, sorted(set(erasure.listings) - set(others["listing_id"])))
     forget_pictures(home)
     (home.path / "reports" / "evaluation.html").unlink(missing_ok=True)
     progress("rows and photos are removed; what was made of them with others is made anew")
-    if landed(home).height:
+    if others.height:
         run_lineage(home, recipe, Request(), progress)
     for path in set(erasure.embeddings) - used_embeddings(home):
         (home.path / path).unlink(missing_ok=True)
@@ -172,13 +173,10 @@ def learnt(folder: Path, about: dict) -> pl.DataFrame | None:
     """The items that an artefact was trained or calibrated on; None where it is no model."""
     if (folder / LEARNT).exists():
         return pl.read_parquet(folder / LEARNT)
-    roles = folder.parent / str(about.get("roles_id")) / ROLES
-    if not roles.exists():
+    roles = folder.parent / str(about.get("roles_id"))
+    if not (roles / ROLES).exists():
         return None
-    rows = pl.read_parquet(roles)
-    sides = [f"{split}_role" for split in ([about["split_kind"]] if "split_kind" in about else ["group", "time"])]
-    used = pl.any_horizontal(pl.col(side).is_in(["train", "validation"]) for side in sides)
-    return rows.filter(used).select(ITEM)
+    return learnt_items(roles, [about["split_kind"]] if "split_kind" in about else ["group", "time"])
 
 
 def touches(items: pl.DataFrame, erasure: Erasure) -> bool:

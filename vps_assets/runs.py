@@ -121,10 +121,20 @@ def plans(
     wanted = {asset: partitions for asset, partitions in wanted.items() if partitions}
     if not wanted:
         return []
+    return ranged(wanted, keys, lambda stale: stretches(stale, days))
+
+
+def ranged(
+    wanted: Mapping[str, Collection[str]],
+    keys: Mapping[str, list[str]],
+    stretched: Callable[[list[str]], list[tuple[str, str]]],
+) -> list[Plan]:
+    """The runs that make these partitions of assets that have the same; dates in the stretches that are asked for."""
+    kind = LINEAGE[next(iter(wanted))].partitions
     if kind == "none":
         return [Plan(tuple(wanted), None, None)]
     together = sorted(set().union(*wanted.values()))
-    ranges = stretches(together, days) if kind == "day" else [key_range(together, keys[kind])]
+    ranges = stretched(together) if kind == "day" else [key_range(together, keys[kind])]
     return [Plan(tuple(wanted), first, last) for first, last in ranges]
 
 
@@ -253,14 +263,18 @@ def first_cause(result: Any) -> str:
         data = event.event_specific_data
         error = getattr(data, "error", None)
         if event.is_step_failure and error is not None:
-            while error.cause is not None:
-                error = error.cause
-            said = error.message.removeprefix("dagster._core.definitions.events.Failure: ")
-            return f"{event.step_key}: {brief(said)}"
+            return f"{event.step_key}: {brief(root_message(error))}"
         if event.event_type_value == "ASSET_CHECK_EVALUATION" and not data.passed:
             told = ", ".join(f"{name}: {value.value}" for name, value in data.metadata.items())
             return f"check {data.check_name} of {data.asset_key.to_user_string()} failed ({told})"
     return "the run failed; see its log in the UI (make ui)"
+
+
+def root_message(error: Any) -> str:
+    """What the first cause of a step's error says."""
+    while error.cause is not None:
+        error = error.cause
+    return error.message.removeprefix("dagster._core.definitions.events.Failure: ")
 
 
 def brief(message: str) -> str:

@@ -17,7 +17,7 @@ from vps_assets.resources.warehouse import Warehouse, WarehouseBusy
 from vps_assets.retraining import Patience, patience_from_environment
 from vps_assets.runs import landed_index, layers, partition_keys, range_tags
 
-SENSOR, STEP = "vps/sensor", "vps/step"
+SENSOR = "vps/sensor"
 TICK_S = 15
 LOCK_TIMEOUT_S = 5.0
 """A tick that finds the warehouse locked leaves it to the next one."""

@@ -51,14 +51,20 @@ def unseen(rows: pl.DataFrame, home: Path, abouts: Sequence[dict], split_kind: s
     """
     known = []
     for roles_id in {about["roles_id"] for about in abouts}:
-        roles = pl.read_parquet(home / "models" / roles_id / ROLES)
-        known.append(roles.filter(pl.col(f"{split_kind}_role").is_in(["train", "validation"])).select(ITEM))
+        known.append(learnt_items(home / "models" / roles_id, [split_kind]))
     for embedding_id in {about["embedding_id"] for about in abouts}:
         backbones = card(home / "embeddings" / embedding_id)["backbones"]
         known += [pl.read_parquet(home / folder / LEARNT) for folder in backbones.values()]
     for column in ITEM if known else ():
         rows = rows.join(pl.concat(known).select(column).unique(), on=column, how="anti", maintain_order="left")
     return rows
+
+
+def learnt_items(roles: Path, split_kinds: Sequence[str]) -> pl.DataFrame:
+    """The items and photos that train or calibrate in one of these splits, by a folder of roles."""
+    rows = pl.read_parquet(roles / ROLES)
+    sides = (pl.col(f"{split_kind}_role").is_in(["train", "validation"]) for split_kind in split_kinds)
+    return rows.filter(pl.any_horizontal(sides)).select(ITEM)
 
 
 class PricingTable:

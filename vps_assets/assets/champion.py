@@ -161,7 +161,7 @@ def comparison_job(
         folder = settings.at.path / folder_of(current)
         champion = str(folder) if can_judge(folder, settings.at.path) else None
     return ComparisonJob(
-        rows=with_photo_paths(rows, settings.at),
+        rows=with_photo_paths(rows if champion else rows.clear(), settings.at),
         champion=champion,
         challenger=str(settings.at.path / folder_of(challenger_id)),
         coverage=SERVED_COVERAGE,
