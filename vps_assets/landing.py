@@ -147,7 +147,7 @@ def settle(staged: Staged, home: Home) -> Landing:
 
 
 def in_force(written: Path, home: Home) -> bool:
-    """Whether each listing's last row in a file is the newest that counts now: a bad one in force is newer than a good."""
+    """Whether each listing's last row in a file is the newest in force, where a bad one is newer than a good one."""
     mine = pl.scan_parquet(written).select("listing_key", "content").collect()
     bad = pl.col("landing_reasons").list.len() > 0
     now = landed_rows(home, ["listing_key", "content", "landing_reasons"]).sort(bad)

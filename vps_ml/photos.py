@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 MOST_PIXELS = 100_000_000
 """More is a decompression bomb, not a photo: 300 MB decoded."""
@@ -105,6 +105,8 @@ def decoding(file: Path | BytesIO) -> Iterator[Image.Image]:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
             yield image
+    except UnidentifiedImageError:  # whose message names the object in memory: another one each time
+        raise ValueError("it is not an image") from None
     except Exception as error:  # struct.error, IndexError, KeyError ...
         raise ValueError(str(error) or type(error).__name__) from error
 

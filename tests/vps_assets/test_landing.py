@@ -142,7 +142,7 @@ def test_a_photo_that_is_no_photo_is_a_reason(home: Home, tmp_path: Path) -> Non
     path = listings_file(tmp_path, [listing(1)])
     (tmp_path / "1.png").write_bytes(b"<html>")
     land([path], None, home, quiet)
-    assert landed_rows(home, ALL)["landing_reasons"].to_list()[0][0].startswith("photo cannot be decoded")
+    assert landed_rows(home, ALL)["landing_reasons"].to_list() == [["photo cannot be decoded: it is not an image"]]
 
 
 def test_a_missing_photo_is_a_reason(home: Home, tmp_path: Path) -> None:
