@@ -28,7 +28,7 @@ test: install
 	$(BIN)/pytest -m "not slow"
 
 test-all: install
-	$(BIN)/pytest
+	$(BIN)/pytest --hypothesis-profile=search
 
 check: install
 	$(BIN)/ruff check .

@@ -11,9 +11,12 @@ from hypothesis import HealthCheck, settings
 
 from vps_assets.home import Home
 
-# No deadline: the machines are shared, and a slow example is not a wrong one.
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("shared")
+# No deadline: the machines are shared, and a slow example is not a wrong one. The same examples each time, so that a
+# change is judged by what it changes; `make test-all` draws others, and many more.
+shared = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fixed", shared, derandomize=True, max_examples=60)
+settings.register_profile("search", shared, max_examples=300)
+settings.load_profile("fixed")
 
 VPS = [sys.executable, "-c", "from vps_assets.cli import main; main()"]
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import polars as pl
 from pyarrow.parquet import ParquetWriter
 
@@ -147,12 +148,10 @@ def settle(staged: Staged, home: Home) -> Landing:
 
 
 def in_force(written: Path, home: Home) -> bool:
-    """Whether each listing's last row in a file is the newest in force, where a bad one is newer than a good one."""
-    mine = pl.scan_parquet(written).select("listing_key", "content").collect()
-    bad = pl.col("landing_reasons").list.len() > 0
-    now = landed_rows(home, ["listing_key", "content", "landing_reasons"]).sort(bad)
-    mine, now = (rows.unique("listing_key", keep="last", maintain_order=True) for rows in (mine, now))
-    return mine.join(now, on=["listing_key", "content"], how="anti").is_empty()
+    """Whether a file that came again would change nothing, were it to land as the newest."""
+    landed = landed_files(home)
+    now, then = (rows_in_force(files, ["listing_key", "content"]) for files in (landed, [*landed, str(written)]))
+    return now.sort(pl.all()).equals(then.sort(pl.all()))
 
 
 def partition_day(today: date) -> pl.Expr:
@@ -250,14 +249,27 @@ def landed_rows(
     home: Home, columns: Sequence[str], first: date | None = None, last: date | None = None
 ) -> pl.DataFrame:
     """The landed rows in force, listed from `first` to `last`; empty where nothing has landed."""
-    import duckdb
-
     from vps_assets.schemas import RAW_LISTINGS, types
 
-    files = sorted(str(path) for path in home.landing.glob("*.parquet"))
-    if not files:
-        wanted = types(RAW_LISTINGS)
-        return pl.DataFrame(schema={name: wanted[name] for name in columns})
+    files = landed_files(home)
+    if files:
+        return rows_in_force(files, columns, first, last)
+    wanted = types(RAW_LISTINGS)
+    return pl.DataFrame(schema={name: wanted[name] for name in columns})
+
+
+def landed_files(home: Home) -> list[str]:
+    return sorted(str(path) for path in home.landing.glob("*.parquet"))
+
+
+def rows_in_force(
+    files: Sequence[str], columns: Sequence[str], first: date | None = None, last: date | None = None
+) -> pl.DataFrame:
+    """What these files, at least one, come to together.
+
+    Raises:
+        OSError: an older version landed one of them.
+    """
     window = [first or EARLIEST_DAY, last or date.today() + timedelta(days=1)]
     named = (
         "parse_filename(filename, true) as landing_id" if name == "landing_id" else f'"{name}"' for name in columns
@@ -267,9 +279,8 @@ def landed_rows(
         try:
             connection.execute(IN_FORCE, [files, *window])
         except duckdb.BinderException as error:
-            raise OSError(
-                f"{home.landing} has files of an older version: move them away and land them again"
-            ) from error
+            older = Path(files[0]).parent
+            raise OSError(f"{older} has files of an older version: move them away and land them again") from error
         needed = [name for (name,) in connection.execute("select distinct filename from in_force").fetchall()]
         query = f"""
             select {", ".join(named)} from read_parquet(?, filename = true) semi join in_force using (filename, line)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pytest
 from conftest import vps
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scenario import listing, listings_file, photo
@@ -110,7 +110,6 @@ def everything_is_kept(home: Home, landing: Landing) -> None:
     assert all(isinstance(json.loads(row), dict) for row in out["row"])
 
 
-@settings(max_examples=60)
 @given(drawn=rows_of(st.sampled_from(TEXTS)), newline=st.sampled_from(["\n", "\r\n"]), bom=st.booleans())
 def test_any_csv_lands_or_is_refused(drawn: tuple, newline: str, bom: bool, images: Path) -> None:
     rows, missing = drawn
@@ -124,7 +123,6 @@ def test_any_csv_lands_or_is_refused(drawn: tuple, newline: str, bom: bool, imag
     survives(lambda file: file.write_bytes(data.encode()), images, len(rows), ".csv")
 
 
-@settings(max_examples=60)
 @given(drawn=rows_of(st.sampled_from(TYPED + TEXTS)))
 def test_any_json_lines_land_or_are_refused(drawn: tuple, images: Path) -> None:
     rows, missing = drawn
@@ -160,7 +158,6 @@ def typed(name: str, dtype: pl.DataType, number: int) -> pl.Series:
     return pl.Series(name, [value, None, value], dtype=kind)
 
 
-@settings(max_examples=80)
 @given(
     dtypes=st.dictionaries(st.sampled_from(sorted(GOOD)), st.sampled_from(DTYPES), max_size=4), number=st.integers(0, 2)
 )

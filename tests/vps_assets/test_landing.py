@@ -1,8 +1,11 @@
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from scenario import listing, listings_file, noon, photo
 
 from vps_assets.home import Home
@@ -217,17 +220,41 @@ def test_a_file_that_was_overtaken_counts_again_when_it_lands_again(home: Home, 
     assert landed(home, open_again, tmp_path / "a")["sold_price"].to_list() == [None]
 
 
-def test_the_same_file_does_away_with_a_bad_row_that_came_after_it(home: Home, tmp_path: Path) -> None:
-    landed(home, [listing(1)], tmp_path / "a")
-    landed(home, [listing(1, price=-1.0)], tmp_path / "b")
-    assert landed(home, [listing(1)], tmp_path / "a")["landing_reasons"].to_list() == [[]]
+KIND = st.sampled_from(["good", "other", "bad", "worse"])
 
 
-def test_a_bad_row_that_comes_back_after_a_good_one_is_in_force_and_lands_once(home: Home, tmp_path: Path) -> None:
-    file = listings_file(tmp_path, [listing(1, price=-1.0), listing(1), listing(1, price=-1.0)])
-    land([file], None, home, quiet)
-    assert sorted(len(r) for r in landed_rows(home, ALL)["landing_reasons"]) == [0, 1]
-    assert land([file], None, home, quiet)[0].already_landed
+def in_force(files: list[list[tuple[int, str]]]) -> set[tuple[str, float | None, bool]]:
+    """(listing, price, good) that count, one row after the other: slow, and as one would do it by hand."""
+    good, bad = {}, {}
+    for number, kind in (row for file in files for row in file):
+        if kind in ("good", "other"):
+            good[number] = kind
+            bad.pop(number, None)
+        else:
+            bad[number] = kind
+    kinds = [*good.items(), *bad.items()]
+    return {(f"L{number}", PRICES[kind], PRICES[kind] > 0) for number, kind in kinds}
+
+
+PRICES = {"good": 1.0, "other": 2.0, "bad": -1.0, "worse": -2.0}
+
+
+FILE = st.lists(st.tuples(st.integers(1, 2), KIND), min_size=1, max_size=3)
+
+
+@example([[(1, "bad"), (1, "good"), (1, "bad")], []], [0])
+@example([[(1, "good"), (1, "bad")], [(1, "other"), (1, "bad")]], [0, 1, 0])
+@settings(max_examples=25)
+@given(st.lists(FILE, min_size=2, max_size=2), st.lists(st.integers(0, 1), min_size=1, max_size=4))
+def test_what_is_in_force_is_what_one_row_after_the_other_comes_to(files: list, order: list[int]) -> None:
+    with TemporaryDirectory() as folder:
+        home, so_far = Home(Path(folder) / "home"), []
+        for which in order:
+            so_far.append(files[which])
+            rows = [listing(number, price=PRICES[kind], image_path="1.png") for number, kind in files[which]]
+            found = landed(home, rows, Path(folder)).with_columns(good=pl.col("landing_reasons").list.len() == 0)
+            assert set(found.select("listing_id", "price", "good").iter_rows()) == in_force(so_far)
+            assert land([Path(folder) / "listings.parquet"], None, home, quiet)[0].already_landed
 
 
 def test_a_row_that_was_ahead_of_time_is_good_once_its_time_has_come(
