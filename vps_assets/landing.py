@@ -259,6 +259,7 @@ def landed_rows(
 
 
 def landed_files(home: Home) -> list[str]:
+    """Paths of what has landed, by name."""
     return sorted(str(path) for path in home.landing.glob("*.parquet"))
 
 

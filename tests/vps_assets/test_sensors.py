@@ -17,12 +17,14 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from scenario import listing, listings_file
 
 from vps_assets import automation, sensors
+from vps_assets.forgetting import rewrite_landings
 from vps_assets.home import Home
 from vps_assets.instance import free_dead_runs, open_instance
 from vps_assets.landing import land
 from vps_assets.lineage import LINEAGE
 from vps_assets.resources.io import Settings
 from vps_assets.retraining import DEFAULT, Patience, patience_from_environment
+from vps_assets.runs import landed_index
 
 HOUR = timedelta(hours=1)
 NO_FILES = {"ops": {"take_in_files": {"config": {"files": []}}}}
@@ -62,6 +64,17 @@ def test_what_has_landed_is_asked_for_by_its_dates(home: Home) -> None:
     assert [request.job_name for request in asked] == ["raw_listings_job"] * 2
     assert [request.tags["dagster/asset_partition_range_start"] for request in asked] == ["2024-01-02", "2024-01-06"]
     assert not tick(home, sensors.retraining_sensor).run_requests
+
+
+def test_landings_are_read_again_once_one_came_or_was_rewritten_and_not_before(home: Home) -> None:
+    land([listings_file(home.path / "in", [listing(1), listing(2)])], None, home, print)
+    index = landed_index(home)
+    assert index.sales == 2
+    assert landed_index(home) is index
+    land([listings_file(home.path / "in", [listing(3)], "more.parquet")], None, home, print)
+    assert landed_index(home).sales == 3
+    rewrite_landings(home, listing(1)["seller_id"])
+    assert landed_index(home).sales == 2
 
 
 def test_an_unfinished_run_of_the_lineage_holds_the_sensors_back_and_one_of_a_dead_process_does_not(home: Home) -> None:
