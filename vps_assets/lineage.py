@@ -95,10 +95,10 @@ LINEAGE: Mapping[str, Node] = {
     "ablation_reports": price_models(),
     "champion_model": Node(
         (*PRICED_FROM, "evaluation_reports", "percentile_pricing_models"),
-        code_version="2",
+        code_version="3",
         content=("model_id", "path"),
     ),
-    "champion_history": Node(("champion_model",), code_version="2", notes_confirmation=True),
+    "champion_history": Node(("champion_model",), code_version="3", notes_confirmation=True),
     "price_suggestions": Node((*PRICED_FROM, "champion_model"), "day"),
     # after the suggestions: what only informs must not hold up what sellers wait for
     "corruption_reports": Node(

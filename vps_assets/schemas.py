@@ -237,6 +237,7 @@ CHAMPION_MODEL = table(
         "instead_of": column(pl.String, "The champion before, where it is another now", null=True),
         "decision": column(pl.String, "What was decided", pa.Check.isin([*DECISIONS, "kept"])),
         "evidence": column(pl.String, "On what figures"),
+        "tested": column(pl.Int64, "Test listings that both models judged; null where none were compared", null=True),
         "decided_at": column(UTC, "When, UTC"),
     },
 )
@@ -248,6 +249,7 @@ CHAMPION_HISTORY = table(
         "decision": column(pl.String, "What was decided", pa.Check.isin(DECISIONS)),
         "instead_of": column(pl.String, "The champion that gave way to it", null=True),
         "evidence": column(pl.String, "On what figures"),
+        "tested": column(pl.Int64, "Test listings that both models judged; null where none were compared", null=True),
     },
 )
 CORRUPTION_REPORTS = table(

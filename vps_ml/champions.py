@@ -1,5 +1,6 @@
 """Champion against challenger: the same listings, the same coverage, and how much of the difference is luck."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,8 @@ FEWEST = 50
 """Listings; with fewer no difference is told from luck."""
 MARGIN = 0.01
 """Share of the champion's error by which a challenger has to be better: a change of model is not free."""
-CONFIDENCE = 0.95
+CHANCE = 0.05
+"""That noise alone promotes a challenger, over all the times that it is compared."""
 RESAMPLES = 2000
 RESAMPLES_AT_ONCE = 100
 """Bounds memory: as many rows of weights, one weight per listing."""
@@ -36,8 +38,10 @@ class Comparison:
     """2.5% quantile of the difference (challenger less champion) over the resamples, ln units."""
     high: float
     """97.5% quantile."""
+    look: int
+    """How many times the challenger has been compared, this time included; the same listings again are one look."""
     surely_below: float
-    """`CONFIDENCE` quantile: where it is negative, so few resamples say that the challenger is no better."""
+    """The quantile that leaves `chance_of(look)` above it: negative where so few resamples say it is no better."""
 
     @property
     def better(self) -> bool:
@@ -53,8 +57,18 @@ class Comparison:
             f"MALE {self.challenger_male:.4f} against the champion's {self.champion_male:.4f} at {self.coverage:.0%} "
             f"coverage of {self.tested} test listings ({self.first_listed_on} to {self.last_listed_on}); difference "
             f"{self.challenger_male - self.champion_male:+.4f}, 95% of resamples {self.low:+.4f} to {self.high:+.4f}, "
+            f"{1 - chance_of(self.look):.2%} below {self.surely_below:+.4f} (has to be negative at look {self.look}), "
             f"margin {MARGIN:.0%}"
         )
+
+
+def chance_of(look: int) -> float:
+    """What of `CHANCE` the n-th look may spend: 1/(n(n+1)), which comes to 1 over all n.
+
+    A challenger is compared again whenever days come in, and at 5% each time noise would get in sooner or later
+    (alpha spending: Lan and DeMets, Biometrika 70 (1983), 659-663).
+    """
+    return CHANCE / (look * (look + 1))
 
 
 def can_judge(folder: Path, home: Path) -> bool:
@@ -69,7 +83,9 @@ def can_judge(folder: Path, home: Path) -> bool:
     return all((needed / CARD).exists() for needed in (*beside, *backbones))
 
 
-def compare(rows: pl.DataFrame, champion: Path, challenger: Path, home: Path, coverage: float) -> Comparison:
+def compare(
+    rows: pl.DataFrame, champion: Path, challenger: Path, home: Path, coverage: float, looked: Collection[int]
+) -> Comparison:
     """Let both models judge the challenger's test rows, those aside that either has learnt from.
 
     Args:
@@ -78,13 +94,16 @@ def compare(rows: pl.DataFrame, champion: Path, challenger: Path, home: Path, co
         challenger: likewise.
         home: the data directory.
         coverage: share of the listings that each model accepts.
+        looked: on how many listings the challenger was compared before, each time.
     """
     abouts = {folder: card(folder) for folder in (champion, challenger)}
     tested = rows.filter(pl.col(f"{abouts[challenger]['split_kind']}_role") == "test")
     for about in abouts.values():
         tested = unseen(tested, home, [about], about["split_kind"])
+    look = 1 + len(set(looked) - {tested.height})
     if tested.height < FEWEST:
-        return Comparison(tested.height, "", "", coverage, *[float("nan")] * 5)
+        nothing = float("nan")
+        return Comparison(tested.height, "", "", coverage, nothing, nothing, nothing, nothing, look, nothing)
     errors, qualifications = [], []
     for folder in (champion, challenger):
         model = Champion.load(folder)
@@ -95,9 +114,9 @@ def compare(rows: pl.DataFrame, champion: Path, challenger: Path, home: Path, co
     ones = np.ones((1, tested.height))
     males = [male_at(error, q, ones, coverage)[0] for error, q in zip(errors, qualifications, strict=True)]
     differences = resampled_differences(errors, qualifications, group, coverage)
-    low, high, below = np.quantile(differences, [0.025, 0.975, CONFIDENCE])
+    low, high, below = (float(np.quantile(differences, at)) for at in (0.025, 0.975, 1 - chance_of(look)))
     first, last = str(tested["listed_on"].min()), str(tested["listed_on"].max())
-    return Comparison(tested.height, first, last, coverage, *map(float, (*males, low, high, below)))
+    return Comparison(tested.height, first, last, coverage, float(males[0]), float(males[1]), low, high, look, below)
 
 
 def male_at(

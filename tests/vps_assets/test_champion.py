@@ -10,6 +10,8 @@ from vps_assets.assets.champion import (
     decided,
     earlier_champion,
     folder_of,
+    known_history,
+    looks,
     record_decision,
     rolled_back,
     with_decision,
@@ -22,10 +24,10 @@ from vps_ml.champions import Comparison, can_judge
 from vps_ml.store import artefact
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
-BETTER = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.35, -0.08, -0.02, -0.03)
-BY_LUCK = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.35, -0.12, 0.02, 0.01)
-BY_LITTLE = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.398, -0.003, -0.001, -0.001)
-OF_FEW = Comparison(20, "", "", 0.7, 0.40, 0.20, -0.3, -0.1, -0.1)
+BETTER = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.35, -0.08, -0.02, 1, -0.03)
+BY_LUCK = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.35, -0.12, 0.02, 1, 0.01)
+BY_LITTLE = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.398, -0.003, -0.001, 1, -0.001)
+OF_FEW = Comparison(20, "", "", 0.7, 0.40, 0.20, -0.3, -0.1, 1, -0.1)
 
 
 def report(model_id: str, aurc: float, **changed: object) -> dict:
@@ -101,7 +103,7 @@ def test_a_model_that_was_rolled_back_is_not_promoted_again() -> None:
 
 
 def test_the_evidence_names_errors_coverage_listings_and_days() -> None:
-    for words in ("0.3500", "0.4000", "70%", "500", "2024-05-20 to 2024-05-31", "-0.0800 to -0.0200", "1%"):
+    for words in ("0.3500", "0.4000", "70%", "500", "2024-05-20 to 2024-05-31", "-0.0800 to -0.0200", "97.50%", "1%"):
         assert words in decided("old", "new", BETTER, ()).evidence
 
 
@@ -139,7 +141,7 @@ def test_what_is_no_price_model_cannot_judge(models: Home) -> None:
 def decision(model_id: str, challenger_id: str, told: str, instead_of: str | None, hour: int) -> pl.DataFrame:
     row = {
         "model_id": model_id, "path": folder_of(model_id), "challenger_id": challenger_id, "instead_of": instead_of,
-        "decision": told, "evidence": "", "decided_at": NOW + timedelta(hours=hour),
+        "decision": told, "evidence": "", "tested": None, "decided_at": NOW + timedelta(hours=hour),
     }  # fmt: skip
     return conforming(pl.DataFrame([row]), CHAMPION_MODEL)
 
@@ -157,6 +159,18 @@ def test_a_decision_that_a_killed_run_left_out_of_the_history_gets_there_before_
     assert recorded(home, BETTER, {"current": "a", "challenger_id": "b", "to": ""}) == ("refused", "a")
     (row,) = warehouse.read("champion_history").to_dicts()
     assert (row["decision"], row["model_id"], row["instead_of"]) == ("rolled back", "a", "b")
+
+
+def test_a_comparison_is_a_look_and_a_refusal_for_want_of_listings_is_none(home: Home) -> None:
+    Warehouse(home).replace("champion_model", decision("old", "old", "promoted", None, 0), "true", [], {})
+    for comparison in (OF_FEW, BY_LUCK):
+        settings = Settings(home=str(home.path), recipe_name="demo")
+        known = {"current": "old", "challenger_id": "new", "to": ""}
+        row = record_decision(dg.build_op_context(resources={"settings": settings}), comparison=comparison, known=known)
+        Warehouse(home).replace("champion_model", row, "true", [], {})
+    history = known_history(Warehouse(home), row)
+    assert looks(history, "new") == [BY_LUCK.tested]
+    assert looks(history, "old") == []
 
 
 def test_a_rollback_during_a_comparison_stands(home: Home) -> None:

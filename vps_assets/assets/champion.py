@@ -14,7 +14,7 @@ from vps_assets.assets.pricing import priced_rows, with_photo_paths
 from vps_assets.resources.io import Settings
 from vps_assets.resources.warehouse import Warehouse
 from vps_assets.schemas import CHAMPION_HISTORY, CHAMPION_MODEL, aligned, conforming
-from vps_ml.champions import Comparison, can_judge
+from vps_ml.champions import FEWEST, Comparison, can_judge
 from vps_ml.ops.champions import ComparisonJob, compare_with_champion
 
 SERVED_COVERAGE = 0.7
@@ -42,6 +42,8 @@ class Verdict:
     model_id: str
     """In force from now on."""
     evidence: str
+    tested: int | None = None
+    """Test listings that both judged; None where nothing was compared."""
 
 
 def decided(current: str | None, challenger_id: str, comparison: Comparison | None, out: Collection[str]) -> Verdict:
@@ -64,9 +66,10 @@ def decided(current: str | None, challenger_id: str, comparison: Comparison | No
         return Verdict("promoted", challenger_id, "there was no champion")
     if comparison is None:
         return Verdict("promoted", challenger_id, f"the champion {current} cannot judge: its files are gone")
+    tested = comparison.tested if comparison.tested >= FEWEST else None
     if comparison.better:
-        return Verdict("promoted", challenger_id, comparison.told())
-    return Verdict("refused", current, comparison.told())
+        return Verdict("promoted", challenger_id, comparison.told(), tested)
+    return Verdict("refused", current, comparison.told(), tested)
 
 
 def champion_row(warehouse: Warehouse) -> pl.DataFrame | None:
@@ -78,6 +81,11 @@ def champion_row(warehouse: Warehouse) -> pl.DataFrame | None:
 def rolled_back(history: pl.DataFrame) -> set[str]:
     """The models that were rolled back."""
     return set(history.filter(pl.col("decision") == "rolled back")["instead_of"].drop_nulls())
+
+
+def looks(history: pl.DataFrame, challenger_id: str) -> list[int]:
+    """On how many listings a model was compared with a champion, each time."""
+    return history.filter(pl.col("model_id") == challenger_id)["tested"].drop_nulls().to_list()
 
 
 def earlier_champion(history: pl.DataFrame, current: str, home: Path) -> str | None:
@@ -149,7 +157,8 @@ def comparison_job(
         raise dg.Failure("The served model (δ = 0.7) has not been evaluated: materialise it, then evaluation_reports.")
     in_force = champion_row(settings.warehouse)
     current = in_force["model_id"][0] if in_force is not None else None
-    out = rolled_back(known_history(settings.warehouse, in_force))
+    history = known_history(settings.warehouse, in_force)
+    out = rolled_back(history)
     challenger_id = best["model_id"]
     if config.roll_back_to and not can_judge(settings.at.path / folder_of(config.roll_back_to), settings.at.path):
         raise dg.Failure(
@@ -165,6 +174,7 @@ def comparison_job(
         champion=champion,
         challenger=str(settings.at.path / folder_of(challenger_id)),
         coverage=SERVED_COVERAGE,
+        looked=looks(history, challenger_id),
         home=settings.home,
         known=known,
     )
@@ -196,6 +206,7 @@ def record_decision(
         "instead_of": current if verdict.model_id != current else None,
         "decision": verdict.decision,
         "evidence": verdict.evidence,
+        "tested": verdict.tested,
         "decided_at": datetime.now(UTC),
     }
     context.add_output_metadata({name: str(row[name]) for name in ("model_id", "decision", "evidence")})

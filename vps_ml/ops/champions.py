@@ -19,6 +19,8 @@ class ComparisonJob:
     """None where there is nothing to compare."""
     challenger: str
     coverage: float
+    looked: list[int]
+    """On how many listings the challenger was compared before, each time."""
     home: str
     known: dict
     """Handed on to the decision."""
@@ -29,6 +31,7 @@ def compare_with_champion(context: dg.OpExecutionContext, job: ComparisonJob) ->
     """Both models' errors on the listings that neither has learnt from; None where there is nothing to compare."""
     if job.champion is None:
         return None, job.known
-    comparison = compare(job.rows, Path(job.champion), Path(job.challenger), Path(job.home), job.coverage)
+    folders = Path(job.champion), Path(job.challenger), Path(job.home)
+    comparison = compare(job.rows, *folders, job.coverage, job.looked)
     context.log.info(comparison.told())
     return comparison, job.known
