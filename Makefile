@@ -28,7 +28,7 @@ test: install
 	$(BIN)/pytest -m "not slow"
 
 test-all: install
-	$(BIN)/pytest --hypothesis-profile=search
+	HYPOTHESIS_PROFILE=search $(BIN)/pytest
 
 check: install
 	$(BIN)/ruff check .

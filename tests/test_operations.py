@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,6 +134,14 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
+def serves(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=30) as answer:
+            return answer.status == 200
+    except urllib.error.URLError:
+        return False
+
+
 @pytest.mark.slow
 def test_make_ui_serves_on_loopback_alone_and_runs_the_sensors(tmp_path: Path, marketplace: Marketplace) -> None:
     home, port = copied(marketplace, tmp_path / "home"), free_port()
@@ -145,11 +154,9 @@ def test_make_ui_serves_on_loopback_alone_and_runs_the_sensors(tmp_path: Path, m
     family: list[psutil.Process] = []
     try:
         deadline = time.monotonic() + 120
-        while "the daemon is running" not in vps("doctor", home=home.path).stdout:
+        while not serves(port) or "the daemon is running" not in vps("doctor", home=home.path).stdout:
             assert time.monotonic() < deadline, (tmp_path / "ui.log").read_text()[-2000:]
             time.sleep(2)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=30) as answer:
-            assert answer.status == 200
         family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         listening = [c.laddr.ip for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
         assert set(listening) == {"127.0.0.1"}

@@ -279,7 +279,7 @@ def first_cause(result: Any) -> str:
         error = getattr(data, "error", None)
         if event.is_step_failure and error is not None:
             return f"{event.step_key}: {brief(root_message(error))}"
-        if event.event_type_value == "ASSET_CHECK_EVALUATION" and not data.passed:
+        if event.event_type_value == "ASSET_CHECK_EVALUATION" and not data.passed and data.severity.value == "ERROR":
             told = ", ".join(f"{name}: {value.value}" for name, value in data.metadata.items())
             return f"check {data.check_name} of {data.asset_key.to_user_string()} failed ({told})"
     return "the run failed; see its log in the UI (make ui)"
