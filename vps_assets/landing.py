@@ -150,8 +150,13 @@ def settle(staged: Staged, home: Home) -> Landing:
 def in_force(written: Path, home: Home) -> bool:
     """Whether a file that came again would change nothing, were it to land as the newest."""
     landed = landed_files(home)
-    now, then = (rows_in_force(files, ["listing_key", "content"]) for files in (landed, [*landed, str(written)]))
-    return now.sort(pl.all()).equals(then.sort(pl.all()))
+    now, then = (
+        rows_in_force(files, ["listing_key", "content", "landing_reasons"])
+        .with_columns(pl.col("landing_reasons").list.join("; "))
+        .sort(pl.all())
+        for files in (landed, [*landed, str(written)])
+    )
+    return now.equals(then)
 
 
 def partition_day(today: date) -> pl.Expr:
@@ -220,7 +225,7 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
 IN_FORCE = """
 create temp table in_force as
 with numbered as (
-    select listing_key, content, listed_on, filename, line, len(landing_reasons) = 0 as good,
+    select listing_key, content, landing_reasons, listed_on, filename, line, len(landing_reasons) = 0 as good,
         struct_pack(a := landed_at, b := line) as moment
     from read_parquet(?, filename = true)
 ),
@@ -232,7 +237,8 @@ dated as (
 changed as (
     select * from dated
     where good or last_good is null or moment > last_good
-    qualify lag(content) over (partition by listing_key, good order by moment) is distinct from content
+    qualify lag((content, landing_reasons)) over (partition by listing_key, good order by moment)
+        is distinct from (content, landing_reasons)
 )
 select filename, line from changed
 qualify row_number() over (partition by listing_key, good order by moment desc) = 1
@@ -240,8 +246,9 @@ qualify row_number() over (partition by listing_key, good order by moment desc) 
 """The landed rows in force: a listing's newest good row, and its newest bad one if it came later.
 
 A bad row never replaces a good one, and a good one does away with the bad ones before it. A row that came again
-unchanged stays with the landing that first brought it, so that landing an export again touches nothing. Only narrow
-columns are read for this, and the rows themselves only of the days that are asked for.
+unchanged, and with nothing else wrong with it, stays with the landing that first brought it, so that landing an export
+again touches nothing. Only narrow columns are read for this, and the rows themselves only of the days that are asked
+for.
 """
 
 

@@ -17,6 +17,8 @@ from vps_ml.store import identity
 
 Fingerprints = dict[str, dict[str, str]]
 """Asset -> partition -> fingerprint; the partition of an unpartitioned asset is ""."""
+ALL_DATES = "vps/all_dates"
+"""Tag of a run that is one of those that make every date that is out of date, before anything is made of them."""
 WHOLE = ""
 
 

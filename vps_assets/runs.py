@@ -15,6 +15,7 @@ import polars as pl
 from vps_assets.home import Home
 from vps_assets.landing import landed_files, rows_in_force
 from vps_assets.lineage import (
+    ALL_DATES,
     LINEAGE,
     Fingerprints,
     desired_fingerprints,
@@ -68,6 +69,10 @@ class Request:
     seeds: int = 1
     anew: bool = True
     """Whether named assets are made although they are up to date."""
+
+    @property
+    def all_dates(self) -> bool:
+        return self.first is None and self.last is None
 
     def forced(self, asset: str) -> bool:
         """Whether the asset is made although it is up to date: where it is named, not where `+` adds it."""
@@ -172,7 +177,8 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
             for plan in plans(layer, request, stale, partition_keys(), days):
                 span = f", {plan.first} to {plan.last}" if plan.first else ""
                 progress(f"{', '.join(plan.assets)}{span}")
-                execute(home, instance, plan, training_config(plan, request.seeds))
+                ops = training_config(plan, request.seeds)
+                execute(home, instance, plan, ops, all_dates=request.all_dates)
                 done += 1
             if "raw_listings" in layer:  # what lands while the run goes on is the next run's
                 taken_in = warehouse.fingerprints().get("raw_listings", {})
@@ -230,11 +236,12 @@ def partition_keys() -> dict[str, list[str]]:
     }
 
 
-def execute(home: Home, instance: Any, plan: Plan, ops: dict) -> None:
+def execute(home: Home, instance: Any, plan: Plan, ops: dict, *, all_dates: bool = False) -> None:
     """Run one plan in this process, on the shared instance, so that the UI shows it with its logs.
 
     Args:
         ops: configuration by asset, as Dagster takes it.
+        all_dates: whether this is one of the runs that make every date that is out of date.
 
     Raises:
         RunFailed: it failed.
@@ -246,12 +253,11 @@ def execute(home: Home, instance: Any, plan: Plan, ops: dict) -> None:
     keys = [dg.AssetKey(asset) for asset in plan.assets]
     job = recon.get_definition().get_implicit_job_def_for_assets(keys)
     assert job is not None, f"{plan.assets} do not share their partitions"
-    tags = {"vps/started_by": "vps run", **range_tags(plan)}
     result = dg.execute_job(
         recon.get_reconstructable_job(job.name),
         instance,
         run_config={"loggers": {"console": {"config": {}}}, "ops": ops},
-        tags=tags,
+        tags={"vps/started_by": "vps run", **range_tags(plan, all_dates=all_dates)},
         asset_selection=keys,
     )
     if not result.success:
@@ -259,11 +265,12 @@ def execute(home: Home, instance: Any, plan: Plan, ops: dict) -> None:
     shutil.rmtree(home.op_outputs / result.run_id, ignore_errors=True)
 
 
-def range_tags(plan: Plan) -> dict[str, str]:
-    """How Dagster is told which partitions one run makes."""
+def range_tags(plan: Plan, *, all_dates: bool) -> dict[str, str]:
+    """How Dagster is told which partitions one run makes, and checks, whether the other dates are made too."""
     if plan.first is None or plan.last is None:
         return {}
-    return {"dagster/asset_partition_range_start": plan.first, "dagster/asset_partition_range_end": plan.last}
+    window = {"dagster/asset_partition_range_start": plan.first, "dagster/asset_partition_range_end": plan.last}
+    return window | ({ALL_DATES: "yes"} if all_dates else {})
 
 
 def training_config(plan: Plan, seeds: int) -> dict:

@@ -155,7 +155,7 @@ def request_of(asking: automation.Asking, sensor: str) -> dg.RunRequest:
     """A Dagster run of the plan."""
     plan = asking.plan
     job = next(job for layer, job in LINEAGE_JOBS.items() if plan.assets[0] in layer)
-    tags = {SENSOR: sensor, **range_tags(plan)}
+    tags = {SENSOR: sensor, **range_tags(plan, all_dates=True)}
     keys = [dg.AssetKey(asset) for asset in plan.assets]
     return dg.RunRequest(asking.run_key, tags=tags, job_name=job.name, asset_selection=keys)
 

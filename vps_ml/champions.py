@@ -57,8 +57,8 @@ class Comparison:
             f"MALE {self.challenger_male:.4f} against the champion's {self.champion_male:.4f} at {self.coverage:.0%} "
             f"coverage of {self.tested} test listings ({self.first_listed_on} to {self.last_listed_on}); difference "
             f"{self.challenger_male - self.champion_male:+.4f}, 95% of resamples {self.low:+.4f} to {self.high:+.4f}, "
-            f"{1 - chance_of(self.look):.2%} below {self.surely_below:+.4f} (has to be negative at look {self.look}), "
-            f"margin {MARGIN:.0%}"
+            f"{100 * (1 - chance_of(self.look)):.5g}% below {self.surely_below:+.4f} (has to be negative at look "
+            f"{self.look}), margin {MARGIN:.0%}"
         )
 
 

@@ -103,7 +103,7 @@ def test_a_model_that_was_rolled_back_is_not_promoted_again() -> None:
 
 
 def test_the_evidence_names_errors_coverage_listings_and_days() -> None:
-    for words in ("0.3500", "0.4000", "70%", "500", "2024-05-20 to 2024-05-31", "-0.0800 to -0.0200", "97.50%", "1%"):
+    for words in ("0.3500", "0.4000", "70%", "500", "2024-05-20 to 2024-05-31", "-0.0800 to -0.0200", "97.5%", "1%"):
         assert words in decided("old", "new", BETTER, ()).evidence
 
 

@@ -1,61 +1,79 @@
 """What blocks and what does not, on a real warehouse, run as `vps run` does it."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
+from conftest import vps
 from scenario import listing, listings_file, noon
 
 from vps_assets import checks
 from vps_assets.home import Home
 from vps_assets.landing import land
+from vps_assets.lineage import ALL_DATES
 from vps_assets.resources.io import Settings
 from vps_assets.resources.warehouse import Warehouse
-from vps_assets.runs import Request, first_cause, run_lineage
-from vps_ml.recipes import demo
+from vps_assets.runs import Plan, Request, first_cause, range_tags
 
-CLEANED = Request("+clean_listings,quarantined_listings", anew=False)
-
-
-def landed_and_cleaned(home: Home, folder: Path, rows: list[dict]) -> None:
-    land([listings_file(folder, rows)], None, home, print)
-    run_lineage(home, demo(), CLEANED, print)
+SELECT = ("--select", "+marketplace_statistics")
 
 
-def test_a_listing_that_moves_to_a_date_far_away_is_on_that_date_alone(
-    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    landed_and_cleaned(home, tmp_path, [listing(n, sold_price=15.0) for n in range(1, 16)])
-    before = Warehouse(home).read("clean_listings")
-    capsys.readouterr()
-    landed_and_cleaned(home, tmp_path, [listing(14, sold_price=15.0, listed_at=noon(2))])
-    told = capsys.readouterr().out
-    assert "clean_listings, quarantined_listings, 2024-01-02 to 2024-01-02" in told
-    assert "clean_listings, quarantined_listings, 2024-01-15 to 2024-01-15" in told
+@pytest.fixture(scope="module")
+def cleaned_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A listing a day from the 2nd to the 16th has been cleaned; then that of the 15th was listed anew, on the 2nd."""
+    folder = tmp_path_factory.mktemp("moved")
+    home = Home(folder / "home")
+    land([listings_file(folder, [listing(n, sold_price=15.0) for n in range(1, 16)])], None, home, print)
+    assert vps("run", *SELECT, home=home.path).returncode == 0
+    land([listings_file(folder, [listing(14, sold_price=15.0, listed_at=noon(2))])], None, home, print)
+    return home
+
+
+def test_a_listing_that_moves_to_a_date_far_away_is_on_that_date_alone(cleaned_home: Home, home: Home) -> None:
+    shutil.copytree(cleaned_home.path, home.path)
+    ran = vps("run", *SELECT, home=home.path)
+    assert ran.returncode == 0, ran.stderr
+    for day in ("2024-01-02", "2024-01-15"):
+        assert f"clean_listings, {day} to {day}" in ran.stderr
     clean = Warehouse(home).read("clean_listings")
     assert clean.filter(pl.col("listing_id") == "L14")["listed_on"].to_list() == [date(2024, 1, 2)]
-    assert clean.height == before.height
+    assert clean.height == 15
 
 
-@pytest.mark.parametrize(("raw_has_moved_on", "blocks"), [(False, True), (True, False)])
-def test_a_listing_on_two_dates_blocks_unless_raw_listings_has_moved_on(
-    home: Home, raw_has_moved_on: bool, blocks: bool
+@pytest.mark.slow
+def test_a_run_of_the_new_date_alone_is_blocked_and_names_both(cleaned_home: Home, home: Home) -> None:
+    shutil.copytree(cleaned_home.path, home.path)
+    ran = vps("run", *SELECT, "--from", "2024-01-02", "--to", "2024-01-02", home=home.path)
+    assert ran.returncode == 1
+    assert "listing_is_on_one_date" in ran.stderr
+    assert "2024-01-02, 2024-01-15" in ran.stderr
+
+
+@pytest.mark.parametrize(("tags", "blocks"), [({}, True), ({ALL_DATES: "yes"}, False)], ids=["alone", "all dates"])
+def test_a_listing_on_two_dates_blocks_unless_the_run_is_one_of_those_of_all_dates(
+    home: Home, tags: dict[str, str], blocks: bool
 ) -> None:
-    dates = {"listing_id": ["L1", "L1"], "listed_on": [date(2024, 1, 2), date(2024, 3, 4)]}
-    clean = pl.DataFrame(dates)
-    raw = clean.with_columns(landing_reasons=pl.Series([[], []], dtype=pl.List(pl.String)))
+    clean = pl.DataFrame({"listing_id": ["L1", "L1"], "listed_on": [date(2024, 1, 2), date(2024, 3, 4)]})
     Warehouse(home).replace("clean_listings", clean, "true", [], {})
-    Warehouse(home).replace("raw_listings", raw.tail(1) if raw_has_moved_on else raw, "true", [], {})
-    job = dg.define_asset_job("checking", dg.AssetSelection.checks(checks.listing_is_on_one_date))
+    check = checks.listing_is_on_one_date
+    job = dg.define_asset_job("checking", dg.AssetSelection.checks(check), tags=tags)
     settings = Settings(home=str(home.path), recipe_name="demo")
-    defs = dg.Definitions(asset_checks=[checks.listing_is_on_one_date], resources={"settings": settings}, jobs=[job])
+    defs = dg.Definitions(asset_checks=[check], resources={"settings": settings}, jobs=[job])
     (told,) = defs.resolve_job_def("checking").execute_in_process(raise_on_error=False).get_asset_check_evaluations()
     assert not told.passed
     assert told.metadata["dates to materialise"].value == "2024-01-02, 2024-03-04"
     assert (told.severity == dg.AssetCheckSeverity.ERROR) == blocks
+
+
+def test_runs_of_some_dates_alone_are_not_of_all_dates() -> None:
+    plan = Plan(("clean_listings",), "2024-01-02", "2024-01-02")
+    assert Request().all_dates
+    assert not Request(last=date(2024, 1, 2)).all_dates
+    assert ALL_DATES in range_tags(plan, all_dates=True)
+    assert ALL_DATES not in range_tags(plan, all_dates=False)
 
 
 def test_the_cause_of_a_failed_run_is_the_check_that_blocked_it_and_not_a_warning_before_it() -> None:

@@ -155,6 +155,15 @@ def test_a_missing_photo_is_a_reason(home: Home, tmp_path: Path) -> None:
     assert landed_rows(home, ALL)["landing_reasons"].to_list() == [["photo is missing"]]
 
 
+def test_a_row_that_comes_again_with_another_fault_tells_that_one(home: Home, tmp_path: Path) -> None:
+    path = listings_file(tmp_path, [listing(1)])
+    (tmp_path / "1.png").unlink()
+    land([path], None, home, quiet)
+    (tmp_path / "1.png").write_bytes(b"<html>")
+    land([path], None, home, quiet)
+    assert landed_rows(home, ALL)["landing_reasons"].to_list() == [["photo cannot be decoded: it is not an image"]]
+
+
 def test_a_text_price_is_a_reason_and_the_row_is_kept_as_it_came(home: Home, tmp_path: Path) -> None:
     photo(tmp_path / "1.png")
     (tmp_path / "a.csv").write_text("listing_id,listed_at,category,image_path,price\n1,2024-01-02,c,1.png,ten euros\n")
@@ -244,7 +253,7 @@ FILE = st.lists(st.tuples(st.integers(1, 2), KIND), min_size=1, max_size=3)
 
 @example([[(1, "bad"), (1, "good"), (1, "bad")], []], [0])
 @example([[(1, "good"), (1, "bad")], [(1, "other"), (1, "bad")]], [0, 1, 0])
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.lists(FILE, min_size=2, max_size=2), st.lists(st.integers(0, 1), min_size=1, max_size=4))
 def test_what_is_in_force_is_what_one_row_after_the_other_comes_to(files: list, order: list[int]) -> None:
     with TemporaryDirectory() as folder:
