@@ -6,10 +6,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from hypothesis import HealthCheck, settings
 
 from vps_assets.home import Home
+from vps_assets.resources.io import Settings
 
 # No deadline: the machines are shared, and a slow example is not a wrong one. The same examples each time, so that a
 # change is judged by what it changes; `make test-all` draws others, and many more.
@@ -39,6 +41,18 @@ def vps(*arguments: str, home: Path, **environment: str) -> subprocess.Completed
     clean = {k: v for k, v in os.environ.items() if not k.startswith("VPS_") and k != "DAGSTER_HOME"}
     env = clean | {"VPS_HOME": str(home)} | environment
     return subprocess.run([*VPS, *arguments], env=env, cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
+
+
+def evaluated(
+    check: dg.AssetChecksDefinition, home: Home, tags: dict[str, str] | None = None
+) -> tuple[dg.AssetCheckEvaluation, bool]:
+    """(what a check says of a warehouse, whether the run succeeded), run by Dagster as the UI does."""
+    job = dg.define_asset_job("checking", dg.AssetSelection.checks(check))
+    resources = {"settings": Settings(home=str(home.path), recipe_name="demo")}
+    defs = dg.Definitions(asset_checks=[check], resources=resources, jobs=[job])
+    result = defs.resolve_job_def("checking").execute_in_process(tags=tags, raise_on_error=False)
+    (told,) = result.get_asset_check_evaluations()
+    return told, result.success
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from vps_assets.home import Home
 from vps_assets.inbox import dropped
 from vps_assets.instance import UNFINISHED, alive
+from vps_assets.landed_index import landed_index
 from vps_assets.lineage import LINEAGE
 from vps_assets.resources.warehouse import Warehouse, current
-from vps_assets.runs import landed_index, state
+from vps_assets.runs import state
 from vps_ml.recipes import Recipe
 
 if TYPE_CHECKING:

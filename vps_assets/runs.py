@@ -4,22 +4,17 @@ import shutil
 from bisect import bisect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
-from functools import lru_cache
+from datetime import date
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from vps_assets.home import Home
-from vps_assets.landing import landed_files, rows_in_force
+from vps_assets.landed_index import LandedIndex, landed_index
 from vps_assets.lineage import (
     ALL_DATES,
     LINEAGE,
     Fingerprints,
     desired_fingerprints,
-    landed_fingerprints,
     out_of_date,
     patience_by_asset,
     selected,
@@ -185,36 +180,6 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
                 index = LandedIndex(taken_in, warehouse.good_sales())
     warehouse.publish()
     return done
-
-
-@dataclass(frozen=True)
-class LandedIndex:
-    """What a run needs to know of all that has landed."""
-
-    fingerprints: dict[str, str]
-    """Of the dates of `raw_listings`."""
-    sales: int
-    """Good sold listings."""
-
-
-def landed_index(home: Home) -> LandedIndex:
-    """What the landings come to; read anew where they, or the date, have changed since this process did so last.
-
-    Reading costs what history holds, and every tick of two sensors asks.
-    """
-    files = tuple((file, Path(file).stat().st_mtime_ns) for file in landed_files(home))
-    return index_of(files, date.today())
-
-
-@lru_cache(maxsize=1)
-def index_of(files: Sequence[tuple[str, int]], today: date) -> LandedIndex:
-    """The index of these files as they were at these times, listed until tomorrow."""
-    if not files:
-        return LandedIndex({}, 0)
-    columns = ["listed_on", "landing_id", "sold_price", "landing_reasons"]
-    rows = rows_in_force([file for file, _ in files], columns, last=today + timedelta(days=1))
-    good = rows.filter(pl.col("sold_price").is_not_null(), pl.col("landing_reasons").list.len() == 0)
-    return LandedIndex(landed_fingerprints(rows), good.height)
 
 
 def state(index: LandedIndex, recipe: Recipe, warehouse: Warehouse) -> tuple[dict[str, list[str]], list[str]]:

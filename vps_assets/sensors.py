@@ -11,11 +11,12 @@ from dagster._core.scheduler.instigation import InstigatorStatus
 
 from vps_assets import alerts, automation, inbox
 from vps_assets.instance import UNFINISHED, free_dead_runs
+from vps_assets.landed_index import landed_index
 from vps_assets.lineage import LINEAGE, desired_fingerprints, out_of_date, patience_by_asset
 from vps_assets.resources.io import Settings
 from vps_assets.resources.warehouse import Warehouse, WarehouseBusy
 from vps_assets.retraining import Patience, patience_from_environment
-from vps_assets.runs import landed_index, layers, partition_keys, range_tags
+from vps_assets.runs import layers, partition_keys, range_tags
 
 SENSOR = "vps/sensor"
 TICK_S = 15

@@ -44,14 +44,19 @@ class Comparison:
     """The quantile that leaves `chance_of(look)` above it: negative where so few resamples say it is no better."""
 
     @property
+    def judged(self) -> int | None:
+        """How many listings both judged; None where there were too few to compare on."""
+        return self.tested if self.tested >= FEWEST else None
+
+    @property
     def better(self) -> bool:
         """Whether the challenger is better by the margin, and not by luck."""
         enough = self.challenger_male <= (1 - MARGIN) * self.champion_male
-        return self.tested >= FEWEST and enough and self.surely_below < 0
+        return self.judged is not None and enough and self.surely_below < 0
 
     def told(self) -> str:
         """The evidence in one line."""
-        if self.tested < FEWEST:
+        if self.judged is None:
             return f"{self.tested} test listings that neither model has learnt from are too few (under {FEWEST})"
         return (
             f"MALE {self.challenger_male:.4f} against the champion's {self.champion_male:.4f} at {self.coverage:.0%} "

@@ -146,10 +146,14 @@ def decision(model_id: str, challenger_id: str, told: str, instead_of: str | Non
     return conforming(pl.DataFrame([row]), CHAMPION_MODEL)
 
 
+def recorded_row(home: Home, comparison: Comparison | None, known: dict) -> pl.DataFrame:
+    settings = Settings(home=str(home.path), recipe_name="demo")
+    return record_decision(dg.build_op_context(resources={"settings": settings}), comparison=comparison, known=known)
+
+
 def recorded(home: Home, comparison: Comparison | None, known: dict) -> tuple[str, str]:
     """(what is decided, which model is in force)."""
-    settings = Settings(home=str(home.path), recipe_name="demo")
-    row = record_decision(dg.build_op_context(resources={"settings": settings}), comparison=comparison, known=known)
+    row = recorded_row(home, comparison, known)
     return row["decision"][0], row["model_id"][0]
 
 
@@ -164,9 +168,7 @@ def test_a_decision_that_a_killed_run_left_out_of_the_history_gets_there_before_
 def test_a_comparison_is_a_look_and_a_refusal_for_want_of_listings_is_none(home: Home) -> None:
     Warehouse(home).replace("champion_model", decision("old", "old", "promoted", None, 0), "true", [], {})
     for comparison in (OF_FEW, BY_LUCK):
-        settings = Settings(home=str(home.path), recipe_name="demo")
-        known = {"current": "old", "challenger_id": "new", "to": ""}
-        row = record_decision(dg.build_op_context(resources={"settings": settings}), comparison=comparison, known=known)
+        row = recorded_row(home, comparison, {"current": "old", "challenger_id": "new", "to": ""})
         Warehouse(home).replace("champion_model", row, "true", [], {})
     history = known_history(Warehouse(home), row)
     assert looks(history, "new") == [BY_LUCK.tested]

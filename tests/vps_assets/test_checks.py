@@ -7,14 +7,13 @@ from datetime import date
 import dagster as dg
 import polars as pl
 import pytest
-from conftest import vps
+from conftest import evaluated, vps
 from scenario import listing, listings_file, noon
 
 from vps_assets import checks
 from vps_assets.home import Home
 from vps_assets.landing import land
 from vps_assets.lineage import ALL_DATES
-from vps_assets.resources.io import Settings
 from vps_assets.resources.warehouse import Warehouse
 from vps_assets.runs import Plan, Request, first_cause, range_tags
 
@@ -58,11 +57,7 @@ def test_a_listing_on_two_dates_blocks_unless_the_run_is_one_of_those_of_all_dat
 ) -> None:
     clean = pl.DataFrame({"listing_id": ["L1", "L1"], "listed_on": [date(2024, 1, 2), date(2024, 3, 4)]})
     Warehouse(home).replace("clean_listings", clean, "true", [], {})
-    check = checks.listing_is_on_one_date
-    job = dg.define_asset_job("checking", dg.AssetSelection.checks(check), tags=tags)
-    settings = Settings(home=str(home.path), recipe_name="demo")
-    defs = dg.Definitions(asset_checks=[check], resources={"settings": settings}, jobs=[job])
-    (told,) = defs.resolve_job_def("checking").execute_in_process(raise_on_error=False).get_asset_check_evaluations()
+    told, _ = evaluated(checks.listing_is_on_one_date, home, tags)
     assert not told.passed
     assert told.metadata["dates to materialise"].value == "2024-01-02, 2024-03-04"
     assert (told.severity == dg.AssetCheckSeverity.ERROR) == blocks

@@ -20,11 +20,11 @@ from vps_assets import automation, sensors
 from vps_assets.forgetting import rewrite_landings
 from vps_assets.home import Home
 from vps_assets.instance import free_dead_runs, open_instance
+from vps_assets.landed_index import landed_index
 from vps_assets.landing import land
 from vps_assets.lineage import LINEAGE
 from vps_assets.resources.io import Settings
 from vps_assets.retraining import DEFAULT, Patience, patience_from_environment
-from vps_assets.runs import landed_index
 
 HOUR = timedelta(hours=1)
 NO_FILES = {"ops": {"take_in_files": {"config": {"files": []}}}}

@@ -6,10 +6,10 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
+from conftest import evaluated
 
 from vps_assets import watching
 from vps_assets.home import Home
-from vps_assets.resources.io import Settings
 from vps_assets.resources.warehouse import Warehouse
 from vps_ml.embedding_files import save_embeddings
 
@@ -29,12 +29,8 @@ def unusual(
     """What the check finds unusual in these tables; it never blocks."""
     for name, rows in tables.items():
         Warehouse(home).replace(name, rows, "true", [], {})
-    settings = Settings(home=str(home.path), recipe_name="demo")
-    job = dg.define_asset_job("watch", dg.AssetSelection.checks(check))
-    defs = dg.Definitions(asset_checks=[check], resources={"settings": settings}, jobs=[job])
-    result = defs.resolve_job_def("watch").execute_in_process(tags=tags)
-    (told,) = result.get_asset_check_evaluations()
-    assert result.success
+    told, succeeded = evaluated(check, home, tags)
+    assert succeeded
     assert told.severity == dg.AssetCheckSeverity.WARN
     assert told.passed == (told.metadata["unusual"].value == "nothing")
     return told.metadata["unusual"].value

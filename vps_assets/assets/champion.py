@@ -14,7 +14,7 @@ from vps_assets.assets.pricing import priced_rows, with_photo_paths
 from vps_assets.resources.io import Settings
 from vps_assets.resources.warehouse import Warehouse
 from vps_assets.schemas import CHAMPION_HISTORY, CHAMPION_MODEL, aligned, conforming
-from vps_ml.champions import FEWEST, Comparison, can_judge
+from vps_ml.champions import Comparison, can_judge
 from vps_ml.ops.champions import ComparisonJob, compare_with_champion
 
 SERVED_COVERAGE = 0.7
@@ -66,10 +66,8 @@ def decided(current: str | None, challenger_id: str, comparison: Comparison | No
         return Verdict("promoted", challenger_id, "there was no champion")
     if comparison is None:
         return Verdict("promoted", challenger_id, f"the champion {current} cannot judge: its files are gone")
-    tested = comparison.tested if comparison.tested >= FEWEST else None
-    if comparison.better:
-        return Verdict("promoted", challenger_id, comparison.told(), tested)
-    return Verdict("refused", current, comparison.told(), tested)
+    decision, model_id = ("promoted", challenger_id) if comparison.better else ("refused", current)
+    return Verdict(decision, model_id, comparison.told(), comparison.judged)
 
 
 def champion_row(warehouse: Warehouse) -> pl.DataFrame | None:
