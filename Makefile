@@ -48,7 +48,7 @@ bench: install
 
 # `dagster dev` serves the UI and runs the daemon; the instance is the one that `vps run` uses.
 ui: install
-	DAGSTER_HOME=$$($(BIN)/python -m vps_assets.instance) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	DAGSTER_HOME=$$($(BIN)/python -m vps_assets.orchestration.instance) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -35,9 +35,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vps_ml.allocator import keep_freed_memory
-from vps_ml.backbones import normalised, resnet
-from vps_ml.embeddings import embed, load_extractors
-from vps_ml.photos import BATCH_PHOTOS, in_batches
+from vps_ml.backbones.embedding import embed, load_extractors
+from vps_ml.backbones.networks import normalised, resnet
+from vps_ml.photos.decoding import BATCH_PHOTOS, in_batches
 from vps_ml.recipes import BackboneRecipe, demo, paper, small
 
 Features = dict[str, np.ndarray]
@@ -178,7 +178,7 @@ def least_cosine(a: Features, b: Features) -> float:
 
 def embedded_many(folder: str, times: int) -> None:
     """The asset's stream over many photos, for its memory: nothing is kept of a batch."""
-    from vps_ml.embeddings import embedded
+    from vps_ml.backbones.embedding import embedded
 
     keep_freed_memory()
     recipe = demo().backbone

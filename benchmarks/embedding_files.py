@@ -23,9 +23,9 @@ import numpy as np
 from measure import interleaved, memory_mib, report, tell, wall_seconds
 from training import joint_rate
 
-from vps_ml.embedding_files import blocks, load_embeddings, save_embeddings
-from vps_ml.feature_matrix import FeatureMatrix
-from vps_ml.features import FeatureMap, VisualMoments, statistic_moments
+from vps_ml.backbones.files import blocks, load_embeddings, save_embeddings
+from vps_ml.features.matrix import FeatureMatrix
+from vps_ml.features.scaling import FeatureMap, VisualMoments, statistic_moments
 
 TASKS = ("category", "brand", "attribute", "specification")
 WIDTH = 2048

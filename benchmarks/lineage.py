@@ -58,9 +58,9 @@ def timed_run(home: Path, recipe: object) -> dict[str, float]:
     import dagster as dg
 
     from vps_assets.home import Home
-    from vps_assets.instance import open_instance
-    from vps_assets.resources.warehouse import Warehouse
-    from vps_assets.runs import Request, run_lineage
+    from vps_assets.orchestration.instance import open_instance
+    from vps_assets.orchestration.run import Request, run_lineage
+    from vps_assets.warehouse.database import Warehouse
 
     spent: dict[str, float] = defaultdict(float)
     publish = Warehouse.publish
@@ -93,7 +93,7 @@ def measured(folder: str, count: int) -> dict[str, dict[str, float]]:
     os.environ["VPS_FIRST_DATE"] = "2024-01-01"
     from vps_assets.demo.market import make_market
     from vps_assets.home import Home
-    from vps_assets.landing import land
+    from vps_assets.landing.land import land
     from vps_ml.recipes import demo
 
     def quiet(message: str) -> None:

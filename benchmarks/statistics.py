@@ -23,10 +23,10 @@ from measure import cpu_seconds, interleaved, peak_mib, report, tell, tell_secon
 
 from vps_assets.assets.statistics import with_statistics
 from vps_assets.home import Home
-from vps_assets.resources.histories import KEYS, correct_history
-from vps_assets.resources.warehouse import Warehouse
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.statistics_state import KEYS, correct_history
+from vps_ml.features.statistics import History, price_history
 from vps_ml.recipes import demo
-from vps_ml.statistics import History, price_history
 
 DAYS = 90
 ROUNDS = 3

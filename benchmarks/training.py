@@ -29,14 +29,14 @@ import torch
 from measure import memory_mib, report, tell
 from torch.utils.data import DataLoader, TensorDataset
 
-from vps_ml import price_loop as loop
-from vps_ml import price_training as training
 from vps_ml.allocator import keep_freed_memory
-from vps_ml.feature_matrix import FeatureMatrix
-from vps_ml.features import FeatureMap, VisualMoments, principal_axes, statistic_moments
-from vps_ml.pricing import network_for
+from vps_ml.features.matrix import FeatureMatrix
+from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, statistic_moments
+from vps_ml.pricing import learners as training
+from vps_ml.pricing import loop
+from vps_ml.pricing.models import COVERAGE_TARGETS, ERROR_TOLERANCES
+from vps_ml.pricing.networks import network_for
 from vps_ml.recipes import demo, paper
-from vps_ml.variants import COVERAGE_TARGETS, ERROR_TOLERANCES
 
 VISUAL, STATISTICS = 8192, 12
 ROUNDS = 3

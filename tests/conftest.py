@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from vps_assets.home import Home
-from vps_assets.resources.io import Settings
+from vps_assets.warehouse.io_manager import Settings
 
 # No deadline: the machines are shared, and a slow example is not a wrong one. The same examples each time, so that a
 # change is judged by what it changes; `make test-all` draws others, and many more.

@@ -14,10 +14,10 @@ from polars.testing import assert_frame_equal
 
 from vps_assets.demo.market import make_market
 from vps_assets.home import Home
-from vps_assets.instance import open_instance
-from vps_assets.lineage import LINEAGE
-from vps_assets.resources.io import partition_column
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.orchestration.instance import open_instance
 from vps_assets.sweeping import leftovers
+from vps_assets.warehouse.io_manager import partition_column
 
 STAMPS = {"landed_at", "evaluated_at", "decided_at", "suggested_at", "fitted_at", "run_id"}
 """Columns that say when, or in which run: they differ between two runs that say the same."""

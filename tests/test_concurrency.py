@@ -10,7 +10,7 @@ import pytest
 from episodes import State, command, days_of, each_partition_is_whole, nothing_is_left_behind, state_of, succeed
 
 from vps_assets.home import Home
-from vps_assets.resources.warehouse import Warehouse
+from vps_assets.warehouse.database import Warehouse
 
 KEEPS_IT_OPEN = """
 import sys, time, duckdb

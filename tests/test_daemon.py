@@ -16,11 +16,11 @@ from conftest import REPOSITORY
 from episodes import State, days_of, nothing_is_left_behind, state_of, succeed, taken_slots
 
 from vps_assets.home import Home
-from vps_assets.instance import UNFINISHED, open_instance, prepare_instance
-from vps_assets.landed_index import landed_index
-from vps_assets.lineage import LINEAGE
-from vps_assets.resources.warehouse import Warehouse
-from vps_assets.runs import state
+from vps_assets.landing.landed import landed_index
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.orchestration.instance import UNFINISHED, open_instance, prepare_instance
+from vps_assets.orchestration.run import state
+from vps_assets.warehouse.database import Warehouse
 from vps_ml.recipes import demo
 
 KILLS_A_DAY = 5

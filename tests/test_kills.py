@@ -14,7 +14,7 @@ from episodes import command, days_of, each_partition_is_whole, nothing_is_left_
 from safetensors.torch import save_file
 
 from vps_assets.home import Home
-from vps_assets.resources.warehouse import Warehouse
+from vps_assets.warehouse.database import Warehouse
 
 KILLS = 50
 DAYS = 6
@@ -63,7 +63,7 @@ def killed(home: Home, told: Path, moment: str, patience_s: float, *arguments: s
 
 
 def weights(folder: Path) -> Path:
-    from vps_ml.backbones import resnet
+    from vps_ml.backbones.networks import resnet
 
     save_file(resnet("resnet10", "random", 7).state_dict(), folder / "weights.safetensors")
     return folder / "weights.safetensors"

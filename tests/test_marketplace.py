@@ -14,9 +14,9 @@ from conftest import REPOSITORY, Marketplace, vps
 from scenario import listing, listings_file
 
 from vps_assets.home import Home
-from vps_assets.instance import free_dead_runs, open_instance
-from vps_assets.lineage import LINEAGE
-from vps_assets.schemas import TABLES, faults
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.orchestration.instance import free_dead_runs, open_instance
+from vps_assets.tables.schemas import TABLES, faults
 
 
 def query(marketplace: Marketplace, sql: str) -> list[tuple]:
@@ -266,9 +266,9 @@ def test_a_run_that_was_killed_is_failed_and_its_slots_are_freed(marketplace: Ma
     code = """
 import os, signal
 from vps_assets.home import Home
-from vps_assets.instance import open_instance
-from vps_assets import runs
-from vps_assets.resources.warehouse import Warehouse
+from vps_assets.orchestration.instance import open_instance
+from vps_assets.orchestration import run as runs
+from vps_assets.warehouse.database import Warehouse
 Warehouse.replace = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 home = Home.from_environment()
 with open_instance(home) as instance:

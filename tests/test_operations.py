@@ -20,7 +20,7 @@ from scenario import listing, listings_file
 
 from vps_assets.assets.champion import folder_of
 from vps_assets.home import Home
-from vps_assets.resources.warehouse import Warehouse
+from vps_assets.warehouse.database import Warehouse
 
 GUIDE = (REPOSITORY / "docs" / "operations.md").read_text()
 NOT_HERE = ("make install", "git pull", "export VPS_HOME=")

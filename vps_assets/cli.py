@@ -13,8 +13,8 @@ import polars as pl
 import typer
 
 from vps_assets.home import Home, WrongSetting
-from vps_assets.landing_files import RefusedFile
-from vps_assets.resources.warehouse import WarehouseBusy
+from vps_assets.landing.files import RefusedFile
+from vps_assets.warehouse.database import WarehouseBusy
 from vps_ml.allocator import keep_freed_memory
 from vps_ml.recipes import Recipe, recipe_named
 
@@ -41,7 +41,7 @@ def one_line_errors() -> Iterator[None]:
     """Exit 2 for the user's mistakes and 1 for failures, each said in one line on stderr."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from vps_assets.runs import RunFailed
+    from vps_assets.orchestration.run import RunFailed
 
     try:
         yield
@@ -70,7 +70,7 @@ def demo(
 ) -> None:
     """Make a small marketplace with photos, land it, materialise the whole lineage, print the tables."""
     from vps_assets.demo.market import make_market
-    from vps_assets.landing import land
+    from vps_assets.landing.land import land
 
     with one_line_errors():
         home = Home.from_environment()
@@ -90,7 +90,7 @@ def land_command(
     images: Annotated[Path | None, typer.Option(help="Folder of the photos; by default beside each file.")] = None,
 ) -> None:
     """Check and land listings; landing a file twice changes nothing."""
-    from vps_assets.landing import land
+    from vps_assets.landing.land import land
 
     with one_line_errors():
         if images is not None and not images.is_dir():
@@ -120,8 +120,8 @@ def run(
 
 def materialise(home: Home, select: str | None, first: datetime | None, last: datetime | None, seeds: int) -> None:
     """Run the lineage and say how it went."""
-    from vps_assets.lineage import selected
-    from vps_assets.runs import Request, run_lineage
+    from vps_assets.lineage.graph import selected
+    from vps_assets.orchestration.run import Request, run_lineage
 
     if not list(home.landing.glob("*.parquet")):
         raise UsersMistake(f"nothing has landed in {home.path}: run `vps land FILE` or `vps demo` first")
@@ -147,7 +147,7 @@ def suggest(
     seller: Annotated[str | None, typer.Option(help="The seller, if known.")] = None,
 ) -> None:
     """Suggest a price for one photo, as JSON on stdout."""
-    from vps_assets.suggest import NoChampion, suggest_one
+    from vps_assets.commands.suggest import NoChampion, suggest_one
 
     with one_line_errors():
         if not image.is_file():
@@ -163,7 +163,7 @@ def rollback(
     to: Annotated[str | None, typer.Option(help="A model id of champion_history; else the champion before.")] = None,
 ) -> None:
     """Put the champion before in force again, and price the open listings with it."""
-    from vps_assets.rollback import NothingToRollBackTo, roll_back
+    from vps_assets.commands.rollback import NothingToRollBackTo, roll_back
 
     with one_line_errors():
         try:
@@ -178,8 +178,8 @@ def forget(
     seller: Annotated[str, typer.Option(help="The seller's id, as it landed.")],
 ) -> None:
     """Erase a seller: rows, photos and what was made of them; says which models had learnt from them."""
-    from vps_assets.forgetting import NothingToForget, NotYet
-    from vps_assets.forgetting import forget as carry_out
+    from vps_assets.commands.forget import NothingToForget, NotYet
+    from vps_assets.commands.forget import forget as carry_out
 
     with one_line_errors():
         try:
@@ -199,7 +199,7 @@ def forget(
 @app.command()
 def doctor() -> None:
     """Say in ten lines whether the state is healthy, and what to do; exit 1 where something does not work."""
-    from vps_assets.doctor import BAD, examined
+    from vps_assets.commands.doctor import BAD, examined
 
     with one_line_errors():
         findings = examined(Home.from_environment(), chosen_recipe())

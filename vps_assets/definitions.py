@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import dagster as dg
 
-from vps_assets import checks, sensors, watching
 from vps_assets.assets import (
     backbones,
     champion,
+    checks,
     corruptions,
     embeddings,
     evaluation,
@@ -18,10 +18,12 @@ from vps_assets.assets import (
     statistics,
     suggestions,
 )
+from vps_assets.assets import drift_checks as watching
 from vps_assets.assets.options import WAREHOUSE
 from vps_assets.home import Home
-from vps_assets.progress import terminal_logger
-from vps_assets.resources.io import Settings, WarehouseIOManager
+from vps_assets.orchestration import sensors
+from vps_assets.orchestration.terminal import terminal_logger
+from vps_assets.warehouse.io_manager import Settings, WarehouseIOManager
 from vps_ml.allocator import keep_freed_memory
 
 LAYERS = (listings, statistics, backbones, embeddings, pricing, evaluation, champion, corruptions, suggestions)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vps_assets.home import Home
-from vps_ml.store import left_behind, untouched
+from vps_ml.artefacts import left_behind, untouched
 
 RESUMED_WITHIN_DAYS = 3.0
 """A training that was broken off goes on from its checkpoints; after so long nobody has come back to it."""

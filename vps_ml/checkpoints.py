@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from vps_ml.store import whole_file
+from vps_ml.artefacts import whole_file
 
 
 @runtime_checkable  # the tests check the types of arguments

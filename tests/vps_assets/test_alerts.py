@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from vps_assets import alerts
+from vps_assets.orchestration import alerts
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
 SECRET = "s3cr3t-path"

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vps_assets.automation import FITTED, MADE_ANEW, Asking, There, consecutive, decide, next_step
-from vps_assets.lineage import (
+from vps_assets.lineage.graph import (
     LINEAGE,
     WHOLE,
     Fingerprints,
@@ -17,6 +16,7 @@ from vps_assets.lineage import (
     out_of_date,
     recorded_as,
 )
+from vps_assets.orchestration.decisions import FITTED, MADE_ANEW, Asking, There, consecutive, decide, next_step
 from vps_ml.recipes import Recipe, demo, small
 
 KEYS = {"none": [WHOLE], "task": ["category", "price"], "coverage_target": ["0.3", "0.7"], "error_tolerance": ["0.5"]}

@@ -19,9 +19,9 @@ from scenario import listing, listings_file, photo
 
 from vps_assets.assets.listings import cleaned, fitted_bounds, quarantined
 from vps_assets.home import Home
-from vps_assets.landing import MOST_PHOTO_BYTES, Landing, check_photo, land, landed_rows
-from vps_assets.landing_files import RefusedFile
-from vps_assets.schemas import CLEAN_LISTINGS, QUARANTINED_LISTINGS, RAW_LISTINGS, conforming, faults
+from vps_assets.landing.files import RefusedFile
+from vps_assets.landing.land import MOST_PHOTO_BYTES, Landing, check_photo, land, landed_rows
+from vps_assets.tables.schemas import CLEAN_LISTINGS, QUARANTINED_LISTINGS, RAW_LISTINGS, conforming, faults
 
 GOOD = {
     "listing_id": "L1",

@@ -17,11 +17,11 @@ from vps_assets.assets.champion import (
     with_decision,
 )
 from vps_assets.home import Home
-from vps_assets.resources.io import Settings
-from vps_assets.resources.warehouse import Warehouse
-from vps_assets.schemas import CHAMPION_HISTORY, CHAMPION_MODEL, conforming
-from vps_ml.champions import Comparison, can_judge
-from vps_ml.store import artefact
+from vps_assets.tables.schemas import CHAMPION_HISTORY, CHAMPION_MODEL, conforming
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.io_manager import Settings
+from vps_ml.artefacts import artefact
+from vps_ml.evaluation.comparison import Comparison, can_judge
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 BETTER = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.35, -0.08, -0.02, 1, -0.03)

@@ -10,12 +10,12 @@ import pytest
 from conftest import evaluated, vps
 from scenario import listing, listings_file, noon
 
-from vps_assets import checks
+from vps_assets.assets import checks
 from vps_assets.home import Home
-from vps_assets.landing import land
-from vps_assets.lineage import ALL_DATES
-from vps_assets.resources.warehouse import Warehouse
-from vps_assets.runs import Plan, Request, first_cause, range_tags
+from vps_assets.landing.land import land
+from vps_assets.lineage.graph import ALL_DATES
+from vps_assets.orchestration.run import Plan, Request, first_cause, range_tags
+from vps_assets.warehouse.database import Warehouse
 
 SELECT = ("--select", "+marketplace_statistics")
 

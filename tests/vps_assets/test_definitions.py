@@ -10,10 +10,10 @@ from scenario import listing, listings_file
 
 from vps_assets import definitions
 from vps_assets.home import Home
-from vps_assets.landing import land
-from vps_assets.lineage import LINEAGE
-from vps_assets.partitions import first_listing_date
-from vps_assets.schemas import TABLES, column_schema, conforming, types
+from vps_assets.landing.land import land
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.tables.partitions import first_listing_date
+from vps_assets.tables.schemas import TABLES, column_schema, conforming, types
 
 
 def graph() -> Any:

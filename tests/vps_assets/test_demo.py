@@ -7,7 +7,7 @@ import pytest
 from vps_assets.demo.catalogue import CATEGORIES, FAULTS, Item
 from vps_assets.demo.market import ABSURD_SHARE, BAD_ROWS, FAULT_SHARE, MISSING, make_market, simulated
 from vps_assets.demo.photos import draw_photo
-from vps_ml.photos import open_photo, photo_quality, unqualified_reason
+from vps_ml.photos.decoding import open_photo, photo_quality, unqualified_reason
 
 ITEM = Item("phone", "Aldera", "blue", "plain", "L", "classic", 0.1)
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from scenario import DAY, listing, listings_file, photo
 
-from vps_assets.forgetting import (
+from vps_assets.commands.forget import (
     NothingToForget,
     NotYet,
     empty_inbox,
@@ -25,14 +25,14 @@ from vps_assets.forgetting import (
     touches,
 )
 from vps_assets.home import Home
-from vps_assets.inbox import take_in
-from vps_assets.instance import open_instance
-from vps_assets.landing import land
-from vps_assets.resources.erasing import OF_A_SELLER, erase_rows
-from vps_assets.resources.warehouse import Warehouse
-from vps_ml.pricing_table import LEARNT, ROLES
+from vps_assets.landing.inbox import take_in
+from vps_assets.landing.land import land
+from vps_assets.orchestration.instance import open_instance
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.erasure import OF_A_SELLER, erase_rows
+from vps_ml.artefacts import artefact
+from vps_ml.features.dataset import LEARNT, ROLES
 from vps_ml.recipes import demo
-from vps_ml.store import artefact
 
 
 def with_sellers(home: Home, tmp_path: Path, *rows: tuple[int, str]) -> None:

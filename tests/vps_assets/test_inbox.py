@@ -8,8 +8,8 @@ import pytest
 from scenario import listing, listings_file
 
 from vps_assets.home import Home
-from vps_assets.inbox import Dropped, decide, dropped, take_in
-from vps_assets.landing import land, landed_rows
+from vps_assets.landing.inbox import Dropped, decide, dropped, take_in
+from vps_assets.landing.land import land, landed_rows
 
 A, B = Dropped("a.csv", 10, 1), Dropped("b.csv", 20, 2)
 
@@ -148,7 +148,7 @@ def test_a_file_that_is_replaced_while_it_lands_is_not_put_away_unlanded(
         newer.rename(home.inbox / "day.parquet")
         return told
 
-    monkeypatch.setattr("vps_assets.inbox.land", and_another_comes)
+    monkeypatch.setattr("vps_assets.landing.inbox.land", and_another_comes)
     assert list(take_in(["day.parquet"], home, print).failed) == ["day.parquet"]
     monkeypatch.undo()
     assert list(take_in(["day.parquet"], home, print).landed) == ["day.parquet"]

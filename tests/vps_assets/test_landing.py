@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scenario import listing, listings_file, noon, photo
 
 from vps_assets.home import Home
-from vps_assets.landing import land, landed_rows
-from vps_assets.landing_files import RefusedFile
-from vps_assets.schemas import RAW_LISTINGS
+from vps_assets.landing.files import RefusedFile
+from vps_assets.landing.land import land, landed_rows
+from vps_assets.tables.schemas import RAW_LISTINGS
 
 ALL = list(RAW_LISTINGS.columns)
 
@@ -51,7 +51,7 @@ def test_a_file_that_comes_in_batches_lands_as_it_does_whole(
 ) -> None:
     path = listings_file(tmp_path, [listing(i, price=-1.0 if i == 4 else 5.0) for i in range(7)], name)
     told = land([path], None, home, quiet)[0]
-    monkeypatch.setattr("vps_assets.landing_files.BATCH_ROWS", 3)
+    monkeypatch.setattr("vps_assets.landing.files.BATCH_ROWS", 3)
     again = land([path], None, home, quiet)[0]
     assert (
         (told.rows, told.bad, told.already_landed) == (again.rows, again.bad, not again.already_landed) == (7, 1, False)
@@ -66,7 +66,7 @@ def test_a_file_that_comes_in_batches_lands_as_it_does_whole(
 def test_a_file_that_breaks_off_in_the_middle_is_refused_and_leaves_nothing(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vps_assets.landing_files.BATCH_ROWS", 2)
+    monkeypatch.setattr("vps_assets.landing.files.BATCH_ROWS", 2)
     good = listings_file(tmp_path, [listing(1)])
     listings_file(tmp_path, [listing(i) for i in range(6)], "b.csv")
     broken = tmp_path / "b.csv"
@@ -271,7 +271,7 @@ def test_a_row_that_was_ahead_of_time_is_good_once_its_time_has_come(
 ) -> None:
     from datetime import timedelta
 
-    from vps_assets import landing_rules
+    from vps_assets.landing import rules as landing_rules
 
     path = listings_file(tmp_path, [listing(1, listed_at=noon(1).replace(year=2999), sold_at=None, sold_price=None)])
     assert land([path], None, home, quiet)[0].bad == 1

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from vps_assets.lineage import (
+from vps_assets.lineage.graph import (
     LINEAGE,
     STATISTICS,
     WHOLE,
@@ -15,8 +15,8 @@ from vps_assets.lineage import (
     recorded_as,
     selected,
 )
-from vps_assets.retraining import DEFAULT
-from vps_assets.runs import Plan, Request, layers, plans, stretches
+from vps_assets.lineage.retraining import DEFAULT
+from vps_assets.orchestration.run import Plan, Request, layers, plans, stretches
 from vps_ml.recipes import demo, small
 
 KEYS = {"none": [WHOLE], "task": ["category", "price"], "coverage_target": ["0.5"], "error_tolerance": ["0.5"]}
@@ -182,7 +182,7 @@ def test_a_late_sale_makes_suggestions_stale_from_the_day_on_that_statistics_tel
 def test_other_code_above_them_makes_price_models_stale(changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = after_a_full_run({"2024-01-01": "a"})
     other = dict(LINEAGE) | {changed: replace(LINEAGE[changed], code_version="other")}
-    monkeypatch.setattr("vps_assets.lineage.LINEAGE", other)
+    monkeypatch.setattr("vps_assets.lineage.graph.LINEAGE", other)
     assert {"percentile_pricing_models", "baseline_pricing_models", "ablation_reports"} <= set(
         run({"2024-01-01": "a"}, recorded)[0]
     )

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vps_assets.assets.listings import TOO_HIGH, TOO_LOW, cleaned, fitted_bounds, quarantined
-from vps_assets.schemas import RAW_LISTINGS, conforming, types
-from vps_assets.splits import group_split, share_of_group, time_cuts, with_roles
+from vps_assets.tables.schemas import RAW_LISTINGS, conforming, types
+from vps_assets.tables.splits import group_split, share_of_group, time_cuts, with_roles
 
 
 def raw(prices: list[float | None], reasons: list[list[str]] | None = None) -> pl.DataFrame:

@@ -16,15 +16,16 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInst
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus
 from scenario import listing, listings_file
 
-from vps_assets import automation, sensors
-from vps_assets.forgetting import rewrite_landings
+from vps_assets.commands.forget import rewrite_landings
 from vps_assets.home import Home
-from vps_assets.instance import free_dead_runs, open_instance
-from vps_assets.landed_index import landed_index
-from vps_assets.landing import land
-from vps_assets.lineage import LINEAGE
-from vps_assets.resources.io import Settings
-from vps_assets.retraining import DEFAULT, Patience, patience_from_environment
+from vps_assets.landing.land import land
+from vps_assets.landing.landed import landed_index
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.lineage.retraining import DEFAULT, Patience, patience_from_environment
+from vps_assets.orchestration import decisions as automation
+from vps_assets.orchestration import sensors
+from vps_assets.orchestration.instance import free_dead_runs, open_instance
+from vps_assets.warehouse.io_manager import Settings
 
 HOUR = timedelta(hours=1)
 NO_FILES = {"ops": {"take_in_files": {"config": {"files": []}}}}
@@ -205,5 +206,7 @@ def test_a_run_that_was_created_and_never_started_is_dead_after_a_while(
             sensors.inbox_job, run_config=NO_FILES, status=dg.DagsterRunStatus.NOT_STARTED
         )
         assert free_dead_runs(instance) == []
-        monkeypatch.setattr("vps_assets.instance.STARTS_WITHIN_S", {dg.DagsterRunStatus.NOT_STARTED: -1.0})
+        monkeypatch.setattr(
+            "vps_assets.orchestration.instance.STARTS_WITHIN_S", {dg.DagsterRunStatus.NOT_STARTED: -1.0}
+        )
         assert free_dead_runs(instance) == [run.run_id]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vps_assets.assets.checks import hindsight_rows, last_correction, wrong_counts
 from vps_assets.assets.statistics import with_statistics
-from vps_assets.checks import hindsight_rows, last_correction, wrong_counts
 from vps_assets.home import Home
-from vps_assets.resources.histories import KEYS, Correction, correct_history
-from vps_assets.resources.warehouse import Warehouse
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.statistics_state import KEYS, Correction, correct_history
 from vps_ml.recipes import demo
 
 FIRST = date(2024, 1, 1)
@@ -218,7 +218,7 @@ def test_a_correction_that_fails_leaves_table_and_state_as_they_were(
     before = tables(warehouse)
     clean_written(warehouse, pl.concat([CLEAN, sale("g", 5, 6, 90.0)]))
     with monkeypatch.context() as patched:
-        patched.setattr("vps_assets.resources.histories.note_taken", lambda *_: 1 / 0)
+        patched.setattr("vps_assets.warehouse.statistics_state.note_taken", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             correct_history(warehouse, "seller_statistics", demo())
     assert tables(warehouse)["seller"].equals(before["seller"])

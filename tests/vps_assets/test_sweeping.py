@@ -6,12 +6,12 @@ from pathlib import Path
 
 from vps_assets.home import Home
 from vps_assets.sweeping import leftovers, sweep
-from vps_ml.store import temporary_name, whole_file
+from vps_ml.artefacts import temporary_name, whole_file
 
 LEAVE = """
 import os, sys
 from pathlib import Path
-from vps_ml.store import temporary_name
+from vps_ml.artefacts import temporary_name
 for folder in sys.argv[1:]:
     Path(folder).mkdir(parents=True, exist_ok=True)
     (Path(folder) / temporary_name("x")).mkdir()

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from vps_assets.home import Home
-from vps_assets.resources.warehouse import Warehouse, WarehouseBusy, current, log_of
-from vps_assets.schemas import TABLES, aligned, types
+from vps_assets.tables.schemas import TABLES, aligned, types
+from vps_assets.warehouse.database import Warehouse, WarehouseBusy, current, log_of
 
 ROWS = pl.DataFrame({"day": [1, 1, 2], "low": [1.0, 2.0, 3.0], "high": [4.0, 5.0, 6.0]})
 

@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 from conftest import evaluated
 
-from vps_assets import watching
+from vps_assets.assets import drift_checks as watching
 from vps_assets.home import Home
-from vps_assets.resources.warehouse import Warehouse
-from vps_ml.embedding_files import save_embeddings
+from vps_assets.warehouse.database import Warehouse
+from vps_ml.backbones.files import save_embeddings
 
 FIRST = date(2024, 1, 1)
 

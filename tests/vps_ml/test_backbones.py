@@ -6,11 +6,12 @@ import torch
 from safetensors.torch import save_file
 from scenario import photo
 
-from vps_ml.backbones import halves, normalised, resnet
+from vps_ml.backbones.embedding import embed, load_extractors
+from vps_ml.backbones.networks import halves, normalised, resnet
+from vps_ml.backbones.training import labelled, photo_source, task_loss, train_backbone
 from vps_ml.checkpoints import Checkpoint
-from vps_ml.embeddings import embed, load_extractors
+from vps_ml.photos.decoding import decoded
 from vps_ml.recipes import BackboneRecipe, demo, recipe_named
-from vps_ml.trainer import labelled, photo_source, task_loss, train_backbone
 
 TINY = BackboneRecipe(
     architecture="resnet10", photo_px=32, start="random", frozen_stages=0, epochs=4, batch_size=8,
@@ -159,7 +160,7 @@ def test_embedding_gives_each_tasks_second_last_layer(tmp_path: Path) -> None:
     features, quality = embed(paths, load_extractors(folders, TINY))
     network = resnet("resnet10", "random", 1).eval()
     network.fc = torch.nn.Identity()
-    pixels = torch.stack([torch.from_numpy(__import__("vps_ml.photos").photos.decoded(p, 32)[0]) for p in paths])
+    pixels = torch.stack([torch.from_numpy(decoded(path, 32)[0]) for path in paths])
     with torch.inference_mode():
         expected = network(normalised(pixels)).half().numpy()
     assert features["price"].dtype == np.float16

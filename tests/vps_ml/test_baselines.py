@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from vps_ml.baselines import boosted_trees, judge_gaussians, judge_median, judge_trees
-from vps_ml.pricing import PriceNetwork
+from vps_ml.pricing.baselines import boosted_trees, judge_gaussians, judge_median, judge_trees
+from vps_ml.pricing.networks import PriceNetwork
 
 
 def gaussian(mean: float, variance: float) -> PriceNetwork:

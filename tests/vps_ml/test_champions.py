@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from vps_ml import champions
-from vps_ml.champions import CHANCE, chance_of, male_at, resampled_differences
+from vps_ml.evaluation import comparison as champions
+from vps_ml.evaluation.comparison import CHANCE, chance_of, male_at, resampled_differences
 
 
 def test_the_error_at_a_coverage_is_that_of_the_most_qualified_items() -> None:

@@ -7,9 +7,9 @@ from PIL import Image
 from scenario import photo
 
 from vps_assets.assets.corruptions import summarised
-from vps_ml.corruptions import CORRUPTIONS
 from vps_ml.ops.corruptions import corrupted, shrunk
-from vps_ml.photos import decoded
+from vps_ml.photos.corruptions import CORRUPTIONS
+from vps_ml.photos.decoding import decoded
 
 
 def measured(paths: list[Path], name: str) -> float:

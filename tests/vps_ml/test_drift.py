@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vps_ml.drift import mean_shift, population_stability
+from vps_ml.evaluation.drift import mean_shift, population_stability
 
 
 def test_the_index_is_that_of_a_hand_computed_case() -> None:

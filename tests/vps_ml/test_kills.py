@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import torch
-from vps_ml import price_loop as loop
-from vps_ml import price_training as training
+from vps_ml.pricing import loop
+from vps_ml.pricing import learners as training
 from vps_ml.checkpoints import Checkpoint
-from vps_ml.feature_matrix import FeatureMatrix
-from vps_ml.pricing import model_state, PricingModel
+from vps_ml.features.matrix import FeatureMatrix
+from vps_ml.pricing.networks import model_state, PricingModel
 from vps_ml.recipes import demo
 
 torch.set_num_threads(1)

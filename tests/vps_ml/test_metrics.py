@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from vps_ml.calibration import Judgement, calibrated, logit_shift, price_range
-from vps_ml.metrics import aurc, male, male_of_top_half, risk_coverage, risk_curve, rmsle
+from vps_ml.evaluation.metrics import aurc, male, male_of_top_half, risk_coverage, risk_curve, rmsle
+from vps_ml.pricing.calibration import Judgement, calibrated, logit_shift, price_range
 
 ERROR = np.array([0.1, -0.4, 0.2])
 IDS = np.array(["a", "b", "c"])

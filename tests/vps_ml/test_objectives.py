@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vps_ml.objectives import (
+from vps_ml.pricing.objectives import (
     laplace_objective,
     percentile_objective,
     straight_through_gate,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from vps_ml.photo_files import NotUnderstood, exif, jpeg, png, webp, without_metadata
+from vps_ml.photos.metadata import NotUnderstood, exif, jpeg, png, webp, without_metadata
 
 PLACE = b"52.5200N 13.4050E at home"
 GPS, DESCRIPTION, ORIENTATION = 0x8825, 0x010E, 0x0112

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 from scenario import photo
 
-from vps_ml.photos import PhotoQuality, decoded, open_photo, photo_batches, photo_quality, unqualified_reason
+from vps_ml.photos.decoding import PhotoQuality, decoded, open_photo, photo_batches, photo_quality, unqualified_reason
 
 
 def detailed() -> Image.Image:

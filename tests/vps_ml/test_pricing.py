@@ -6,17 +6,17 @@ import polars as pl
 import pytest
 import torch
 
-from vps_ml import price_loop as loop
-from vps_ml import price_training as training
-from vps_ml import pricing
-from vps_ml.calibration import Calibration, Judgement
-from vps_ml.feature_matrix import FeatureMatrix, MatrixRows
-from vps_ml.features import FeatureMap, VisualMoments, principal_axes, statistic_moments, statistics_matrix
-from vps_ml.folds import fold_of_group
-from vps_ml.price_training import FoldNetworks
-from vps_ml.pricing_table import PricingTable
+from vps_ml.artefacts import artefact, card, identity
+from vps_ml.features.dataset import PricingTable
+from vps_ml.features.matrix import FeatureMatrix, MatrixRows
+from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, statistic_moments, statistics_matrix
+from vps_ml.pricing import learners as training
+from vps_ml.pricing import loop
+from vps_ml.pricing import networks as pricing
+from vps_ml.pricing.calibration import Calibration, Judgement
+from vps_ml.pricing.folds import fold_of_group
+from vps_ml.pricing.learners import FoldNetworks
 from vps_ml.recipes import PricingRecipe, demo, paper
-from vps_ml.store import artefact, card, identity
 
 QUICK = replace(
     demo().pricing, hidden=(32, 16), epochs=(6, 3, 12, 6), learning_rates=(5e-3, 2e-3), dropout=0.1, folds=3

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vps_ml.statistics import price_history
+from vps_ml.features.statistics import price_history
 
 
 def test_quartiles_and_mean_are_those_of_the_sales_before_the_day() -> None:

@@ -5,8 +5,8 @@ import polars as pl
 
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
 from vps_assets.report.figures import loss_curves
-from vps_assets.resources.io import Settings
-from vps_assets.splits import with_roles
+from vps_assets.tables.splits import with_roles
+from vps_assets.warehouse.io_manager import Settings
 from vps_ml.ops.backbones import BackboneJob, train_task_backbones
 
 LABELS = {

@@ -11,11 +11,11 @@ import polars as pl
 from vps_assets.assets.evaluation import ALL
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options, table_options
 from vps_assets.assets.pricing import priced_rows, with_photo_paths
-from vps_assets.resources.io import Settings
-from vps_assets.resources.warehouse import Warehouse
-from vps_assets.schemas import CHAMPION_HISTORY, CHAMPION_MODEL, aligned, conforming
-from vps_ml.champions import Comparison, can_judge
-from vps_ml.ops.champions import ComparisonJob, compare_with_champion
+from vps_assets.tables.schemas import CHAMPION_HISTORY, CHAMPION_MODEL, aligned, conforming
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.io_manager import Settings
+from vps_ml.evaluation.comparison import Comparison, can_judge
+from vps_ml.ops.comparison import ComparisonJob, compare_with_champion
 
 SERVED_COVERAGE = 0.7
 SERVED = {"objective": "cross_fitted", "constraint_kind": "percentile", "constraint_value": SERVED_COVERAGE, "seed": 0}
@@ -50,7 +50,8 @@ def decided(current: str | None, challenger_id: str, comparison: Comparison | No
     """What is decided of the challenger.
 
     The champion gives way only to a model that is better by a margin, and not by luck, on the newest held-out
-    listings at equal coverage (`vps_ml.champions`), or where it cannot be compared because its files are gone.
+    listings at equal coverage (`vps_ml.evaluation.comparison`), or where it cannot be compared because its files are
+    gone.
 
     Args:
         current: the champion's id.

@@ -6,12 +6,12 @@ import polars as pl
 from vps_assets.assets.champion import folder_in_force
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
 from vps_assets.assets.pricing import featured_listings, with_photo_paths
-from vps_assets.resources.io import Settings
-from vps_assets.splits import in_fixed_order, with_roles
+from vps_assets.tables.splits import in_fixed_order, with_roles
+from vps_assets.warehouse.io_manager import Settings
+from vps_ml.artefacts import card
+from vps_ml.features.dataset import unseen
 from vps_ml.ops.corruptions import judge_corrupted_photos
 from vps_ml.ops.suggestions import ChampionJob
-from vps_ml.pricing_table import unseen
-from vps_ml.store import card
 
 PHOTOS = 150
 """So many test photos, an arbitrary but fixed choice: the standard error of a mean qualification is some .02."""

@@ -4,9 +4,9 @@ import dagster as dg
 import polars as pl
 
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
-from vps_assets.resources.io import Settings
+from vps_assets.warehouse.io_manager import Settings
 from vps_ml.ops.backbones import EmbeddingJob, embed_photos
-from vps_ml.photos import QUALITY_COLUMNS
+from vps_ml.photos.decoding import QUALITY_COLUMNS
 
 
 @dg.op

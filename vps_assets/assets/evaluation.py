@@ -8,8 +8,8 @@ import polars as pl
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options, table_options
 from vps_assets.assets.pricing import Training, job_of, priced_rows
 from vps_assets.report.figures import risk_coverage_curves
-from vps_assets.resources.io import Settings
-from vps_ml import metrics
+from vps_assets.warehouse.io_manager import Settings
+from vps_ml.evaluation import metrics
 from vps_ml.ops.pricing import (
     CALIBRATION,
     PredictionJob,

@@ -6,11 +6,11 @@ import dagster as dg
 import polars as pl
 
 from vps_assets.assets.options import table_options
-from vps_assets.landing import landed_rows
+from vps_assets.landing.land import landed_rows
 from vps_assets.report.figures import contact_sheet, price_histograms
-from vps_assets.resources.io import Settings
-from vps_assets.schemas import CLEAN_LISTINGS, PRICE_BOUNDS, RAW_LISTINGS, conforming
-from vps_assets.splits import group_split, time_cuts, time_split
+from vps_assets.tables.schemas import CLEAN_LISTINGS, PRICE_BOUNDS, RAW_LISTINGS, conforming
+from vps_assets.tables.splits import group_split, time_cuts, time_split
+from vps_assets.warehouse.io_manager import Settings
 
 TOO_LOW, TOO_HIGH = "sold_price is irrationally low", "sold_price is irrationally high"
 

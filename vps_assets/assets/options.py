@@ -5,9 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from vps_assets.lineage import LINEAGE
-from vps_assets.partitions import COVERAGE_TARGET_PARTITIONS, ERROR_TOLERANCE_PARTITIONS, LISTING_DATES, TASKS
-from vps_assets.schemas import TABLES, column_schema
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.tables.partitions import COVERAGE_TARGET_PARTITIONS, ERROR_TOLERANCE_PARTITIONS, LISTING_DATES, TASKS
+from vps_assets.tables.schemas import TABLES, column_schema
 
 # backfill_policy is beta in 1.13.27, which is pinned; tests hold what is relied on.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)

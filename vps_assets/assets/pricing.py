@@ -6,9 +6,9 @@ import polars as pl
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
 from vps_assets.assets.statistics import with_statistics
 from vps_assets.home import Home
-from vps_assets.resources.io import Settings
-from vps_assets.splits import with_roles
-from vps_ml.features import PRICE_STATISTICS, SALE_COUNTS
+from vps_assets.tables.splits import with_roles
+from vps_assets.warehouse.io_manager import Settings
+from vps_ml.features.scaling import PRICE_STATISTICS, SALE_COUNTS
 from vps_ml.ops.pricing import (
     PricingJob,
     baseline_variants,
@@ -16,7 +16,7 @@ from vps_ml.ops.pricing import (
     train_baseline_models,
     train_pricing_models,
 )
-from vps_ml.variants import Variant
+from vps_ml.pricing.models import Variant
 
 FEWEST_ROWS = {"train": 50, "validation": 10, "test": 10}
 """With fewer a split cannot train, calibrate or tell anything."""
@@ -43,7 +43,7 @@ def featured_listings(
 
 
 def pricing_rows(featured: pl.DataFrame) -> pl.DataFrame:
-    """The sold listings, as `vps_ml.pricing_table.PricingTable` takes them."""
+    """The sold listings, as `vps_ml.features.dataset.PricingTable` takes them."""
     return (
         with_roles(featured)
         .filter(pl.col("log_price").is_not_null())

@@ -4,14 +4,14 @@ import dagster as dg
 import polars as pl
 
 from vps_assets.assets.options import table_options
-from vps_assets.lineage import LINEAGE
-from vps_assets.resources.histories import KEYS, correct_history
-from vps_assets.resources.io import Settings
-from vps_ml.features import HISTORIES, MOMENTS
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.warehouse.io_manager import Settings
+from vps_assets.warehouse.statistics_state import KEYS, correct_history
+from vps_ml.features.scaling import HISTORIES, MOMENTS
 
 
 def with_statistics(listings: pl.DataFrame, tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    """Each listing's fifteen statistics, as of its own listing date (names in `vps_ml.features`).
+    """Each listing's fifteen statistics, as of its own listing date (names in `vps_ml.features.scaling`).
 
     A row of a table is of `sold_on < as_of` and is in force from `as_of`, so the newest with
     `as_of <= listed_on` sees no sale of that day or later: not the listing's own either. A group without

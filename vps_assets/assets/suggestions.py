@@ -8,9 +8,9 @@ import polars as pl
 from vps_assets.assets.champion import folder_in_force
 from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
 from vps_assets.assets.pricing import featured_listings, with_photo_paths
-from vps_assets.resources.io import Settings
+from vps_assets.warehouse.io_manager import Settings
 from vps_ml.ops.suggestions import ChampionJob, suggest_prices
-from vps_ml.photos import QUALITY_COLUMNS
+from vps_ml.photos.decoding import QUALITY_COLUMNS
 
 
 @dg.op

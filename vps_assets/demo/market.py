@@ -24,7 +24,7 @@ from vps_assets.demo.catalogue import (
     Item,
 )
 from vps_assets.demo.photos import draw_photo
-from vps_ml.store import temporary_name
+from vps_ml.artefacts import temporary_name
 
 Drawing = tuple[Item, str | None, tuple[int, ...]]
 """An item, its photo's fault and seed: what `draw_photo` takes."""

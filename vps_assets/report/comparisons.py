@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from vps_assets.report.published import Published
-from vps_ml.variants import GATED_BASELINES
+from vps_ml.pricing.models import GATED_BASELINES
 
 
 def shown(value: float | None) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageOps
 
-from vps_ml.metrics import risk_coverage
+from vps_ml.evaluation.metrics import risk_coverage
 
 INK, BLUE, RED, GREY = "#22313f", "#2b6cb0", "#c0392b", "#95a5a6"
 
@@ -70,7 +70,7 @@ def loss_curves(curves: Mapping[str, Sequence[float]]) -> dg.MarkdownMetadataVal
 
 
 def thumbnail(path: Path, side_px: int) -> Image.Image:
-    from vps_ml.photos import open_photo
+    from vps_ml.photos.decoding import open_photo
 
     return ImageOps.fit(open_photo(path), (side_px, side_px))
 

@@ -16,9 +16,9 @@ from vps_assets.report.published import NothingEvaluated, Published, read_publis
 from vps_assets.report.shapes import shapes
 from vps_assets.report.tables import all_tables, headline
 from vps_assets.report.truth import fault_table, oracle, read_truth
-from vps_assets.splits import in_fixed_order
-from vps_ml.photos import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
-from vps_ml.store import card, whole_file
+from vps_assets.tables.splits import in_fixed_order
+from vps_ml.artefacts import card, whole_file
+from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 
 __all__ = ["NothingEvaluated", "write_report"]
 

@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 
 from vps_assets.home import Home
-from vps_assets.schemas import TABLES, types
+from vps_assets.tables.schemas import TABLES, types
 
 
 class NothingEvaluated(LookupError):

@@ -9,8 +9,8 @@ import polars as pl
 
 from vps_assets.report.comparisons import NOISE, best_baseline, margin, overall, percent
 from vps_assets.report.published import Published
-from vps_assets.splits import with_roles
-from vps_ml.variants import COVERAGE_TARGETS
+from vps_assets.tables.splits import with_roles
+from vps_ml.pricing.models import COVERAGE_TARGETS
 
 
 @dataclass(frozen=True)

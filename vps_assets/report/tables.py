@@ -8,8 +8,8 @@ import polars as pl
 
 from vps_assets.report.comparisons import best_baseline, margin, mean, overall, percent, shown, standard_error
 from vps_assets.report.published import Published
-from vps_assets.splits import with_roles
-from vps_ml.variants import GATED_BASELINES
+from vps_assets.tables.splits import with_roles
+from vps_ml.pricing.models import GATED_BASELINES
 
 PAPER_CATEGORIES = (
     "women clothes", "men clothes", "children clothes", "women shoes", "men shoes", "children shoes", "cosmetic",

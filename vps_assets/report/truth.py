@@ -7,7 +7,7 @@ from vps_assets.home import Home
 from vps_assets.report.comparisons import overall, shown
 from vps_assets.report.published import Published
 from vps_assets.report.tables import Table
-from vps_ml.metrics import risk_coverage
+from vps_ml.evaluation.metrics import risk_coverage
 
 
 def read_truth(home: Home) -> pl.DataFrame | None:

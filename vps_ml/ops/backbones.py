@@ -8,11 +8,11 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from vps_ml.embedding_files import load_quality, save_embeddings
-from vps_ml.photos import QUALITY_COLUMNS, in_batches
-from vps_ml.pricing_table import ITEM, LEARNT
+from vps_ml.artefacts import artefact, card, identity, resume_folder
+from vps_ml.backbones.files import load_quality, save_embeddings
+from vps_ml.features.dataset import ITEM, LEARNT
+from vps_ml.photos.decoding import QUALITY_COLUMNS, in_batches
 from vps_ml.recipes import Recipe
-from vps_ml.store import artefact, card, identity, resume_folder
 
 GPU = {"vps/device": "gpu"}
 CODE_VERSION = "3"
@@ -58,7 +58,7 @@ def train_task_backbones(context: dg.OpExecutionContext, job: BackboneJob) -> pl
 
 def distinct_labels(rows: pl.DataFrame, task: str) -> int:
     """How many labels common enough to learn the task has; a price counts as many."""
-    from vps_ml.trainer import labelled
+    from vps_ml.backbones.training import labelled
 
     if task == "price":
         return rows[task].drop_nulls().n_unique()
@@ -69,8 +69,8 @@ def train_missing(context: dg.OpExecutionContext, job: BackboneJob, missing: dic
     """Train the backbones that have no artefact yet, and write each as soon as it is done."""
     from safetensors.torch import save_file
 
+    from vps_ml.backbones.training import photo_source, train_backbone
     from vps_ml.checkpoints import Checkpoint
-    from vps_ml.trainer import photo_source, train_backbone
 
     recipe, seed, models = job.recipe.backbone, job.recipe.seed, Path(job.home) / "models"
     paths = [Path(path) for path in job.rows["photo_path"]]
@@ -142,7 +142,7 @@ def embed_dates(context: dg.OpExecutionContext, job: EmbeddingJob, dates: dict[s
 
     Batches end with their date, so that a date's features do not depend on which others were missing.
     """
-    from vps_ml.embeddings import embedded, joined, load_extractors
+    from vps_ml.backbones.embedding import embedded, joined, load_extractors
 
     extractors = load_extractors(
         {task: Path(job.home) / folder for task, folder in job.backbones.items()}, job.recipe.backbone

@@ -8,12 +8,12 @@ import dagster as dg
 import polars as pl
 from PIL import Image
 
-from vps_ml.corruptions import CORRUPTIONS
+from vps_ml.artefacts import temporary_folder
 from vps_ml.ops.backbones import GPU
 from vps_ml.ops.suggestions import ChampionJob
-from vps_ml.photos import open_photo
-from vps_ml.store import temporary_folder
-from vps_ml.suggestions import Champion
+from vps_ml.photos.corruptions import CORRUPTIONS
+from vps_ml.photos.decoding import open_photo
+from vps_ml.pricing.predictor import Champion
 
 
 def shrunk(path: Path, side_px: int) -> Image.Image:

@@ -7,11 +7,10 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from vps_ml.artefacts import card
+from vps_ml.features.dataset import PricingTable
 from vps_ml.ops.backbones import GPU
-from vps_ml.pricing_table import PricingTable
-from vps_ml.recipes import Recipe
-from vps_ml.store import card
-from vps_ml.variants import (
+from vps_ml.pricing.models import (
     COVERAGE_TARGETS,
     GATED_BASELINES,
     Variant,
@@ -19,13 +18,14 @@ from vps_ml.variants import (
     fit_variant,
     predicted,
 )
+from vps_ml.recipes import Recipe
 
 CALIBRATION = ("logit_shift", "range_low", "range_high")
 
 
 @dataclass(frozen=True)
 class PricingJob:
-    """What training needs: rows (see `vps_ml.pricing_table.PricingTable`), the variants, the data directory."""
+    """What training needs: rows (see `vps_ml.features.dataset.PricingTable`), the variants, the data directory."""
 
     rows: pl.DataFrame
     variants: tuple[Variant, ...]

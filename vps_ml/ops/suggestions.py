@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from vps_ml.ops.backbones import GPU
-from vps_ml.suggestions import Champion, suggestion
+from vps_ml.pricing.predictor import Champion, suggestion
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What stands behind one word of the command line."""

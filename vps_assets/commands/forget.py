@@ -1,0 +1,267 @@
+"""`vps forget --seller S`: a seller's rows and photos are removed, from every place where they are kept.
+
+It begins by noting what is to go, under `erasures/`, and ends by deleting that note: one that was broken off is
+carried through by asking again.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from vps_assets.home import Home
+from vps_assets.landing.files import RefusedFile, listing_file
+from vps_assets.landing.inbox import dropped, take_in
+from vps_assets.orchestration.instance import UNFINISHED
+from vps_assets.orchestration.run import Progress, Request, run_lineage
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.erasure import erase_rows
+from vps_ml.artefacts import CARD, card, identity, whole_file
+from vps_ml.features.dataset import ITEM, LEARNT, ROLES, learnt_items
+from vps_ml.recipes import Recipe
+
+ERASURES = "erasures"
+SETTLED_S = 60.0
+"""A file in the inbox that has not changed for so long is whole."""
+
+
+class NotYet(RuntimeError):
+    """A file that names the seller is still coming in, or cannot be landed: nothing has been removed."""
+
+
+class NothingToForget(LookupError):
+    """No row of this seller has landed."""
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """What is to go."""
+
+    seller: str
+    listings: list[str]
+    photos: list[str]
+    """Hashes."""
+    image_paths: list[str]
+    groups: list[str]
+    embeddings: list[str]
+    """Files that hold features of the listings, under the data directory."""
+
+    @property
+    def note(self) -> str:
+        return f"{ERASURES}/{identity(self.seller)}.json"
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was removed, and which models learnt from it before."""
+
+    listings: int
+    photos: int
+    shared_photos: int
+    """Kept: other sellers' rows show the same."""
+    models: dict[str, list[str]]
+    """Kind -> ids, the champion's first."""
+    unread: list[str]
+    """Files of the inbox that cannot be read as listings, and have the seller's id in them somewhere."""
+
+
+def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgotten:
+    """Remove a seller: landed rows, inbox files, photos, embeddings, tables, the analysts' copy, pictures in the UI.
+
+    Rows and photos go first, from everywhere; then what was made with other sellers' rows beside them is made anew.
+    Models are kept, for a weight cannot be told apart by whom it came from; those that learnt from the seller's items
+    are named, and `vps run --select price_bounds+` fits all of them without.
+
+    Raises:
+        NothingToForget: no row of this seller has landed, and no erasure was broken off.
+        NotYet: a waiting file names the seller and cannot be landed now; nothing has been removed.
+        RunFailed: rows and photos are gone, and what is made of the others' could not be made; asking again goes on.
+    """
+    land_what_waits(home, seller, progress)
+    erasure = noted(home, seller, found(home, seller))
+    progress(f"{len(erasure.listings)} listings and {len(erasure.photos)} photos are to go")
+    models = taught_by(home, erasure)
+    rewrite_landings(home, seller)
+    others = landed(home)
+    shared = set(others.filter(pl.col("photo_hash").is_in(erasure.photos))["photo_hash"].drop_nulls())
+    gone = sorted(set(erasure.photos) - shared)
+    unread = empty_inbox(home, erasure, set(gone))
+    for photo in gone:
+        home.photo(photo).unlink(missing_ok=True)
+    erase_rows(Warehouse(home), seller, sorted(set(erasure.listings) - set(others["listing_id"])))
+    forget_pictures(home)
+    (home.path / "reports" / "evaluation.html").unlink(missing_ok=True)
+    progress("rows and photos are removed; what was made of them with others is made anew")
+    if others.height:
+        run_lineage(home, recipe, Request(), progress)
+    for path in set(erasure.embeddings) - used_embeddings(home):
+        (home.path / path).unlink(missing_ok=True)
+    Warehouse(home).rewrite()
+    Warehouse(home).publish()
+    (home.path / erasure.note).unlink()
+    return Forgotten(len(erasure.listings), len(gone), len(shared), models, unread)
+
+
+def land_what_waits(home: Home, seller: str, progress: Progress) -> None:
+    """Land the inbox's files that name the seller, so that the others' rows in them are not lost."""
+    waiting = [file for file in dropped(home.inbox) if names(home.inbox / file.name, seller)]
+    young = [file.name for file in waiting if time.time() - file.modified_ns / 1e9 < SETTLED_S]
+    if young:
+        raise NotYet(f"{', '.join(young)} names the seller and may still be coming in: ask again in a minute")
+    taken = take_in([file.name for file in waiting], home, progress)
+    if wrong := taken.failed | taken.refused:
+        raise NotYet(f"a waiting file names the seller and did not land: {'; '.join(wrong.values())}")
+
+
+def landed(home: Home, seller: str | None = None) -> pl.DataFrame:
+    """All rows that ever landed, in force or not; a seller's, where one is named."""
+    files = sorted(home.landing.glob("*.parquet"))
+    if not files:
+        return pl.DataFrame(schema=dict.fromkeys(("listing_id", "photo_hash", "image_path", "group_id"), pl.String))
+    rows = pl.scan_parquet(files)
+    kept = rows if seller is None else rows.filter(pl.col("seller_id") == seller)
+    return kept.select("listing_id", "photo_hash", "image_path", "group_id").collect()
+
+
+def found(home: Home, seller: str) -> Erasure:
+    """What there is of a seller."""
+    rows = landed(home, seller)
+    groups = rows.select(pl.coalesce("group_id", "photo_hash")).to_series()
+    columns = (rows["listing_id"], rows["photo_hash"], rows["image_path"], groups)
+    listings, photos, paths, items = (column.drop_nulls().unique().sort().to_list() for column in columns)
+    stored = Warehouse(home).read("image_embeddings", "list_contains(?, listing_id)", [listings], ["path"])
+    embeddings = sorted(set(stored["path"])) if stored is not None else []
+    return Erasure(seller, listings, photos, paths, items, embeddings)
+
+
+def noted(home: Home, seller: str, new: Erasure) -> Erasure:
+    """The erasure with what an earlier one that was broken off had still to remove; written down before anything goes.
+
+    Raises:
+        NothingToForget: there is neither.
+    """
+    note = home.path / new.note
+    if not landed(home, seller).height and not note.exists():
+        raise NothingToForget(f"no row of seller {seller!r} has landed")
+    parts = [vars(new)] + ([json.loads(note.read_text())] if note.exists() else [])
+    fields = ("listings", "photos", "image_paths", "groups", "embeddings")
+    both = Erasure(seller, *(sorted({value for part in parts for value in part[field]}) for field in fields))
+    with whole_file(note) as temporary:
+        temporary.write_text(json.dumps(vars(both)))
+    return both
+
+
+def taught_by(home: Home, erasure: Erasure) -> dict[str, list[str]]:
+    """The artefacts that learnt from the seller's items, by kind; the champion's first."""
+    taught: dict[str, list[str]] = {}
+    champion = Warehouse(home).read("champion_model")
+    in_force = set(champion["model_id"]) if champion is not None else set()
+    folders = [path.parent for path in home.models.glob(f"[!.]*/{CARD}")]
+    for folder in sorted(folders, key=lambda folder: (folder.name not in in_force, folder.name)):
+        about = card(folder)
+        if (items := learnt(folder, about)) is not None and touches(items, erasure):
+            taught.setdefault(about.get("kind", "model"), []).append(folder.name)
+    return taught
+
+
+def learnt(folder: Path, about: dict) -> pl.DataFrame | None:
+    """The items that an artefact was trained or calibrated on; None where it is no model."""
+    if (folder / LEARNT).exists():
+        return pl.read_parquet(folder / LEARNT)
+    roles = folder.parent / str(about.get("roles_id"))
+    if not (roles / ROLES).exists():
+        return None
+    return learnt_items(roles, [about["split_kind"]] if "split_kind" in about else ["group", "time"])
+
+
+def touches(items: pl.DataFrame, erasure: Erasure) -> bool:
+    """Whether the seller's items are among these."""
+    group, photo = ITEM
+    return bool(items.select((pl.col(group).is_in(erasure.groups) | pl.col(photo).is_in(erasure.photos)).any()).item())
+
+
+def rewrite_landings(home: Home, seller: str) -> None:
+    """Take the seller's rows out of the landings, each file by one rename; a file of nobody else's goes."""
+    for file in sorted(home.landing.glob("*.parquet")):
+        rows = pl.scan_parquet(file)
+        others = pl.col("seller_id").is_null() | (pl.col("seller_id") != seller)
+        counts = rows.select(pl.len().alias("all"), others.sum().alias("others")).collect().row(0, named=True)
+        if counts["others"] == counts["all"]:
+            continue
+        if not counts["others"]:
+            file.unlink()
+            continue
+        with whole_file(file) as temporary:
+            rows.filter(others).sink_parquet(temporary, compression="zstd")
+
+
+def empty_inbox(home: Home, erasure: Erasure, photos: set[str]) -> list[str]:
+    """Delete the landed and refused files that name the seller, and these photos, from the inbox.
+
+    Returns:
+        the files that are not understood and have the seller's id in them: somebody has to look.
+    """
+    unread = []
+    waiting = [home.inbox / file.name for file in dropped(home.inbox)]
+    for file in [*waiting, *home.inbox.glob("landed/*"), *home.inbox.glob("refused/*")]:
+        if file.is_symlink() or not file.is_file():
+            continue
+        told = names(file, erasure.seller)
+        if told and file not in waiting:
+            file.unlink()
+        elif told is None and erasure.seller.encode() in file.read_bytes():
+            unread.append(str(file))
+    for image_path in erasure.image_paths:
+        with suppress(OSError, ValueError, RuntimeError):  # a path that no photo can have
+            photo = (home.inbox / image_path).resolve()
+            inside = photo.is_relative_to(home.inbox.resolve()) and photo.is_file()
+            if inside and hashlib.sha256(photo.read_bytes()).hexdigest() in photos:
+                photo.unlink()
+    return unread
+
+
+def names(file: Path, seller: str) -> bool | None:
+    """Whether a listing file has rows of the seller; None where it cannot be read."""
+    try:
+        opened = listing_file(file)
+        if "seller_id" not in opened.columns:
+            return False
+        id_as_it_lands = pl.col("seller_id").cast(pl.String).str.strip_chars()
+        return bool(opened.rows.select((id_as_it_lands == seller).any()).collect(engine="streaming").item())
+    except (RefusedFile, pl.exceptions.PolarsError):
+        return None
+
+
+def forget_pictures(home: Home) -> None:
+    """Delete what Dagster keeps of the runs of `raw_listings`, whose contact sheets show photos, and op outputs."""
+    import dagster as dg
+
+    from vps_assets.orchestration.instance import free_dead_runs, open_instance
+
+    key = dg.AssetKey("raw_listings")
+    with open_instance(home) as instance:
+        free_dead_runs(instance)
+        runs = {run.run_id for run in instance.get_runs() if key in (run.asset_selection or ())}
+        cursor, more = None, True
+        while more:
+            page = instance.fetch_materializations(key, limit=1000, cursor=cursor)
+            runs |= {record.run_id for record in page.records}
+            cursor, more = page.cursor, page.has_more
+        for run_id in runs:
+            instance.delete_run(run_id)
+        instance.wipe_assets([key])  # last: it takes away what leads to the runs
+        under_way = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))}
+    for folder in home.op_outputs.glob("*"):
+        if folder.name not in under_way:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def used_embeddings(home: Home) -> set[str]:
+    """Files of embeddings that rows name."""
+    stored = Warehouse(home).read("image_embeddings", columns=["path"])
+    return set(stored["path"]) if stored is not None else set()

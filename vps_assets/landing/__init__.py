@@ -1,0 +1,1 @@
+"""Files that come in: read, checked, landed, and what has landed."""

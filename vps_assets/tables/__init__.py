@@ -1,0 +1,1 @@
+"""What a row is: schemas, splits, partitions."""

@@ -1,0 +1,1 @@
+"""All SQL: the working tables, their state, erasure, the analysts' copy."""

@@ -1,0 +1,41 @@
+"""Which rows of each table are a seller's, and their deletion."""
+
+from vps_assets.warehouse.database import MADE, Warehouse, table_exists
+
+OF_A_SELLER = {
+    "raw_listings": "seller_id = ? or list_contains(?, listing_id)",
+    "clean_listings": "seller_id = ? or list_contains(?, listing_id)",
+    "quarantined_listings": "trim(json_extract_string(row, '$.seller_id')) = ? or list_contains(?, listing_id)",
+    "seller_statistics": "seller_id = ? or list_contains(?, '')",
+    "state.seller_statistics": "key = ? or list_contains(?, '')",
+    "image_embeddings": "listing_id = ? or list_contains(?, listing_id)",
+    "evaluation_predictions": "listing_id = ? or list_contains(?, listing_id)",
+    "price_suggestions": "listing_id = ? or list_contains(?, listing_id)",
+}
+"""Which rows of each table are a seller's: SQL with the seller's id and the listings'."""
+
+
+def erase_rows(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
+    """Delete the seller's rows from the tables, in one transaction.
+
+    The dates of `raw_listings` that lose rows are out of date from then on, and what is below them: a run makes them
+    anew, also where an earlier row of a listing, of somebody else, comes into force again.
+
+    Args:
+        warehouse: the working tables.
+        seller: whose rows go.
+        gone: listings of the seller that nobody's rows land any more.
+    """
+    if not warehouse.home.warehouse.exists():
+        return
+    with warehouse.connect(read_only=False) as connection:
+        connection.execute("begin")
+        for table, where in OF_A_SELLER.items():
+            if not table_exists(connection, table):
+                continue
+            if table == "raw_listings" and table_exists(connection, MADE):
+                days = f"select listed_on::text from {table} where {where}"  # noqa: S608
+                told = f"delete from {MADE} where asset = 'raw_listings' and partition in ({days})"  # noqa: S608
+                connection.execute(told, [seller, gone])
+            connection.execute(f"delete from {table} where {where}", [seller, gone])  # noqa: S608
+        connection.execute("commit")

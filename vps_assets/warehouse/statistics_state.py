@@ -1,0 +1,197 @@
+"""The statistics tables as they are kept: corrected where sales have changed, not computed anew.
+
+Beside each table stands what it was made of, in the schema `state`: how many sales of which group, day and price each
+listing date brought (`state.<asset>`), and which version of that date that was (`state.taken`). Such counts are exact
+and add up, so a date that has changed is taken out and put in again, and only the groups and days that this touches
+are computed (docs/adr/0007).
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import duckdb
+import polars as pl
+
+from vps_assets.lineage.graph import LINEAGE, WHOLE, as_of, fingerprint
+from vps_assets.tables.schemas import TABLES, conforming
+from vps_assets.warehouse.database import (
+    MADE,
+    Warehouse,
+    made_rows,
+    quoted,
+    record,
+    table_exists,
+    take_columns_of_incoming,
+)
+from vps_ml.features.scaling import MOMENTS
+from vps_ml.features.statistics import price_history
+from vps_ml.recipes import Recipe
+
+EPOCH = date(1970, 1, 1)
+KEYS = {"marketplace_statistics": None, "category_statistics": "category", "seller_statistics": "seller_id"}
+SOURCE = "clean_listings"
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What became of a statistics table."""
+
+    rebuilt: bool
+    listing_dates: int
+    """How many of them had changed."""
+    groups: int
+    """How many had their sales changed."""
+    since: date | None
+    """The first day of a sale that changed: no row up to this day was touched. None where nothing changed."""
+    rows: int
+    """Written."""
+
+
+def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe) -> Correction:
+    """Bring a statistics table up to date with `clean_listings`, in one transaction.
+
+    A sale that lands late corrects its group from the day after it was sold, and nothing else. Where no listing date
+    has changed, so that the table was asked for by name, and where the code has, all of it is computed anew.
+
+    Raises:
+        ValueError: there is no table `clean_listings` yet.
+    """
+    with warehouse.connect(read_only=False) as connection:
+        if not table_exists(connection, SOURCE):
+            raise ValueError(f"{SOURCE} is not there yet: materialise it first")
+        connection.execute("begin")
+        prepare(connection, asset)
+        made = {partition: value for name, partition, value in made_rows(connection) if name == SOURCE}
+        changed, rebuilt = changed_dates(connection, asset, made)
+        if rebuilt:
+            connection.execute(f"delete from state.{asset}")  # noqa: S608
+            connection.execute(f"delete from {asset}")  # noqa: S608
+        take(connection, asset, changed)
+        rows = corrected_rows(connection, asset)
+        write(connection, asset, rows)
+        note_taken(connection, asset, changed, made)
+        record(connection, asset, {WHOLE: fingerprint(asset, WHOLE, recipe, {SOURCE: made})})
+        groups, since = connection.execute("select count(*), min(since) from corrected").fetchall()[0]
+        untouched = None if rebuilt else since or date.max
+        record_digests(connection, asset, untouched or date.min)
+        connection.execute("delete from state.corrections where asset = ?", [asset])
+        connection.execute("insert into state.corrections values (?, ?, now())", [asset, untouched])
+        connection.execute("commit")
+    return Correction(rebuilt, len(changed), groups, since, rows.height)
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, asset: str) -> None:
+    """Make the tables that are missing, and give one of older code today's columns."""
+    connection.execute("create schema if not exists state")
+    connection.execute(
+        f"create table if not exists state.{asset} (listed_on date, sold_on date, key text, price double, sales bigint)"
+    )
+    connection.execute("create table if not exists state.taken (asset text, listed_on text, version text)")
+    connection.execute(
+        "create table if not exists state.corrections (asset text, since date, corrected_at timestamptz)"
+    )
+    connection.register("incoming", conforming(pl.DataFrame(), TABLES[asset]).to_arrow())
+    connection.execute(f"create table if not exists {asset} as from incoming")
+    take_columns_of_incoming(connection, asset)
+
+
+def version(asset: str, made: str) -> str:
+    """What is noted of a listing date that has been taken: this code's reading of this fingerprint."""
+    return f"{LINEAGE[asset].code_version}:{made}"
+
+
+def changed_dates(connection: duckdb.DuckDBPyConnection, asset: str, made: dict[str, str]) -> tuple[list[str], bool]:
+    """(the listing dates to take, whether all of the table is computed anew)."""
+    query = "select listed_on, version from state.taken where asset = ?"
+    taken = dict(connection.execute(query, [asset]).fetchall())
+    want = {day: version(asset, value) for day, value in made.items()}
+    changed = sorted(day for day in want.keys() | taken.keys() if want.get(day) != taken.get(day))
+    code = version(asset, "")
+    if not changed or not taken or not all(value.startswith(code) for value in taken.values()):
+        return sorted(want.keys() | taken.keys()), True
+    return changed, False
+
+
+def take(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str]) -> None:
+    """Put the changed dates' sales in the place of those that were taken before.
+
+    Leaves the temporary table `corrected`: the groups whose sales are different now, numbered, and since when.
+    """
+    key = quoted(column) if (column := KEYS[asset]) else "''"
+    connection.execute("create or replace temp table changed as select cast(unnest(?) as date) as listed_on", [changed])
+    connection.execute(
+        f"""
+        create or replace temp table fresh as
+        select listed_on, sold_on, {key} as key, sold_price as price, count(*) as sales
+        from {SOURCE} semi join changed using (listed_on)
+        where sold_on is not null and {key} is not null group by all
+        """  # noqa: S608
+    )
+    connection.execute(f"create or replace temp table stale as from state.{asset} semi join changed using (listed_on)")  # noqa: S608
+    connection.execute(
+        """
+        create or replace temp table corrected as
+        select key, min(sold_on) as since, row_number() over (order by key) - 1 as number
+        from ((from fresh except from stale) union all (from stale except from fresh)) group by key
+        """
+    )
+    connection.execute(f"delete from state.{asset} where listed_on in (from changed)")  # noqa: S608
+    connection.execute(f"insert into state.{asset} from fresh order by listed_on, sold_on")  # noqa: S608
+
+
+def corrected_rows(connection: duckdb.DuckDBPyConnection, asset: str) -> pl.DataFrame:
+    """The corrected groups' rows from the day after their first changed sale."""
+    groups = pl.DataFrame(connection.execute("select key, since from corrected order by number").to_arrow_table())
+    entries = connection.execute(
+        f"""
+        select number, greatest(sold_on, since - 1) - date '1970-01-01' as day, price, sum(sales)::bigint as sales
+        from state.{asset} join corrected using (key) group by all
+        """  # noqa: S608
+    ).to_arrow_table()
+    number, day, price, sales = (column.to_numpy() for column in pl.DataFrame(entries))
+    since = (groups["since"].cast(pl.Date) - EPOCH).dt.total_days().to_numpy()
+    history = price_history(price, day, number, sales, since)
+    columns: dict[str, object] = {"as_of": [EPOCH + timedelta(days=int(day)) for day in history.as_of_day]}
+    if KEYS[asset]:
+        columns[str(KEYS[asset])] = groups["key"].gather(history.group)
+    quartiles = dict(zip(MOMENTS[:3], history.quartiles.T, strict=True))
+    rows = pl.DataFrame({**columns, "sales": history.sales, **quartiles, "mean": history.mean})
+    return conforming(rows, TABLES[asset])
+
+
+def write(connection: duckdb.DuckDBPyConnection, asset: str, rows: pl.DataFrame) -> None:
+    """Put the rows in the place of the corrected groups' rows from the same day on."""
+    same_group = f"and {asset}.{quoted(column)} = corrected.key" if (column := KEYS[asset]) else ""
+    connection.execute(f"delete from {asset} using corrected where {asset}.as_of > since {same_group}")  # noqa: S608
+    connection.register("incoming", rows.to_arrow())
+    connection.execute(f"insert into {asset} by name from incoming")  # noqa: S608
+
+
+def note_taken(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str], made: dict[str, str]) -> None:
+    """Note which version of each changed listing date has been taken."""
+    noted = [(asset, day, version(asset, made[day])) for day in changed if day in made]
+    frame = pl.DataFrame(noted, schema=dict.fromkeys(("asset", "listed_on", "version"), pl.String), orient="row")
+    connection.register("noted", frame.to_arrow())
+    connection.execute("delete from state.taken where asset = ? and list_contains(?, listed_on)", [asset, changed])
+    connection.execute("insert into state.taken from noted")
+
+
+def record_digests(connection: duckdb.DuckDBPyConnection, asset: str, since: date) -> None:
+    """Record what the table says as of each day after `since`: listings of a day depend on that day's and earlier."""
+    connection.execute(f"delete from {MADE} where asset = ? and partition > ?", [as_of(asset), str(since)])  # noqa: S608
+    connection.execute(
+        f"""
+        insert into {MADE} select ?, as_of::text, bit_xor(hash({asset}))::text, now()
+        from {asset} where as_of > ? group by as_of
+        """,  # noqa: S608
+        [as_of(asset), since],
+    )
+
+
+def corrected_since(warehouse: Warehouse, asset: str) -> date | None:
+    """The day up to which the last correction left a statistics table as it was; None where all of it was made."""
+    with warehouse.connect(read_only=True) as connection:
+        if not table_exists(connection, "state.corrections"):
+            return None
+        noted = connection.execute("select since from state.corrections where asset = ?", [asset]).fetchall()
+    return noted[0][0] if noted else None

@@ -1,0 +1,1 @@
+"""A network per task: networks, training, embedding, files."""

@@ -1,0 +1,1 @@
+"""What price models see: statistics, scaling, the matrix, the dataset."""

@@ -1,0 +1,1 @@
+"""A photo as file and as pixels."""

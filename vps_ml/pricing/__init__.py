@@ -1,0 +1,1 @@
+"""What prices a listing: variants, networks, objectives, calibration, baselines, the predictor."""

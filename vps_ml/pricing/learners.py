@@ -1,0 +1,217 @@
+"""What each price network learns, and from which errors.
+
+Axes: N item, B batch, O output, V validation item.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import gaussian_nll_loss, huber_loss, mse_loss
+
+from vps_ml.features.matrix import MatrixRows
+from vps_ml.pricing.folds import fold_of_group
+from vps_ml.pricing.loop import Examples, Loop, Phase, Session, optimise, phases, stage_one_twice
+from vps_ml.pricing.networks import PriceNetwork, mean_output, network_for, output
+from vps_ml.pricing.objectives import laplace_objective, percentile_objective, threshold_objective
+from vps_ml.recipes import PricingRecipe
+
+MARGIN_OF_CONSTRAINT_WEIGHT = 4.0
+"""β over the regressor's mean squared error: β must exceed the loss at the δ boundary (findings, 7)."""
+
+Objective = Callable[[Tensor, Tensor, bool], Tensor]
+"""(squared_error, gate_logit, warming_up) -> loss."""
+
+
+def constraint_objective(kind: str, value: float, recipe: PricingRecipe, mean_squared_error: float) -> Objective:
+    """Eq. 1 (`percentile`, δ = value) or Eq. 3 (`threshold`, ε = value), its β set from data."""
+    weight = MARGIN_OF_CONSTRAINT_WEIGHT * mean_squared_error
+
+    def percentile(squared_error: Tensor, gate_logit: Tensor, warming_up: bool) -> Tensor:
+        return percentile_objective(
+            squared_error,
+            gate_logit,
+            coverage_target=value,
+            constraint_weight=weight,
+            warming_up=warming_up,
+            surrogate=recipe.surrogate,
+        )
+
+    def threshold(squared_error: Tensor, gate_logit: Tensor, warming_up: bool) -> Tensor:
+        return threshold_objective(
+            squared_error,
+            gate_logit,
+            error_tolerance=value,
+            coverage_floor=recipe.coverage_floor,
+            constraint_weight=weight,
+            label_weight=recipe.label_weight,
+            warming_up=warming_up,
+            surrogate=recipe.surrogate,
+        )
+
+    return {"percentile": percentile, "threshold": threshold}[kind]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network that learns alone: its loss of (its outputs (B O), the target (B)), and how it is held back."""
+
+    name: str
+    loss: Callable[[Tensor, Tensor], Tensor]
+    dropout: float
+    weight_decay: float
+    schedule: Sequence[Phase]
+    start: float = 0.0
+    """What its first output is before it has learnt anything."""
+    outputs: int = 1
+
+
+def train_alone(
+    learner: Learner, train: Examples, held_out: Examples, recipe: PricingRecipe, seed: int, session: Session
+) -> PriceNetwork:
+    """Train one network by its learner's loss."""
+    torch.manual_seed(seed)
+    network = network_for(train.x.matrix.width, learner.start, recipe.hidden, learner.dropout, learner.outputs)
+
+    def loss(rows: Tensor, phase: Phase) -> Tensor:
+        x, target = train.batch(rows)
+        return learner.loss(network.layers(x), target)
+
+    loop = Loop(
+        name=learner.name,
+        networks={"network": network},
+        optimizer=torch.optim.Adam(network.parameters(), weight_decay=learner.weight_decay, fused=True),
+        schedule=learner.schedule,
+        rows=len(train.x),
+        loss=loss,
+        held_out_loss=lambda phase: learner.loss(held_out.said_by(network), held_out.target),
+    )
+    optimise(loop, recipe, seed, session)
+    return network
+
+
+def regressor(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
+    """f_reg alone on all items, by Huber's loss where the recipe has one, else by the squared error."""
+
+    def loss(out: Tensor, price: Tensor) -> Tensor:
+        if recipe.huber_at is None:
+            return mse_loss(out[:, 0], price)
+        return huber_loss(out[:, 0], price, delta=recipe.huber_at)
+
+    schedule = stage_one_twice(recipe, len(train.x))
+    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, start=float(train.target.mean()))
+
+
+def gaussian(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
+    """Mean and log variance of the log price by the Gaussian likelihood (Nix and Weigend, 1994)."""
+
+    def loss(out: Tensor, price: Tensor) -> Tensor:
+        return gaussian_nll_loss(out[:, 0], price, out[:, 1].exp())
+
+    schedule = stage_one_twice(recipe, len(train.x))
+    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, float(train.target.mean()), outputs=2)
+
+
+def expected_error(train: Examples, recipe: PricingRecipe) -> Learner:
+    """The logarithm of the expected |error|, of out-of-fold errors, by the Laplace likelihood."""
+    schedule = stage_one_twice(recipe, len(train.x))
+    start = float(train.target.abs().mean().log())
+    return Learner("expected error", lambda out, error: laplace_objective(error, out[:, 0]), recipe.gate_dropout,
+                   recipe.weight_decay, schedule, start)  # fmt: skip
+
+
+def gate(train: Examples, objective: Objective, recipe: PricingRecipe) -> Learner:
+    """f_cls alone, of squared errors by networks that did not train on the item (stage 2's phases).
+
+    Without weight decay: while the hinge is met nothing else may move it (docs/adr/0003).
+    """
+    schedule = phases(recipe, len(train.x), warm_up=True)[2:]
+    return Learner(
+        "gate", lambda out, squared: objective(squared, out[:, 0], False), recipe.gate_dropout, 0.0, schedule
+    )
+
+
+def train_jointly(
+    train: Examples,
+    held_out: Examples,
+    objective: Objective,
+    recipe: PricingRecipe,
+    warm_up: bool,
+    seed: int,
+    session: Session,
+) -> tuple[PriceNetwork, PriceNetwork]:
+    """f_reg and f_cls together, as in the paper: in-sample squared errors, Adam, two stages."""
+    torch.manual_seed(seed)
+    width = train.x.matrix.width
+    price = network_for(width, float(train.target.mean()), recipe.hidden, recipe.dropout)
+    accept = network_for(width, 0.0, recipe.hidden, recipe.gate_dropout)
+
+    def loss(rows: Tensor, phase: Phase) -> Tensor:
+        x, y = train.batch(rows)
+        return objective((y - price(x)).square(), accept(x), phase.warming_up)
+
+    def held_out_loss(phase: Phase) -> Tensor:
+        said, gate_logit = (held_out.said_by(network)[:, 0] for network in (price, accept))
+        return objective((held_out.target - said).square(), gate_logit, phase.warming_up)
+
+    # The gate has no weight decay: while the hinge is met in stage 1 nothing else moves it, and Adam, which
+    # scales every gradient to its rate, would decay it to a constant.
+    decay: dict = {"params": price.parameters(), "weight_decay": recipe.weight_decay}
+    loop = Loop(
+        name="joint",
+        networks={"regressor": price, "gate": accept},
+        optimizer=torch.optim.Adam([decay, {"params": accept.parameters()}], fused=True),
+        schedule=phases(recipe, len(train.x), warm_up),
+        rows=len(train.x),
+        loss=loss,
+        held_out_loss=held_out_loss,
+    )
+    optimise(loop, recipe, seed, session)
+    return price, accept
+
+
+@dataclass(frozen=True)
+class FoldNetworks:
+    """K regressors, each trained without one fold, and what their errors on unseen items teach."""
+
+    networks: list[PriceNetwork]
+    residual: Float[np.ndarray, " N"]
+    """y - f_reg of the network that was trained without the item, in ln units."""
+    held_out_residual: Float[np.ndarray, " V"]
+    """y - the networks' mean, of the validation rows."""
+    scale: PriceNetwork
+    """Logarithm of the |residual| that is to be expected."""
+
+
+def train_folds(
+    train: tuple[MatrixRows, np.ndarray],
+    held_out: tuple[MatrixRows, np.ndarray],
+    group: np.ndarray,
+    recipe: PricingRecipe,
+    seed: int,
+    session: Session,
+) -> FoldNetworks:
+    """Cross-fitting: done once, shared among all δ and ε, on which it does not depend.
+
+    Args:
+        train: features and log prices of the training rows.
+        held_out: those of the validation rows, which say when to stop.
+        group: each training row's group; a group is in one fold whole.
+    """
+    (x, y), stop = train, Examples.of(*held_out)
+    fold = fold_of_group(group, recipe.folds, seed)
+    residual = np.zeros(len(y))
+    networks = []
+    for k in range(recipe.folds):
+        inside, outside = Examples.of(x.where(fold != k), y[fold != k]), fold == k
+        learner = regressor(f"fold {k + 1} of {recipe.folds}", inside, recipe)
+        networks.append(train_alone(learner, inside, stop, recipe, seed * 1000 + k, session))
+        residual[outside] = y[outside] - output(networks[-1], x.where(outside))
+    held_out_residual = held_out[1] - mean_output(networks, held_out[0])
+    errors = Examples.of(x, residual)
+    learner = expected_error(errors, recipe)
+    scale = train_alone(learner, errors, Examples.of(held_out[0], held_out_residual), recipe, seed, session)
+    return FoldNetworks(networks, residual, held_out_residual, scale)
