@@ -1,22 +1,22 @@
 """The command line, `vps`."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import duckdb
 import polars as pl
 import typer
 
-from vps_assets.home import Home, WrongSetting
-from vps_assets.landing.files import RefusedFile
-from vps_assets.warehouse.database import WarehouseBusy
+from vps_assets.errors import UserError, VpsError, one_line
+from vps_assets.home import Home, recipe_from_environment
 from vps_ml.allocator import keep_freed_memory
-from vps_ml.recipes import Recipe, recipe_named
+
+if TYPE_CHECKING:
+    from vps_assets.landing.land import Landing
 
 app = typer.Typer(
     help="Price suggestions for second-hand items from their photos.",
@@ -27,10 +27,6 @@ app = typer.Typer(
 DATES = ["%Y-%m-%d"]
 
 
-class UsersMistake(Exception):
-    """Something that the user can put right; exit 2."""
-
-
 def tell(message: str) -> None:
     """Progress goes to stderr: stdout is for results."""
     print(message, file=sys.stderr, flush=True)
@@ -38,29 +34,20 @@ def tell(message: str) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Exit 2 for the user's mistakes and 1 for failures, each said in one line on stderr."""
+    """Our errors end the command with their exit code, those of the disk and the databases with 1, in one line each."""
     from sqlalchemy.exc import SQLAlchemyError
-
-    from vps_assets.orchestration.run import RunFailed
 
     try:
         yield
-    except (UsersMistake, RefusedFile, WrongSetting) as error:
-        tell(f"vps: {error}")
-        raise typer.Exit(2) from error
-    except (RunFailed, WarehouseBusy, OSError, duckdb.Error, pl.exceptions.PolarsError) as error:
-        tell(f"vps: {' '.join(str(error).split())}")
+    except VpsError as error:
+        tell(f"vps: {one_line(error)}")
+        raise typer.Exit(error.exit_code) from error
+    except (OSError, duckdb.Error, pl.exceptions.PolarsError) as error:
+        tell(f"vps: {one_line(error)}")
         raise typer.Exit(1) from error
     except SQLAlchemyError as error:  # Dagster's own records, under $VPS_HOME/dagster
-        tell(f"vps: Dagster's records: {' '.join(str(getattr(error, 'orig', None) or error).split())}")
+        tell(f"vps: Dagster's records: {one_line(getattr(error, 'orig', None) or error)}")
         raise typer.Exit(1) from error
-
-
-def chosen_recipe() -> Recipe:
-    try:
-        return recipe_named(os.environ.get("VPS_RECIPE") or "demo", os.environ.get("VPS_WEIGHTS") or None)
-    except ValueError as error:
-        raise UsersMistake(f"VPS_RECIPE: {error}") from error
 
 
 @app.command()
@@ -71,15 +58,13 @@ def demo(
     """Make a small marketplace with photos, land it, materialise the whole lineage, print the tables."""
     from vps_assets.demo.market import make_market
     from vps_assets.landing.land import land
+    from vps_assets.report.terminal import print_tables
 
     with one_line_errors():
         home = Home.from_environment()
-        folder = make_market(home.path / "demo", listings, seed, tell)
-        told = land([folder / "listings.parquet"], folder, home, tell)
-        tell_landings(told)
+        folder = make_market(home.demo, listings, seed, tell)
+        print_landings(land([folder / "listings.parquet"], folder, home, tell))
         materialise(home, None, None, None, 1)
-        from vps_assets.report.terminal import print_tables
-
         print_tables(home)
         print("Next: `vps report` writes the report, `make ui` opens the Dagster UI on http://127.0.0.1:3000")
 
@@ -94,11 +79,12 @@ def land_command(
 
     with one_line_errors():
         if images is not None and not images.is_dir():
-            raise UsersMistake(f"--images: there is no folder {images}")
-        tell_landings(land(files, images, Home.from_environment(), tell))
+            raise UserError(f"--images: there is no folder {images}")
+        print_landings(land(files, images, Home.from_environment(), tell))
 
 
-def tell_landings(landings: list) -> None:
+def print_landings(landings: "list[Landing]") -> None:
+    """One line per file, and a warning for columns that are kept out."""
     for landing in landings:
         if landing.unknown_columns:
             tell(f"warning: {landing.source_file}: unknown columns are kept out: {', '.join(landing.unknown_columns)}")
@@ -119,24 +105,23 @@ def run(
 
 
 def materialise(home: Home, select: str | None, first: datetime | None, last: datetime | None, seeds: int) -> None:
-    """Run the lineage and say how it went."""
+    """Run the lineage and print what was done."""
+    from vps_assets.landing.landed import landed_files
     from vps_assets.lineage.graph import selected
-    from vps_assets.orchestration.run import Request, run_lineage
+    from vps_assets.lineage.planning import Request
+    from vps_assets.orchestration.run import run_lineage
 
-    if not list(home.landing.glob("*.parquet")):
-        raise UsersMistake(f"nothing has landed in {home.path}: run `vps land FILE` or `vps demo` first")
+    if not landed_files(home):
+        raise UserError(f"nothing has landed in {home.path}: run `vps land FILE` or `vps demo` first")
     if first and last and first > last:
-        raise UsersMistake(f"--from {first.date()} is after --to {last.date()}")
-    try:
-        selected(select)
-    except ValueError as error:
-        raise UsersMistake(str(error)) from error
+        raise UserError(f"--from {first.date()} is after --to {last.date()}")
+    selected(select)  # refuses unknown names before anything runs
     request = Request(select, first and first.date(), last and last.date(), seeds)
-    done = run_lineage(home, chosen_recipe(), request, tell)
+    done = run_lineage(home, recipe_from_environment(), request, tell)
     if done:
         print(f"Done: {done} Dagster runs. The tables are in {home.analytics}")
     else:
-        part = "every asset" if request == Request() else "what was asked for"
+        part = "every asset" if request == Request() else "what was selected"
         print(f"Nothing had to be done: {part} is up to date with what has landed.")
 
 
@@ -147,15 +132,12 @@ def suggest(
     seller: Annotated[str | None, typer.Option(help="The seller, if known.")] = None,
 ) -> None:
     """Suggest a price for one photo, as JSON on stdout."""
-    from vps_assets.commands.suggest import NoChampion, suggest_one
+    from vps_assets.commands.suggest import suggest_one
 
     with one_line_errors():
         if not image.is_file():
-            raise UsersMistake(f"there is no photo {image}")
-        try:
-            print(suggest_one(image, category, seller, Home.from_environment()))
-        except (NoChampion, ValueError) as error:
-            raise UsersMistake(str(error)) from error
+            raise UserError(f"there is no photo {image}")
+        print(suggest_one(image, category, seller, Home.from_environment()))
 
 
 @app.command()
@@ -163,13 +145,10 @@ def rollback(
     to: Annotated[str | None, typer.Option(help="A model id of champion_history; else the champion before.")] = None,
 ) -> None:
     """Put the champion before in force again, and price the open listings with it."""
-    from vps_assets.commands.rollback import NothingToRollBackTo, roll_back
+    from vps_assets.commands.rollback import roll_back
 
     with one_line_errors():
-        try:
-            now, before = roll_back(Home.from_environment(), chosen_recipe(), to, tell)
-        except NothingToRollBackTo as error:
-            raise UsersMistake(str(error)) from error
+        now, before = roll_back(Home.from_environment(), recipe_from_environment(), to, tell)
         print(f"{now} prices open listings again, instead of {before}, which is not promoted any more.")
 
 
@@ -177,58 +156,51 @@ def rollback(
 def forget(
     seller: Annotated[str, typer.Option(help="The seller's id, as it landed.")],
 ) -> None:
-    """Erase a seller: rows, photos and what was made of them; says which models had learnt from them."""
-    from vps_assets.commands.forget import NothingToForget, NotYet
-    from vps_assets.commands.forget import forget as carry_out
+    """Erase a seller: rows, photos and what was made from them; names the models that had learnt from them."""
+    from vps_assets.commands import forget as erasure
 
     with one_line_errors():
-        try:
-            gone = carry_out(Home.from_environment(), chosen_recipe(), seller, tell)
-        except (NothingToForget, NotYet) as error:
-            raise UsersMistake(str(error)) from error
+        gone = erasure.forget(Home.from_environment(), recipe_from_environment(), seller, tell)
         kept = f" ({gone.shared_photos} are other sellers' too, and stay)" if gone.shared_photos else ""
         print(f"Forgotten: {gone.listings:,} listings and {gone.photos:,} photos of seller {seller}{kept}.")
         for file in gone.unread:
-            print(f"look yourself, it cannot be read and has the seller's id in it: {file}")
+            print(f"look yourself, this file cannot be read and contains the seller's id: {file}")
         for kind, models in gone.models.items():
             print(f"learnt from them before, {kind}: {', '.join(models)}")
         if gone.models:
-            print("`vps run --select price_bounds+` fits everything anew, without them. Backups are yours to erase.")
+            print("`vps run --select price_bounds+` fits everything again, without them. Backups are yours to erase.")
 
 
 @app.command()
 def doctor() -> None:
-    """Say in ten lines whether the state is healthy, and what to do; exit 1 where something does not work."""
-    from vps_assets.commands.doctor import BAD, examined
+    """Print in ten lines whether the state is healthy, and what to do; exit 1 if something does not work."""
+    from vps_assets.commands.doctor import examine
 
     with one_line_errors():
-        findings = examined(Home.from_environment(), chosen_recipe())
-        for finding in findings:
-            print(finding)
-        if any(finding.state == BAD for finding in findings):
+        lines = examine(Home.from_environment(), recipe_from_environment())
+        for line in lines:
+            print(line)
+        if not all(line.works for line in lines):
             raise typer.Exit(1)
 
 
 @app.command()
 def report() -> None:
     """Write the evaluation report, one HTML file, and print its path."""
-    from vps_assets.report.page import NothingEvaluated, write_report
+    from vps_assets.report.page import write_report
 
     with one_line_errors():
-        try:
-            print(write_report(Home.from_environment()))
-        except NothingEvaluated as error:
-            raise UsersMistake(str(error)) from error
+        print(write_report(Home.from_environment()))
 
 
 def main() -> None:
-    """Run the command line; what typer has to say of wrong arguments is one line too."""
+    """Run the command line; typer's errors about wrong arguments are one line too."""
     keep_freed_memory()
     try:
         sys.exit(app(standalone_mode=False))
     except Exception as error:
-        said = getattr(error, "format_message", None)  # of typer's usage errors
-        if said is None:
+        message = getattr(error, "format_message", None)  # of typer's usage errors
+        if message is None:
             raise
-        tell(f"vps: {' '.join(said().split())} (see vps --help)")
+        tell(f"vps: {one_line(message())} (see vps --help)")
         sys.exit(2)

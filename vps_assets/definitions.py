@@ -1,4 +1,7 @@
-"""The code location: collects what stands in the package, nothing clever. Imports no torch."""
+"""The code location: collects what is defined below, nothing clever. Imports no torch.
+
+Nothing is read when this module is imported: `defs` reads the environment and the landings when Dagster calls it.
+"""
 
 import os
 import warnings
@@ -11,6 +14,7 @@ from vps_assets.assets import (
     champion,
     checks,
     corruptions,
+    drift_checks,
     embeddings,
     evaluation,
     listings,
@@ -18,51 +22,58 @@ from vps_assets.assets import (
     statistics,
     suggestions,
 )
-from vps_assets.assets import drift_checks as watching
-from vps_assets.assets.options import WAREHOUSE
-from vps_assets.home import Home
+from vps_assets.assets.options import WAREHOUSE, daily_from
+from vps_assets.home import DEFAULT_RECIPE, Home
+from vps_assets.landing.landed import first_landed_day
+from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration import sensors
 from vps_assets.orchestration.terminal import terminal_logger
-from vps_assets.warehouse.io_manager import Settings, WarehouseIOManager
+from vps_assets.tables.partitions import first_listing_date
+from vps_assets.warehouse.io_manager import WarehouseIOManager
+from vps_assets.warehouse.settings import Settings
 from vps_ml.allocator import keep_freed_memory
 
 LAYERS = (listings, statistics, backbones, embeddings, pricing, evaluation, champion, corruptions, suggestions)
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26))
+"""A day's listings should have come in, been judged and been priced by the day after, with an hour or two to spare."""
+READ = ("evaluation_reports", "price_suggestions")
+"""What people read: it is these that become stale, wherever the fault is."""
 
 
 def settings_from_environment() -> Settings:
-    """`VPS_HOME`, `VPS_RECIPE` and `VPS_WEIGHTS`, as they are when the code location loads."""
+    """`VPS_HOME`, `VPS_RECIPE` and `VPS_WEIGHTS`."""
     return Settings(
-        home=str(Home.from_environment().path),
-        recipe_name=os.environ.get("VPS_RECIPE") or "demo",
+        data_directory=str(Home.from_environment().path),
+        recipe_name=os.environ.get("VPS_RECIPE") or DEFAULT_RECIPE,
         weights=os.environ.get("VPS_WEIGHTS", ""),
     )
 
 
-keep_freed_memory()  # in every process that loads the code location: those that train and embed among them
-settings = settings_from_environment()
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Assets, checks, jobs and sensors, as the environment and what has landed set them."""
+    keep_freed_memory()  # in every process that loads the code location, those that train and embed among them
+    settings = settings_from_environment()
+    dates = daily_from(first_listing_date(first_landed_day(settings.home)))
 
-FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26))
-"""A day's listings should have come in, been judged and been priced by the day after, with an hour or two to spare."""
-READ = ("evaluation_reports", "price_suggestions")
-"""What people read: it is these that go stale, wherever the fault lies."""
+    def in_place(spec: dg.AssetSpec) -> dg.AssetSpec:
+        asset = spec.key.to_user_string()
+        if LINEAGE[asset].partitions == "day":
+            spec = spec.replace_attributes(partitions_def=dates)
+        return spec.replace_attributes(freshness_policy=FRESH) if asset in READ else spec
 
-
-def with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
-    return spec.replace_attributes(freshness_policy=FRESH) if spec.key.to_user_string() in READ else spec
-
-
-warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # map_asset_specs, in 1.13.27, which is pinned
-defs = dg.Definitions(
-    assets=dg.load_assets_from_modules(LAYERS),
-    asset_checks=[*checks.all_checks(), *watching.all_warnings()],
-    jobs=sensors.JOBS,
-    sensors=sensors.SENSORS,
-    resources={
-        "settings": settings,
-        WAREHOUSE: WarehouseIOManager(settings=settings),
-        "io_manager": dg.FilesystemIOManager(base_dir=str(settings.at.op_outputs)),
-    },
-    loggers={"console": terminal_logger},
-    # One process a run: training takes all cores anyway, and a process a step would cost 4 s each to start.
-    executor=dg.in_process_executor,
-).map_asset_specs(func=with_freshness)
+    warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # map_asset_specs, in 1.13.27, which is pinned
+    return dg.Definitions(
+        assets=dg.load_assets_from_modules(LAYERS),
+        asset_checks=[*checks.all_checks(), *drift_checks.all_warnings()],
+        jobs=[*sensors.JOBS, champion.rollback_job],
+        sensors=sensors.all_sensors(sensors.default_status()),
+        resources={
+            "settings": settings,
+            WAREHOUSE: WarehouseIOManager(settings=settings),
+            "io_manager": dg.FilesystemIOManager(base_dir=str(settings.home.op_outputs)),
+        },
+        loggers={"console": terminal_logger},
+        # One process a run: training takes all cores anyway, and a process a step would cost 4 s each to start.
+        executor=dg.in_process_executor,
+    ).map_asset_specs(func=in_place)

@@ -1,12 +1,14 @@
-"""Where everything is: the folders and files under `$VPS_HOME`."""
+"""Where everything is: the folders and files under `$VPS_HOME`, and the settings that the environment gives."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from vps_assets.errors import WrongSetting
+from vps_ml.artefacts import Artefacts
+from vps_ml.recipes import Recipe, recipe_named
 
-class WrongSetting(ValueError):
-    """An environment variable makes no sense; the message names it and what it should be like."""
+DEFAULT_RECIPE = "demo"
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,11 @@ class Home:
     def from_environment(cls) -> "Home":
         """`$VPS_HOME`, by default `data` in the working directory."""
         return cls(Path(os.environ.get("VPS_HOME") or "data").resolve())
+
+    @property
+    def artefacts(self) -> Artefacts:
+        """Models, embeddings and photos, by id."""
+        return Artefacts(self.path)
 
     @property
     def warehouse(self) -> Path:
@@ -41,8 +48,19 @@ class Home:
         return self.path / "photos"
 
     @property
-    def models(self) -> Path:
-        return self.path / "models"
+    def demo(self) -> Path:
+        """The demo marketplace, if it was made."""
+        return self.path / "demo"
+
+    @property
+    def erasures(self) -> Path:
+        """Notes of erasures that have begun."""
+        return self.path / "erasures"
+
+    @property
+    def report(self) -> Path:
+        """The page that `vps report` writes."""
+        return self.path / "reports" / "evaluation.html"
 
     @property
     def dagster(self) -> Path:
@@ -50,9 +68,17 @@ class Home:
 
     @property
     def op_outputs(self) -> Path:
-        """Where the ops of a run leave what they hand each other; `vps run` clears it after a successful run."""
+        """What the ops of a run pass to each other; `vps run` clears it after a successful run."""
         return self.dagster / "op_outputs"
 
-    def photo(self, photo_hash: str) -> Path:
-        """The file of a landed photo, by the SHA-256 of its bytes."""
-        return self.photos / photo_hash[:2] / photo_hash
+
+def recipe_from_environment() -> Recipe:
+    """The recipe that `VPS_RECIPE` names, its backbones starting from `VPS_WEIGHTS` if that is set.
+
+    Raises:
+        WrongSetting: no recipe has this name.
+    """
+    try:
+        return recipe_named(os.environ.get("VPS_RECIPE") or DEFAULT_RECIPE, os.environ.get("VPS_WEIGHTS") or None)
+    except ValueError as error:
+        raise WrongSetting(f"VPS_RECIPE: {error}") from error

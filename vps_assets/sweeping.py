@@ -1,16 +1,16 @@
-"""What runs that were killed leave behind, taken away at the start of the next run or landing."""
+"""What killed processes leave behind, removed at the start of the next run or landing."""
 
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from vps_assets.home import Home
-from vps_ml.artefacts import left_behind, untouched
+from vps_ml.atomic import abandoned, untouched
 
 RESUMED_WITHIN_DAYS = 3.0
-"""A training that was broken off goes on from its checkpoints; after so long nobody has come back to it."""
+"""An interrupted training continues from its checkpoints; after this long nobody has come back to it."""
 REEXECUTED_WITHIN_DAYS = 1.0
-"""What ops hand each other is needed to re-execute a failed run from the UI."""
+"""What ops pass to each other is needed to re-execute a failed run from the UI."""
 FOLDERS = (
     "",
     "landing/",
@@ -28,13 +28,13 @@ TEMPORARY = tuple(f"{folder}.*.tmp{log}" for folder in FOLDERS for log in ("", "
 def leftovers(home: Home) -> list[Path]:
     """Files and folders that nobody will finish or read."""
     temporary = [path for pattern in TEMPORARY for path in matching(home.path, pattern)]
-    broken_off = untouched(matching(home.models, ".*.resume"), RESUMED_WITHIN_DAYS)
-    handed_on = untouched(matching(home.op_outputs, "*"), REEXECUTED_WITHIN_DAYS)
-    return [*left_behind(temporary), *broken_off, *handed_on]
+    interrupted = untouched(home.artefacts.models.interrupted(), RESUMED_WITHIN_DAYS)
+    passed_on = untouched(matching(home.op_outputs, "*"), REEXECUTED_WITHIN_DAYS)
+    return [*abandoned(temporary), *interrupted, *passed_on]
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
-    """The paths that match; as far as they were found, where another process removes some meanwhile."""
+    """The paths that match; those found so far, if another process removes some meanwhile."""
     found = []
     with suppress(FileNotFoundError):
         for path in folder.glob(pattern):
@@ -43,7 +43,7 @@ def matching(folder: Path, pattern: str) -> list[Path]:
 
 
 def sweep(home: Home) -> None:
-    """Remove them; another process may be doing the same."""
+    """Remove the leftovers; another process may be doing the same."""
     for path in leftovers(home):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

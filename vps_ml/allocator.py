@@ -9,7 +9,7 @@ KEPT_BYTES = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Keep what is freed instead of giving it back to the system; whether that could be set (glibc alone can).
 
-    By default a large block is mapped and unmapped at every step, and its pages are cleared anew: measured, that costs
+    By default a large block is mapped and unmapped at every step, and its pages are cleared again: measured, that costs
     a quarter of a network's training rate, and threads that decode photos stand in each other's way (mallopt(3)).
     """
     try:

@@ -1,21 +1,27 @@
-"""Artefacts on disk: immutable folders, named by the id of what determines them."""
+"""Artefacts: immutable results on disk, each named by the id of what determines it.
+
+No other module knows their folders, cards and file names. A job carries ids, and an `Artefacts` turns them into what
+was stored.
+"""
 
 import hashlib
 import json
-import os
-import re
 import shutil
-import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
+import numpy as np
+import polars as pl
+from safetensors.numpy import load_file, save_file
+
+from vps_ml.atomic import temporary_folder
 
 ID_LENGTH = 16
 CARD = "card.json"
+RESUME_PATTERN = ".*.resume"
 
 
 def identity(*parts: Any) -> str:
@@ -24,99 +30,118 @@ def identity(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]
 
 
-OWNED = re.compile(r"\.(?P<pid>\d+)-(?P<started>\d+)\.[0-9a-f]{8}\.tmp(\.wal)?$")
+@dataclass(frozen=True)
+class Contents:
+    """What an artefact holds: its card, and named arrays, frames and texts."""
+
+    card: Mapping[str, Any]
+    """Plain values."""
+    arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    """File name -> array name -> array."""
+    frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write everything; the card comes last, since it marks the artefact as complete."""
+        for name, arrays in self.arrays.items():
+            save_file(dict(arrays), folder / f"{name}.safetensors")
+        for name, frame in self.frames.items():
+            frame.write_parquet(folder / f"{name}.parquet")
+        for name, text in self.texts.items():
+            (folder / f"{name}.txt").write_text(text)
+        (folder / CARD).write_text(json.dumps(dict(self.card), indent=2, sort_keys=True, default=str))
 
 
-def temporary_name(name: str) -> str:
-    """A hidden name for what is not whole yet; it says which process is making it (see `left_behind`)."""
-    return f".{name}.{os.getpid()}-{started(os.getpid())}.{uuid.uuid4().hex[:8]}.tmp"
+@dataclass(frozen=True)
+class Store:
+    """Artefacts of one folder, by id."""
+
+    folder: Path
+
+    def __contains__(self, artefact_id: str) -> bool:
+        return (self.folder / artefact_id / CARD).exists()
+
+    def ids(self) -> list[str]:
+        """The ids of all complete artefacts, ascending."""
+        return sorted(path.parent.name for path in self.folder.glob(f"[!.]*/{CARD}"))
+
+    def make(self, artefact_id: str, fill: Callable[[], Contents]) -> str:
+        """Make the artefact unless it exists; its id.
+
+        The folder gets its name by one rename, so that a reader finds all of it or nothing, and a kill leaves only a
+        temporary folder that nobody reads.
+        """
+        if artefact_id not in self:
+            contents = fill()
+            with temporary_folder(self.folder, artefact_id) as temporary:
+                contents.write(temporary)
+                try:
+                    temporary.replace(self.folder / artefact_id)
+                except OSError:
+                    if artefact_id not in self:  # otherwise another run made the same artefact first
+                        raise
+        shutil.rmtree(self.resume_folder(artefact_id), ignore_errors=True)
+        return artefact_id
+
+    def resume_folder(self, artefact_id: str) -> Path:
+        """Where an artefact that is being made keeps its checkpoints; removed once it is made."""
+        return self.folder / f".{artefact_id}.resume"
+
+    def interrupted(self) -> list[Path]:
+        """The resume folders of all artefacts that are being made, or were when their process was killed."""
+        with suppress(FileNotFoundError):  # another process is removing one
+            return list(self.folder.glob(RESUME_PATTERN))
+        return []
+
+    def card(self, artefact_id: str) -> dict[str, Any]:
+        """The artefact's card."""
+        return json.loads((self.folder / artefact_id / CARD).read_text())
+
+    def arrays(self, artefact_id: str, name: str) -> dict[str, np.ndarray]:
+        return load_file(self.folder / artefact_id / f"{name}.safetensors")
+
+    def frame(self, artefact_id: str, name: str) -> pl.DataFrame | None:
+        """The named frame; None if the artefact has none of this name."""
+        path = self.folder / artefact_id / f"{name}.parquet"
+        return pl.read_parquet(path) if path.exists() else None
+
+    def text(self, artefact_id: str, name: str) -> str:
+        return (self.folder / artefact_id / f"{name}.txt").read_text()
 
 
-def started(pid: int) -> int | None:
-    """When the process started, on a clock that nobody sets; None where there is none. Numbers alone come again."""
-    try:
-        if (about := Path(f"/proc/{pid}/stat")).exists():
-            return int(about.read_text().rpartition(")")[2].split()[19])  # ticks since boot, proc(5)
-        return round(psutil.Process(pid).create_time() * 100)
-    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-        return None
+@dataclass(frozen=True)
+class Artefacts:
+    """Everything under the data directory that is named by its content: models, embeddings, photos."""
+
+    root: Path
+
+    @property
+    def models(self) -> Store:
+        """Backbones, feature maps, roles, price models and baselines."""
+        return Store(self.root / "models")
+
+    @property
+    def embeddings(self) -> Store:
+        """Sets of embeddings, each of one set of backbones; a set's date files lie beside its card."""
+        return Store(self.root / "embeddings")
+
+    def model_path(self, model_id: str) -> str:
+        """A model's folder under the data directory, as the tables' column `path` has it (see `id_in_path`)."""
+        return f"models/{model_id}"
+
+    def embedding_path(self, embedding_id: str, day: str, digest: str) -> str:
+        """A date's file of embeddings under the data directory, as the table `image_embeddings` names it."""
+        return f"embeddings/{embedding_id}/{day}-{digest}.safetensors"
+
+    def embedding_file(self, embedding_path: str) -> Path:
+        """The file of an `embedding_path`."""
+        return self.root / embedding_path
+
+    def photo(self, photo_hash: str) -> Path:
+        """The file of a landed photo, by the SHA-256 of its bytes."""
+        return self.root / "photos" / photo_hash[:2] / photo_hash
 
 
-def left_behind(paths: Iterable[Path]) -> list[Path]:
-    """Those that have a `temporary_name` of a process of this machine that is gone: nobody will finish them."""
-    named = [(path, match) for path in paths if (match := OWNED.search(path.name))]
-    return [path for path, match in named if started(int(match["pid"])) != int(match["started"])]
-
-
-def untouched(folders: Iterable[Path], days: float) -> list[Path]:
-    """Those in which nothing has been written for so many days."""
-    before = time.time() - days * 86400
-    return [folder for folder in folders if last_written(folder) < before]
-
-
-def last_written(folder: Path) -> float:
-    """When something in a folder was last written, in seconds since 1970; now, if it is just being removed."""
-    try:
-        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-    except FileNotFoundError:
-        return time.time()
-
-
-def resume_folder(root: Path, artefact_id: str) -> Path:
-    """Where an artefact that is being made keeps its checkpoints; gone once it is made."""
-    return root / f".{artefact_id}.resume"
-
-
-@contextmanager
-def whole_file(target: Path, within: Path | None = None) -> Iterator[Path]:
-    """A temporary path that becomes `target` when the block ends well: readers find all or nothing.
-
-    Args:
-        target: the file to be.
-        within: folder of the temporary path, on the same file system; by default the target's.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = (within or target.parent) / temporary_name(target.name)
-    try:
-        yield temporary
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def temporary_folder(within: Path, name: str) -> Iterator[Path]:
-    """A folder for the time of the block."""
-    folder = within / temporary_name(name)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def artefact(root: Path, artefact_id: str, make: Callable[[Path], dict]) -> Path:
-    """The folder `root/artefact_id`, made by `make(folder)` where it is not there yet.
-
-    `make` fills an empty temporary folder and returns the card; the folder gets its name by one rename, so that
-    a reader finds all of it or nothing, and a kill leaves only a temporary folder that nobody reads.
-    """
-    final = root / artefact_id
-    if (final / CARD).exists():
-        shutil.rmtree(resume_folder(root, artefact_id), ignore_errors=True)  # of a run killed just after the rename
-        return final
-    with temporary_folder(root, artefact_id) as temporary:
-        card = make(temporary)
-        (temporary / CARD).write_text(json.dumps(card, indent=2, sort_keys=True, default=str))
-        try:
-            temporary.replace(final)
-        except OSError:
-            if not (final / CARD).exists():  # not another run that made the same artefact first
-                raise
-    shutil.rmtree(resume_folder(root, artefact_id), ignore_errors=True)
-    return final
-
-
-def card(folder: Path | str) -> dict:
-    """What `make` said of the artefact in this folder."""
-    return json.loads((Path(folder) / CARD).read_text())
+def id_in_path(path: str) -> str:
+    """The model's id in a `model_path`."""
+    return path.rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Where a training loop stands, kept on disk while it runs: a killed run goes on from there."""
+"""The state of a training loop, kept on disk while it runs: a run that is started again continues from it."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from vps_ml.artefacts import whole_file
+from vps_ml.atomic import whole_file
 
 
 @runtime_checkable  # the tests check the types of arguments
 class Stateful(Protocol):
-    """A module, an optimiser or a schedule."""
+    """A module, an optimiser or a learning-rate schedule."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -23,20 +23,20 @@ class Stateful(Protocol):
 class Checkpoint:
     """One file with the parts of a training loop and of the random number generators that it draws from.
 
-    A loop that resumes ends with the same weights as one that was never broken off, on the same machine: dropout
-    and the order of batches go on from where they were.
+    A resumed loop ends with the same weights as one that was never interrupted, on the same machine: dropout and the
+    order of batches continue from where they were.
     """
 
     path: Path
     every_s: float = 60.0
     """Seconds between two writes: what a kill can cost at most, besides one epoch."""
-    kept_at: float = field(default_factory=time.monotonic)
+    saved_at: float = field(default_factory=time.monotonic)
 
     def due(self) -> bool:
         """Whether it is time to write again."""
-        return time.monotonic() - self.kept_at >= self.every_s
+        return time.monotonic() - self.saved_at >= self.every_s
 
-    def keep(self, parts: dict[str, Stateful], generator: torch.Generator, progress: dict[str, Any]) -> None:
+    def save(self, parts: dict[str, Stateful], generator: torch.Generator, progress: dict[str, Any]) -> None:
         """Write the state of the loop, whole or not at all; `progress` has plain values."""
         state = {
             "parts": {name: part.state_dict() for name, part in parts.items()},
@@ -47,10 +47,10 @@ class Checkpoint:
         }
         with whole_file(self.path) as temporary:
             torch.save(state, temporary)
-        self.kept_at = time.monotonic()
+        self.saved_at = time.monotonic()
 
     def resume(self, parts: dict[str, Stateful], generator: torch.Generator) -> dict[str, Any] | None:
-        """Put every part where the file says; what `keep` was told of the progress, None without a file."""
+        """Load every part and generator from the file; the `progress` that was saved, None without a file."""
         if not self.path.exists():
             return None
         # weights_only: tensors and plain values, never code

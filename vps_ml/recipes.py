@@ -4,9 +4,6 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-TASKS = ("category", "brand", "attribute", "specification", "price")
-VISUAL_TASKS = {"MSTFE": ("category", "brand", "attribute", "specification"), "STFE": ("price",)}
-
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneRecipe:
@@ -36,7 +33,7 @@ class PricingRecipe:
     reduced_features: int | None
     """Principal components kept of the visual features; None keeps them all, as the paper does."""
     sale_counts: bool
-    """Whether the number of sales behind each history is a feature (15 statistics), or not (the paper's 12)."""
+    """Whether tabular columns beyond the paper's 12 are features (`vps_ml.features.tabular`): the sales' counts."""
     hidden: tuple[int, ...]
     dropout: float
     gate_dropout: float
@@ -46,11 +43,11 @@ class PricingRecipe:
     """Stage 1 at the first rate, then the second; stage 2 at the first, then the second (paper 2:1:4:2)."""
     learning_rates: tuple[float, float]
     most_steps: int | None
-    """With rows for more optimiser steps than this the epochs shrink alike, to one a phase at least. None: no limit."""
+    """On rows that would take more optimiser steps, all phases shrink, to one epoch at least. None: no limit."""
     patience: int | None
-    """A phase ends early when the validation loss has not fallen for so many epochs; None: never."""
+    """Epochs without a lower validation loss that end a phase early; None: it never ends early."""
     huber_at: float | None
-    """|error|, in ln units, from which `cross_fitted`'s f_reg is charged linearly (Huber, 1964); None: squares all."""
+    """|error|, in ln units, above which the loss of `cross_fitted`'s f_reg is linear (Huber, 1964); None: squares."""
     folds: int
     """K of the cross-fitted residuals."""
     coverage_floor: float
@@ -58,7 +55,7 @@ class PricingRecipe:
     label_weight: float
     """γ of Eq. 3."""
     surrogate: str = "straight_through"
-    """What stands for the step C1 (docs/adr/0003): `straight_through`, or its alternative, `sigmoid`."""
+    """Replaces the step C1 (docs/adr/0003): `straight_through`, or its alternative, `sigmoid`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +182,7 @@ RECIPES = {"demo": demo, "small": small, "paper": paper}
 
 
 def recipe_named(name: str, start: str | None = None) -> Recipe:
-    """The recipe called `name`, its backbones starting from `start` where one is given.
+    """The recipe called `name`, its backbones starting from `start` if one is given.
 
     Raises:
         ValueError: no recipe has this name.

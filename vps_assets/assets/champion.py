@@ -1,146 +1,46 @@
-"""Which model prices open listings: promoted on the newest held-out days, not assumed."""
-
-from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+"""The model in force: promoted on the newest held-out days, not assumed; and how it is rolled back."""
 
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.evaluation import ALL
-from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options, table_options
-from vps_assets.assets.pricing import priced_rows, with_photo_paths
-from vps_assets.tables.schemas import CHAMPION_HISTORY, CHAMPION_MODEL, aligned, conforming
-from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.io_manager import Settings
-from vps_ml.evaluation.comparison import Comparison, can_judge
-from vps_ml.ops.comparison import ComparisonJob, compare_with_champion
-
-SERVED_COVERAGE = 0.7
-SERVED = {"objective": "cross_fitted", "constraint_kind": "percentile", "constraint_value": SERVED_COVERAGE, "seed": 0}
-"""What is served: seven sellers in ten get a price, the operator's choice of δ and not the least error's."""
-
-
-def challenger(evaluation_reports: pl.DataFrame) -> dict | None:
-    """The report row of the served kind of model on the newest held-out days (the split by time).
-
-    Where there is no time split yet (too few days), the split by group stands in.
-    """
-    served = evaluation_reports.filter(pl.col("segment") == ALL, *(pl.col(k) == v for k, v in SERVED.items()))
-    newest = served.filter(pl.col("split_kind") == "time")
-    candidates = served if newest.is_empty() else newest
-    return None if candidates.is_empty() else candidates.sort("aurc", "model_id").row(0, named=True)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is decided of a model."""
-
-    decision: str
-    """promoted, refused, kept or rolled back."""
-    model_id: str
-    """In force from now on."""
-    evidence: str
-    tested: int | None = None
-    """Test listings that both judged; None where nothing was compared."""
+from vps_assets.assets.champion_decisions import (
+    ROLLED_BACK,
+    Verdict,
+    challenger,
+    champion_row,
+    decided,
+    decision_row,
+    looks,
+    past_decisions,
+    rolled_back,
+    with_decision,
+)
+from vps_assets.assets.features import sold_features
+from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
+from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
+from vps_assets.tables.partitions import WHOLE
+from vps_assets.warehouse.analytics import publish
+from vps_assets.warehouse.io_manager import content_of
+from vps_assets.warehouse.settings import Settings
+from vps_ml.evaluation.comparison import can_predict
+from vps_ml.ops.comparison import ComparisonJob, ComparisonResult, compare_with_champion
+from vps_ml.ops.suggestions import ChampionJob
+from vps_ml.pricing.variants import SERVED_COVERAGE
 
 
-def decided(current: str | None, challenger_id: str, comparison: Comparison | None, out: Collection[str]) -> Verdict:
-    """What is decided of the challenger.
-
-    The champion gives way only to a model that is better by a margin, and not by luck, on the newest held-out
-    listings at equal coverage (`vps_ml.evaluation.comparison`), or where it cannot be compared because its files are
-    gone.
-
-    Args:
-        current: the champion's id.
-        challenger_id: the newest model of the served kind.
-        comparison: None where there is nothing to compare.
-        out: models that were rolled back: they stay out.
-    """
-    if current == challenger_id:
-        return Verdict("kept", current, "the champion is the newest model of its kind")
-    if current and challenger_id in out:
-        return Verdict("refused", current, "it was rolled back before, and stays out until it is trained anew")
-    if current is None:
-        return Verdict("promoted", challenger_id, "there was no champion")
-    if comparison is None:
-        return Verdict("promoted", challenger_id, f"the champion {current} cannot judge: its files are gone")
-    decision, model_id = ("promoted", challenger_id) if comparison.better else ("refused", current)
-    return Verdict(decision, model_id, comparison.told(), comparison.judged)
-
-
-def champion_row(warehouse: Warehouse) -> pl.DataFrame | None:
-    """The champion's row as it is stored; None where there is none."""
-    row = warehouse.read("champion_model")
-    return None if row is None or row.is_empty() else aligned(row, CHAMPION_MODEL)
-
-
-def rolled_back(history: pl.DataFrame) -> set[str]:
-    """The models that were rolled back."""
-    return set(history.filter(pl.col("decision") == "rolled back")["instead_of"].drop_nulls())
-
-
-def looks(history: pl.DataFrame, challenger_id: str) -> list[int]:
-    """On how many listings a model was compared with a champion, each time."""
-    return history.filter(pl.col("model_id") == challenger_id)["tested"].drop_nulls().to_list()
-
-
-def earlier_champion(history: pl.DataFrame, current: str, home: Path) -> str | None:
-    """The model that was promoted before the one in force, whose files are there and that was not rolled back."""
-    promoted = history.filter(pl.col("decision") == "promoted").sort("decided_at")["model_id"].to_list()
-    last = len(promoted) - promoted[::-1].index(current) - 1 if current in promoted else len(promoted)
-    before = promoted[:last]
-    out = rolled_back(history) | {current}
-    return next((m for m in reversed(before) if m not in out and can_judge(home / folder_of(m), home)), None)
-
-
-def with_decision(history: pl.DataFrame, champion_model: pl.DataFrame) -> pl.DataFrame:
-    """The history with what `champion_model` says was decided, once.
-
-    What repeats the decision before it word for word (two runs at once, an evaluation of the same rows) is no news.
-    """
-    model = pl.when(pl.col("decision") == "rolled back").then("model_id").otherwise("challenger_id")
-    news = champion_model.filter(pl.col("decision") != "kept").with_columns(model_id=model)
-    rows = pl.concat([history, news.select(history.columns)])
-    said = pl.struct("model_id", "decision", "evidence")
-    return rows.sort("decided_at").filter((said != said.shift()).fill_null(value=True))
-
-
-def known_history(warehouse: Warehouse, champion_model: pl.DataFrame | None) -> pl.DataFrame:
-    """All decisions, one that a killed run did not get into `champion_history` among them."""
-    stored = warehouse.read("champion_history")
-    history = aligned(pl.DataFrame() if stored is None else stored, CHAMPION_HISTORY)
-    return history if champion_model is None else with_decision(history, champion_model)
-
-
-def folder_of(model_id: str) -> str:
-    """A price model's artefact folder under the data directory."""
-    return f"models/{model_id}"
-
-
-def folder_in_force(settings: Settings, champion_model: pl.DataFrame) -> Path:
-    """The champion's artefact folder.
+def champion_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame) -> ChampionJob:
+    """The rows for the champion to judge.
 
     Raises:
         dg.Failure: no model has been promoted.
     """
     if champion_model.is_empty():
         raise dg.Failure("There is no champion: materialise champion_model first.")
-    return Path(settings.home) / champion_model["path"][0]
-
-
-class Deciding(dg.Config):
-    """What the launchpad may change."""
-
-    roll_back_to: str = ""
-    """A model that was champion before; it takes the place of the one in force, which stays out from then on."""
+    return ChampionJob(rows, champion_model["model_id"][0], settings.artefacts)
 
 
 @dg.op
 def comparison_job(
-    config: Deciding,
     settings: Settings,
     rows: pl.DataFrame,
     evaluation_reports: pl.DataFrame,
@@ -149,87 +49,99 @@ def comparison_job(
     """The newest model of the served kind, the champion in force, and the rows to compare them on.
 
     Raises:
-        dg.Failure: there is nothing to decide of.
+        dg.Failure: there is no model to decide about.
     """
     best = challenger(evaluation_reports)
     if best is None:
         raise dg.Failure("The served model (δ = 0.7) has not been evaluated: materialise it, then evaluation_reports.")
     in_force = champion_row(settings.warehouse)
     current = in_force["model_id"][0] if in_force is not None else None
-    history = known_history(settings.warehouse, in_force)
-    out = rolled_back(history)
+    history = past_decisions(settings.warehouse, in_force)
     challenger_id = best["model_id"]
-    if config.roll_back_to and not can_judge(settings.at.path / folder_of(config.roll_back_to), settings.at.path):
-        raise dg.Failure(
-            f"There is no price model {config.roll_back_to} to roll back to, or some of its files are gone."
-        )
-    known = {"current": current, "challenger_id": challenger_id, "to": config.roll_back_to}
-    champion = None
-    if current and current != challenger_id and challenger_id not in out and not config.roll_back_to:
-        folder = settings.at.path / folder_of(current)
-        champion = str(folder) if can_judge(folder, settings.at.path) else None
+    champion_id = None
+    if current is not None and current != challenger_id and challenger_id not in rolled_back(history):
+        champion_id = current if can_predict(settings.artefacts, current) else None
     return ComparisonJob(
-        rows=with_photo_paths(rows if champion else rows.clear(), settings.at),
-        champion=champion,
-        challenger=str(settings.at.path / folder_of(challenger_id)),
+        rows=rows if champion_id else rows.clear(),
+        current_id=current,
+        champion_id=champion_id,
+        challenger_id=challenger_id,
         coverage=SERVED_COVERAGE,
-        looked=looks(history, challenger_id),
-        home=settings.home,
-        known=known,
+        looks=looks(history, challenger_id),
+        artefacts=settings.artefacts,
     )
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_decision(
-    context: dg.OpExecutionContext, settings: Settings, comparison: Comparison | None, known: dict
-) -> pl.DataFrame:
-    """Decide, and write it: of the champion in force now, for it may have been rolled back during the comparison."""
+def record_decision(context: dg.OpExecutionContext, settings: Settings, result: ComparisonResult) -> pl.DataFrame:
+    """Decide, and write it: about the champion in force now, which may have changed during the comparison."""
     in_force = champion_row(settings.warehouse)
-    current, challenger_id = in_force["model_id"][0] if in_force is not None else None, known["challenger_id"]
-    history = known_history(settings.warehouse, in_force)
+    current = in_force["model_id"][0] if in_force is not None else None
+    history = past_decisions(settings.warehouse, in_force)
     if in_force is not None:  # before it is overwritten
         settings.warehouse.replace("champion_history", history, "true", [], {})
-    if known["to"] and known["to"] == current:  # asked for twice
-        verdict = Verdict("kept", current, "it is in force already")
-    elif known["to"]:
-        challenger_id = current
-        verdict = Verdict("rolled back", known["to"], f"by hand, instead of {current}, which stays out")
-    elif current not in (None, challenger_id, known["current"]):
+    if current is not None and current not in (result.challenger_id, result.current_id):
         verdict = Verdict("refused", current, f"{current} took the champion's place while it was compared")
     else:
-        verdict = decided(current, challenger_id, comparison, rolled_back(history))
-    row = {
-        "model_id": verdict.model_id,
-        "path": folder_of(verdict.model_id),
-        "challenger_id": challenger_id or verdict.model_id,
-        "instead_of": current if verdict.model_id != current else None,
-        "decision": verdict.decision,
-        "evidence": verdict.evidence,
-        "tested": verdict.tested,
-        "decided_at": datetime.now(UTC),
-    }
-    context.add_output_metadata({name: str(row[name]) for name in ("model_id", "decision", "evidence")})
-    return conforming(pl.DataFrame([row]), CHAMPION_MODEL)
+        verdict = decided(current, result.challenger_id, result.comparison, rolled_back(history))
+    row = decision_row(verdict, current, result.challenger_id, settings.artefacts)
+    context.add_output_metadata({name: str(row[name][0]) for name in ("model_id", "decision", "evidence")})
+    return row
 
 
-@dg.graph_asset(**graph_options("champion_model", "evaluation", {"pytorch", "duckdb"}))
-def champion_model(
-    clean_listings: pl.DataFrame,
-    image_embeddings: pl.DataFrame,
-    marketplace_statistics: pl.DataFrame,
-    category_statistics: pl.DataFrame,
-    seller_statistics: pl.DataFrame,
-    evaluation_reports: pl.DataFrame,
-    percentile_pricing_models: pl.DataFrame,
-) -> pl.DataFrame:
-    """The model in force, and what was decided of the latest challenger: one row."""
-    statistics = marketplace_statistics, category_statistics, seller_statistics
-    rows = priced_rows(clean_listings, image_embeddings, *statistics)
-    job = comparison_job(rows, evaluation_reports, percentile_pricing_models)
-    return record_decision(*compare_with_champion(job))
+champion_model = op_chain(
+    "champion_model",
+    "evaluation",
+    """The model in force, and what was decided about the latest challenger: one row.""",
+    [sold_features, comparison_job, compare_with_champion, record_decision],
+)
 
 
 @dg.asset(**table_options("champion_history", "evaluation"))
 def champion_history(settings: Settings, champion_model: pl.DataFrame) -> pl.DataFrame:
     """Every promotion, refusal and rollback, oldest first: of which model, when, on what evidence."""
-    return known_history(settings.warehouse, champion_model)
+    return past_decisions(settings.warehouse, champion_model)
+
+
+class Rollback(dg.Config):
+    """Which model takes the champion's place."""
+
+    to: str
+    """The id of a price model; the one in force stays out from then on."""
+
+
+@dg.op(pool=WRITER)
+def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: Settings) -> None:
+    """Put a model in force by hand: one row is written, so neither the comparison nor its accelerator is waited for.
+
+    Raises:
+        dg.Failure: there is no champion to replace, or the model cannot predict.
+    """
+    warehouse, artefacts = settings.warehouse, settings.artefacts
+    in_force = champion_row(warehouse)
+    if in_force is None:
+        raise dg.Failure("There is no champion to roll back.", allow_retries=False)
+    current = in_force["model_id"][0]
+    if config.to == current:
+        context.log.info(f"{current} is in force already")
+        return
+    if not can_predict(artefacts, config.to):
+        message = f"There is no price model {config.to} to roll back to, or some of its files are gone."
+        raise dg.Failure(message, allow_retries=False)
+    verdict = Verdict(ROLLED_BACK, config.to, f"by hand, instead of {current}, which stays out")
+    row = decision_row(verdict, current, current, artefacts)
+    history = with_decision(past_decisions(warehouse, in_force), row)
+    before = warehouse.records().made.get("champion_model", {}).get(WHOLE, Fingerprint(""))
+    after = Fingerprint(before.basis, before.sales, content_of("champion_model", row))
+    noted = basis_of("champion_history", WHOLE, settings.recipe, Records({"champion_model": {WHOLE: after}}))
+    warehouse.replace("champion_model", row, "true", [], {WHOLE: after})
+    warehouse.replace("champion_history", history, "true", [], {WHOLE: Fingerprint(noted) if noted else None})
+    publish(warehouse)
+    for asset in ("champion_model", "champion_history"):
+        metadata = {"model_id": config.to, "decision": verdict.decision, "evidence": verdict.evidence}
+        context.log_event(dg.AssetMaterialization(asset, metadata=metadata))
+
+
+@dg.job(description="Puts a model in force by hand, instead of the champion.")
+def rollback_job() -> None:
+    record_rollback()

@@ -6,23 +6,23 @@ from math import isclose
 import dagster as dg
 import polars as pl
 
-from vps_assets.lineage.graph import ALL_DATES, LINEAGE
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.lineage.planning import ALL_DATES, RANGE_TAGS
 from vps_assets.tables.schemas import TABLES, faults
 from vps_assets.tables.splits import with_roles
 from vps_assets.warehouse.database import Warehouse, quoted
-from vps_assets.warehouse.io_manager import Settings
+from vps_assets.warehouse.settings import Settings
 from vps_assets.warehouse.statistics_state import KEYS, corrected_since
 
 SAMPLED = 50
 """Rows of a statistics table whose prices a check recomputes."""
-WINDOW = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 def run_window(context: dg.AssetCheckExecutionContext) -> tuple[str, list]:
     """The dates that this run wrote, as SQL; everything for a run without dates."""
     tags = context.run.tags if context.run else {}
     single = tags.get("dagster/partition")
-    start, end = (tags.get(name, single) for name in WINDOW)
+    start, end = (tags.get(name, single) for name in RANGE_TAGS)
     if start is None or end is None:
         return "true", []
     return "listed_on between cast(? as date) and cast(? as date)", [start, end]
@@ -85,7 +85,7 @@ select count(*) from (select *, {key} as key from {asset} where {where}) as rows
 asof left join totals on rows.key = totals.key and rows.as_of >= totals.day
 where rows.sales is distinct from coalesce(totals.before, 0)
 """
-"""A row that had seen a sale of its own day or later would count one too many; one that missed a sale, too few."""
+"""A row that had seen a sale of its own day or later would count one too many; one that missed a sale, one too few."""
 
 
 def wrong_counts(warehouse: Warehouse, asset: str, where: str, parameters: list) -> int:
@@ -99,7 +99,7 @@ def wrong_counts(warehouse: Warehouse, asset: str, where: str, parameters: list)
 def hindsight_rows(statistics: pl.DataFrame, sold: pl.DataFrame, key: str | None) -> list[dict]:
     """Rows of a sample whose quartiles or mean are not those of the group's sales with `sold_on < as_of`.
 
-    Each is computed anew from the sales alone, so a figure that had seen a later price shows.
+    Each is computed again from the sales alone, which finds a figure that had seen a later price.
     """
     sample = statistics.sample(min(SAMPLED, statistics.height), seed=0)
     wrong = []
@@ -133,8 +133,8 @@ def leak_check(asset: str) -> dg.AssetChecksDefinition:
             return dg.AssetCheckResult(passed=False, metadata={"faults": "the table is missing"})
         counts = wrong_counts(warehouse, asset, where, parameters)
         prices = len(hindsight_rows(rows, sold, key))
-        told = {"rows": rows.height, "wrong counts": counts, f"wrong prices among {SAMPLED}": prices}
-        return dg.AssetCheckResult(passed=not counts and not prices, metadata=told)
+        figures = {"rows": rows.height, "wrong counts": counts, f"wrong prices among {SAMPLED}": prices}
+        return dg.AssetCheckResult(passed=not counts and not prices, metadata=figures)
 
     return check
 
@@ -146,14 +146,14 @@ def splits_are_disjoint(settings: Settings) -> dg.AssetCheckResult:
     clean = settings.warehouse.read("clean_listings", columns=columns)
     if clean is None or clean.is_empty():
         return dg.AssetCheckResult(passed=True, metadata={"rows": 0})
-    told = with_roles(clean)
+    rows = with_roles(clean)
     crossing = sum(
-        told.drop_nulls(role).group_by(key).agg(pl.col(role).n_unique()).filter(pl.col(role) > 1).height
+        rows.drop_nulls(role).group_by(key).agg(pl.col(role).n_unique()).filter(pl.col(role) > 1).height
         for role in ("group_role", "time_role")
         for key in ("group_key", "photo_hash")
     )
-    last = told.filter(pl.col("time_role").is_in(["train", "validation"]))["sold_on"].max()
-    first = told.filter(pl.col("time_role") == "test")["listed_on"].min()
+    last = rows.filter(pl.col("time_role").is_in(["train", "validation"]))["sold_on"].max()
+    first = rows.filter(pl.col("time_role") == "test")["listed_on"].min()
     in_order = last is None or first is None or bool(last < first)  # type: ignore[operator]
     return dg.AssetCheckResult(
         passed=crossing == 0 and in_order,
@@ -167,10 +167,10 @@ def splits_are_disjoint(settings: Settings) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset="clean_listings", name="listing_is_on_one_date", blocking=True)
 def listing_is_on_one_date(context: dg.AssetCheckExecutionContext, settings: Settings) -> dg.AssetCheckResult:
-    """No listing is on two dates: one that was listed anew has left its old date (materialise that date too).
+    """No listing is on two dates: one that was listed again has left its old date (materialise that date too).
 
-    A warning where the run is one of those that come to all dates before anything is made of them: in between a listing
-    may be on its old date and its new one, and no order of the dates would suit all listings that move.
+    A warning if the run belongs to a set that covers every out-of-date listing date: between two runs of the set a
+    listing may be on its old date and its new one, and no order of the dates would suit all listings that move.
     """
     clean = settings.warehouse.read("clean_listings", columns=["listing_id", "listed_on"])
     twice: list = []

@@ -1,41 +1,29 @@
-"""Does the gate see bad photos? Test photos made worse on purpose, as the champion judges them."""
+"""Whether the gate recognises bad photos: test photos made worse on purpose, as the champion judges them."""
 
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.champion import folder_in_force
-from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options
-from vps_assets.assets.pricing import featured_listings, with_photo_paths
-from vps_assets.tables.splits import in_fixed_order, with_roles
-from vps_assets.warehouse.io_manager import Settings
-from vps_ml.artefacts import card
-from vps_ml.features.dataset import unseen
+from vps_assets.assets.champion import champion_job
+from vps_assets.assets.features import sold_features
+from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
+from vps_assets.tables.splits import in_fixed_order
+from vps_assets.warehouse.settings import Settings
+from vps_ml.features.roles import unseen
 from vps_ml.ops.corruptions import judge_corrupted_photos
 from vps_ml.ops.suggestions import ChampionJob
 
 PHOTOS = 150
-"""So many test photos, an arbitrary but fixed choice: the standard error of a mean qualification is some .02."""
+"""Test photos, an arbitrary but fixed choice: the standard error of a mean qualification is some .02."""
 
 
 @dg.op
-def corruption_job(
-    settings: Settings,
-    clean_listings: pl.DataFrame,
-    image_embeddings: pl.DataFrame,
-    marketplace_statistics: pl.DataFrame,
-    category_statistics: pl.DataFrame,
-    seller_statistics: pl.DataFrame,
-    champion_model: pl.DataFrame,
-) -> ChampionJob:
+def corruption_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame) -> ChampionJob:
     """Test listings of the champion's own split: neither it nor a backbone has seen them."""
-    statistics = marketplace_statistics, category_statistics, seller_statistics
-    featured = featured_listings(clean_listings, image_embeddings, *statistics)
-    champion = folder_in_force(settings, champion_model)
-    about = card(champion)
-    tested = with_roles(featured).filter(pl.col(f"{about['split_kind']}_role") == "test")
-    new_to_it = unseen(tested, settings.at.path, [about], about["split_kind"])
-    rows = in_fixed_order(new_to_it).head(PHOTOS)
-    return ChampionJob(with_photo_paths(rows, settings.at), str(champion), settings.home)
+    job = champion_job(settings, rows, champion_model)
+    card = settings.artefacts.models.card(job.champion_id)
+    tested = rows.filter(pl.col(f"{card['split_kind']}_role") == "test")
+    new_to_it = unseen(tested, settings.artefacts, [card], card["split_kind"])
+    return ChampionJob(in_fixed_order(new_to_it).head(PHOTOS), job.champion_id, job.artefacts)
 
 
 def summarised(judged: pl.DataFrame) -> pl.DataFrame:
@@ -69,19 +57,11 @@ def record_corruptions(context: dg.OpExecutionContext, judged: pl.DataFrame) -> 
     return rows
 
 
-@dg.graph_asset(**graph_options("corruption_reports", "evaluation", {"pytorch", "duckdb"}))
-def corruption_reports(
-    clean_listings: pl.DataFrame,
-    image_embeddings: pl.DataFrame,
-    marketplace_statistics: pl.DataFrame,
-    category_statistics: pl.DataFrame,
-    seller_statistics: pl.DataFrame,
-    champion_model: pl.DataFrame,
-) -> pl.DataFrame:
+corruption_reports = op_chain(
+    "corruption_reports",
+    "evaluation",
     """How the champion's qualification of test photos falls as they are blurred, darkened or cropped.
 
-    Key: corruption and severity (0: as it is, 4: the worst).
-    """
-    statistics = marketplace_statistics, category_statistics, seller_statistics
-    job = corruption_job(clean_listings, image_embeddings, *statistics, champion_model)
-    return record_corruptions(judge_corrupted_photos(job))
+Key: corruption and severity (0: as it is, 4: the worst).""",
+    [sold_features, corruption_job, judge_corrupted_photos, record_corruptions],
+)

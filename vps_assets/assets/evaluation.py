@@ -5,25 +5,33 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.options import WAREHOUSE, WRITER, graph_options, table_options
-from vps_assets.assets.pricing import Training, job_of, priced_rows
+from vps_assets.assets.features import sold_features
+from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
+from vps_assets.assets.pricing import Training, pricing_job
 from vps_assets.report.figures import risk_coverage_curves
-from vps_assets.warehouse.io_manager import Settings
+from vps_assets.warehouse.settings import Settings
 from vps_ml.evaluation import metrics
 from vps_ml.ops.pricing import (
-    CALIBRATION,
+    AblationResults,
     PredictionJob,
     PricingJob,
-    ablation_variants,
     predict_test_rows,
     train_and_predict_ablations,
 )
+from vps_ml.pricing.baselines import BASELINES
+from vps_ml.pricing.variants import CALIBRATION, ablation_variants
 
 ALL = "all"
 
 
 def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> dict:
-    """The figures of one model on one segment's test rows."""
+    """The figures of one model on one segment's test rows.
+
+    Args:
+        predictions: of the segment's test rows.
+        gated: whether the model can order them by qualification.
+        trained_gate: whether 0.5 is a threshold that was trained.
+    """
     error, low, high = (
         (predictions[name] - predictions["log_price"]).to_numpy()
         for name in ("predicted_log_price", "low_log_price", "high_log_price")
@@ -56,20 +64,21 @@ def reports(
     `models` has the variants by `model_id`, `category` the category by `listing_id`.
     """
     now = datetime.now(UTC)
-    told = predictions.join(category, on="listing_id", how="left").partition_by("model_id", as_dict=True)
+    by_model = predictions.join(category, on="listing_id", how="left").partition_by("model_id", as_dict=True)
     rows = []
     for model in models.iter_rows(named=True):
-        mine = told[(model["model_id"],)]
-        gated = model["objective"] != "category_median"
+        mine = by_model[(model["model_id"],)]
+        own_gate = model["constraint_kind"] != "baseline"
+        gated = own_gate or BASELINES[model["objective"]].gated
         segments = {ALL: mine} | {name: part for (name,), part in mine.partition_by("category", as_dict=True).items()}
         for segment, part in segments.items():
             common = {"run_id": run_id, **model, "segment": segment, "range_level": range_level, "evaluated_at": now}
-            rows.append(common | segment_row(part, gated, model["constraint_kind"] != "baseline"))
+            rows.append(common | segment_row(part, gated, own_gate))
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def variants_of(models: pl.DataFrame) -> pl.DataFrame:
-    """What tells the models apart, without their calibration."""
+    """The models' variants, without their calibration."""
     return models.drop(*CALIBRATION, "trained_on", "path")
 
 
@@ -96,7 +105,7 @@ def prediction_job(
 ) -> PredictionJob:
     """All models, with the rows that they were trained on and are tested on."""
     models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
-    return PredictionJob(rows, models, settings.recipe, settings.home)
+    return PredictionJob(rows, models, settings.recipe, settings.artefacts)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
@@ -106,22 +115,12 @@ def record_predictions(context: dg.OpExecutionContext, predictions: pl.DataFrame
     return predictions
 
 
-@dg.graph_asset(**graph_options("evaluation_predictions", "evaluation", {"pytorch", "duckdb"}))
-def evaluation_predictions(
-    clean_listings: pl.DataFrame,
-    image_embeddings: pl.DataFrame,
-    marketplace_statistics: pl.DataFrame,
-    category_statistics: pl.DataFrame,
-    seller_statistics: pl.DataFrame,
-    percentile_pricing_models: pl.DataFrame,
-    threshold_pricing_models: pl.DataFrame,
-    baseline_pricing_models: pl.DataFrame,
-) -> pl.DataFrame:
-    """What every model says of the test rows of its split: one row per model and test listing."""
-    statistics = marketplace_statistics, category_statistics, seller_statistics
-    rows = priced_rows(clean_listings, image_embeddings, *statistics)
-    job = prediction_job(rows, percentile_pricing_models, threshold_pricing_models, baseline_pricing_models)
-    return record_predictions(predict_test_rows(job))
+evaluation_predictions = op_chain(
+    "evaluation_predictions",
+    "evaluation",
+    """Every model's predictions for the test rows of its split: one row per model and test listing.""",
+    [sold_features, prediction_job, predict_test_rows, record_predictions],
+)
 
 
 @dg.asset(**table_options("evaluation_reports", "evaluation"))
@@ -152,36 +151,30 @@ def evaluation_reports(
 def ablation_job(
     context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
 ) -> PricingJob:
-    """The ablations' models, with their rows; STFE's are left out where the price backbone is not trained."""
+    """The ablations' models, with their rows; STFE's are left out if the price backbone is not trained."""
     with_price = not rows.is_empty() and "price" in rows["tasks"][0]
     variants = tuple(v for v in ablation_variants(config.seeds) if with_price or v.features != "STFE")
-    return job_of(context, settings, rows, variants)
+    return pricing_job(context, settings, rows, variants)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
 def record_ablations(
-    context: dg.OpExecutionContext, settings: Settings, trained: dict, clean_listings: pl.DataFrame
+    context: dg.OpExecutionContext, settings: Settings, trained: AblationResults, clean_listings: pl.DataFrame
 ) -> pl.DataFrame:
-    """Judge the ablations' models; the reference model stands in both ablations."""
+    """Evaluate the ablations' models; the reference model is part of both ablations."""
     category = clean_listings.select("listing_id", "category")
-    models, level = variants_of(trained["models"]), settings.recipe.range_level
-    rows = reports(trained["predictions"], models, category, level, context.run_id)
+    models, level = variants_of(trained.models), settings.recipe.range_level
+    rows = reports(trained.predictions, models, category, level, context.run_id)
     features = rows.filter(pl.col("warm_up")).with_columns(ablation=pl.lit("features"))
     warm_up = rows.filter(pl.col("features") == "MSTFE").with_columns(ablation=pl.lit("warm_up"))
-    told = pl.concat([features, warm_up])
-    context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(told))})
-    return told
+    both = pl.concat([features, warm_up])
+    context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(both))})
+    return both
 
 
-@dg.graph_asset(**graph_options("ablation_reports", "evaluation", {"pytorch", "duckdb"}))
-def ablation_reports(
-    clean_listings: pl.DataFrame,
-    image_embeddings: pl.DataFrame,
-    marketplace_statistics: pl.DataFrame,
-    category_statistics: pl.DataFrame,
-    seller_statistics: pl.DataFrame,
-) -> pl.DataFrame:
-    """Tables 4 and 5: MSTFE against STFE, warm-up against none, at δ = 0.5 and ε = 0.5, for each seed."""
-    statistics = marketplace_statistics, category_statistics, seller_statistics
-    job = ablation_job(priced_rows(clean_listings, image_embeddings, *statistics))
-    return record_ablations(train_and_predict_ablations(job), clean_listings)
+ablation_reports = op_chain(
+    "ablation_reports",
+    "evaluation",
+    """Tables 4 and 5: MSTFE against STFE, warm-up against none, at δ = 0.5 and ε = 0.5, for each seed.""",
+    [sold_features, ablation_job, train_and_predict_ablations, record_ablations],
+)

@@ -1,22 +1,23 @@
 """From landed rows to priced listings: raw, bounds, clean, quarantined."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import polars as pl
 
 from vps_assets.assets.options import table_options
-from vps_assets.landing.land import landed_rows
+from vps_assets.landing.landed import landed_rows
 from vps_assets.report.figures import contact_sheet, price_histograms
-from vps_assets.tables.schemas import CLEAN_LISTINGS, PRICE_BOUNDS, RAW_LISTINGS, conforming
+from vps_assets.tables.listings import CLEAN_LISTINGS, PRICE_BOUNDS, RAW_LISTINGS
+from vps_assets.tables.schemas import conforming
 from vps_assets.tables.splits import group_split, time_cuts, time_split
-from vps_assets.warehouse.io_manager import Settings
+from vps_assets.warehouse.settings import Settings
 
 TOO_LOW, TOO_HIGH = "sold_price is irrationally low", "sold_price is irrationally high"
 
 
 def good(raw_listings: pl.DataFrame) -> pl.DataFrame:
-    """Rows with nothing wrong by themselves, with their group."""
+    """Rows without a reason against them at landing, with their group."""
     kept = raw_listings.filter(pl.col("landing_reasons").list.len() == 0)
     return kept.with_columns(group_key=pl.coalesce("group_id", "photo_hash"))
 
@@ -24,7 +25,7 @@ def good(raw_listings: pl.DataFrame) -> pl.DataFrame:
 def fitted_bounds(
     raw_listings: pl.DataFrame, quantiles: tuple[float, float], train_share: float, validation_share: float
 ) -> pl.DataFrame:
-    """Bounds of sold prices, and the time split's days, fitted on sold rows; the bounds on training rows alone.
+    """Bounds of sold prices, fitted on training rows alone, and the time split's days, fitted on sold rows.
 
     Training rows are those that train in the split by group *and* in the split by time, sold by its last training
     day. Without any, no price is out of bounds, and the days are those of all listings.
@@ -83,15 +84,15 @@ def quarantined(raw_listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.Da
     return judged(raw_listings, price_bounds).filter(pl.col("reasons").list.len() > 0)
 
 
-def need_bounds(price_bounds: pl.DataFrame) -> None:
-    """Say what to do where the bounds have not been fitted."""
+def require_bounds(price_bounds: pl.DataFrame) -> None:
+    """Fail with what to do if the bounds have not been fitted."""
     if price_bounds.is_empty():
         raise dg.Failure("price_bounds is empty: materialise raw_listings, then price_bounds, then this asset.")
 
 
-def tell(context: dg.AssetExecutionContext, told: dict, pictures: dict) -> None:
-    """Add metadata; a picture to the run's last date alone, so that a backfill of years does not store it each day."""
-    context.add_asset_metadata(told)
+def add_metadata(context: dg.AssetExecutionContext, counts: dict, pictures: dict) -> None:
+    """Add metadata; pictures to the run's last date alone, so that a backfill of years does not store them each day."""
+    context.add_asset_metadata(counts)
     context.add_asset_metadata(pictures, partition_key=context.partition_keys[-1])
 
 
@@ -102,22 +103,22 @@ def raw_listings(context: dg.AssetExecutionContext, settings: Settings) -> pl.Da
     Key: `listing_id`. Partition: `listed_on`, a UTC day. Money: the warehouse's currency.
     """
     window = context.partition_time_window
-    last = (window.end.date()).toordinal() - 1
-    rows = landed_rows(settings.at, list(RAW_LISTINGS.columns), window.start.date(), datetime.fromordinal(last).date())
+    first, last = window.start.date(), window.end.date() - timedelta(days=1)
+    rows = landed_rows(settings.home, list(RAW_LISTINGS.columns), first, last)
     photos = rows.filter(pl.col("photo_hash").is_not_null())["photo_hash"].unique(maintain_order=True)
     sample = photos.gather_every(max(1, photos.len() // 24))[:24]
     bad = rows.filter(pl.col("landing_reasons").list.len() > 0).height
-    told = {"landed, this run": rows.height, "bad, this run": bad}
-    sheet = contact_sheet([settings.at.photo(photo_hash) for photo_hash in sample])
-    tell(context, told, {"photos": sheet})
+    counts = {"landed, this run": rows.height, "bad, this run": bad}
+    sheet = contact_sheet([settings.artefacts.photo(photo_hash) for photo_hash in sample])
+    add_metadata(context, counts, {"photos": sheet})
     return rows
 
 
 @dg.asset(**table_options("price_bounds", "listings"))
 def price_bounds(context: dg.AssetExecutionContext, settings: Settings, raw_listings: pl.DataFrame) -> pl.DataFrame:
-    """The sold prices that are believed, and the days of the time split: one row, in force until refitted.
+    """The sold prices that are accepted, and the days of the time split: one row, in force until it is fitted again.
 
-    Fitted when there is none, when the recipe changes, when half as many sales again have landed, or when it is
+    Fitted if there is none, when the recipe changes, when half as many sales again have landed, or when it is
     materialised by name; in between a new day does not change old partitions.
     """
     if raw_listings.is_empty():
@@ -137,11 +138,11 @@ def clean_listings(
 
     Key: `listing_id`. Partition: `listed_on`, a UTC day. `log_price` is the natural log of the sold price.
     """
-    need_bounds(price_bounds)
+    require_bounds(price_bounds)
     kept = cleaned(raw_listings, price_bounds)
-    told = {"sold, this run": kept["log_price"].count(), "open, this run": kept["log_price"].null_count()}
+    counts = {"sold, this run": kept["log_price"].count(), "open, this run": kept["log_price"].null_count()}
     prices = price_histograms(raw_listings["sold_price"].drop_nulls(), kept["log_price"].drop_nulls())
-    tell(context, told, {"prices": prices})
+    add_metadata(context, counts, {"prices": prices})
     return kept
 
 
@@ -151,9 +152,9 @@ def quarantined_listings(
 ) -> pl.DataFrame:
     """Rows that are kept out, each with every reason that applies and as it came.
 
-    Partition: `listed_on`, the landing day where the row has none.
+    Partition: `listed_on`, the landing day if the row has none.
     """
-    need_bounds(price_bounds)
+    require_bounds(price_bounds)
     rows = quarantined(raw_listings, price_bounds)
     reasons = rows.select(pl.col("reasons").explode()).to_series().value_counts(sort=True)
     context.add_output_metadata({f"reason: {reason}": count for reason, count in reasons.rows()[:20]})

@@ -1,24 +1,19 @@
-"""What all assets have in common."""
+"""What all assets have in common, and how one is made of a chain of ops."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
+import pandera.polars as pa
 
 from vps_assets.lineage.graph import LINEAGE
-from vps_assets.tables.partitions import COVERAGE_TARGET_PARTITIONS, ERROR_TOLERANCE_PARTITIONS, LISTING_DATES, TASKS
-from vps_assets.tables.schemas import TABLES, column_schema
+from vps_assets.tables.partitions import EARLIEST_DAY, PARTITIONINGS
+from vps_assets.tables.schemas import TABLES
 
 # backfill_policy is beta in 1.13.27, which is pinned; tests hold what is relied on.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-PARTITIONS = {
-    "day": LISTING_DATES,
-    "task": TASKS,
-    "coverage_target": COVERAGE_TARGET_PARTITIONS,
-    "error_tolerance": ERROR_TOLERANCE_PARTITIONS,
-    "none": None,
-}
 OWNERS = {
     "listings": "team:data-engineering",
     "statistics": "team:data-engineering",
@@ -29,39 +24,110 @@ OWNERS = {
 }
 WAREHOUSE = "warehouse_io"
 WRITER = "duckdb_writer"
+TABLE_KINDS = {"duckdb", "polars"}
+NETWORK_KINDS = {"pytorch", "duckdb"}
 
 
-def inputs(asset: str) -> dict[str, dg.AssetIn]:
-    """The parents: a daily asset reads a daily parent's same days, anything else reads all of its parent."""
+def daily_from(first: Any) -> dg.DailyPartitionsDefinition:
+    """Listing dates, UTC, from the first (a date) to today: its listings are still coming in."""
+    return dg.DailyPartitionsDefinition(first.isoformat(), timezone="UTC", end_offset=1)
+
+
+PARTITIONS: dict[str, dg.PartitionsDefinition | None] = {
+    name: dg.StaticPartitionsDefinition(list(partitioning.keys or ())) for name, partitioning in PARTITIONINGS.items()
+} | {"day": daily_from(EARLIEST_DAY), "none": None}
+"""As Dagster takes them. `definitions` begins the listing dates with the first that has landed."""
+
+
+def column_schema(schema: pa.DataFrameSchema) -> dg.TableSchema:
+    """The schema as Dagster shows it."""
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                name,
+                str(spec.dtype),
+                description=spec.description,
+                constraints=dg.TableColumnConstraints(nullable=spec.nullable, unique=spec.unique),
+            )
+            for name, spec in schema.columns.items()
+        ]
+    )
+
+
+def partition_mappings(asset: str) -> dict[str, dg.PartitionMapping]:
+    """The parents that are read whole: a daily asset reads a daily parent's same days, any other asset all of it."""
     node = LINEAGE[asset]
     return {
-        parent: dg.AssetIn(partition_mapping=dg.AllPartitionMapping())
+        parent: dg.AllPartitionMapping()
         for parent in node.parents
         if LINEAGE[parent].partitions != "none" and node.partitions not in ("none", LINEAGE[parent].partitions)
     }
 
 
-def graph_options(asset: str, group: str, kinds: set[str]) -> dict[str, Any]:
-    """Arguments of `@graph_asset`: the partitions and version that the lineage says, schema, group, owner."""
-    node = LINEAGE[asset]
-    partitions_def = PARTITIONS[node.partitions]
+def backfill_policy(asset: str) -> dg.BackfillPolicy | None:
+    """A backfill of many partitions is one run."""
+    return dg.BackfillPolicy.single_run() if PARTITIONS[LINEAGE[asset].partitions] else None
+
+
+def table_metadata(asset: str) -> dict[str, Any]:
+    return {"dagster/column_schema": column_schema(TABLES[asset]), "dagster/table_name": f"main.{asset}"}
+
+
+def table_options(asset: str, group: str) -> dict[str, Any]:
+    """Arguments of `@asset` for a table that one function makes."""
     return {
         "name": asset,
-        "ins": inputs(asset),
-        "partitions_def": partitions_def,
-        "backfill_policy": dg.BackfillPolicy.single_run() if partitions_def else None,
-        "code_version": node.code_version,
+        "ins": {parent: dg.AssetIn(partition_mapping=m) for parent, m in partition_mappings(asset).items()},
+        "partitions_def": PARTITIONS[LINEAGE[asset].partitions],
+        "backfill_policy": backfill_policy(asset),
+        "code_version": LINEAGE[asset].code_version,
         "group_name": group,
         "owners": [OWNERS[group]],
-        "kinds": kinds,
-        "metadata": {"dagster/column_schema": column_schema(TABLES[asset]), "dagster/table_name": f"main.{asset}"},
-    }
-
-
-def table_options(asset: str, group: str, kinds: set[str] | None = None) -> dict[str, Any]:
-    """Arguments of `@asset` for a table that is written through the warehouse."""
-    return {
-        **graph_options(asset, group, kinds or {"duckdb", "polars"}),
+        "kinds": TABLE_KINDS,
+        "metadata": table_metadata(asset),
         "io_manager_key": WAREHOUSE,
         "pool": WRITER,
     }
+
+
+def op_chain(asset: str, group: str, description: str, ops: Sequence[dg.OpDefinition]) -> dg.AssetsDefinition:
+    """An asset that a chain of ops makes: each takes the result of the op before it, and any parents of the asset.
+
+    An input that is named as a parent is that parent's table; the one other input of an op is the result before it.
+    """
+    parents = LINEAGE[asset].parents
+    dependencies = {}
+    for before, op in zip(ops, ops[1:], strict=False):
+        (chained,) = [name for name in op.input_dict if name not in parents]
+        dependencies[op.name] = {chained: dg.DependencyDefinition(before.name)}
+    graph = dg.GraphDefinition(
+        name=asset,
+        description=description,
+        node_defs=ops,
+        dependencies=dependencies,
+        input_mappings=[
+            dg.InputMapping(graph_input_name=parent, mapped_node_name=op.name, mapped_node_input_name=parent)
+            for op in ops
+            for parent in parents
+            if parent in op.input_dict
+        ],
+        output_mappings=[
+            dg.OutputMapping(
+                graph_output_name="result", mapped_node_name=ops[-1].name, mapped_node_output_name="result"
+            )
+        ],
+    )
+    return dg.AssetsDefinition.from_graph(
+        graph,
+        keys_by_input_name={parent: dg.AssetKey(parent) for parent in parents},
+        keys_by_output_name={"result": dg.AssetKey(asset)},
+        partitions_def=PARTITIONS[LINEAGE[asset].partitions],
+        partition_mappings=partition_mappings(asset) or None,
+        backfill_policy=backfill_policy(asset),
+        group_name=group,
+        descriptions_by_output_name={"result": description},
+        metadata_by_output_name={"result": table_metadata(asset)},
+        tags_by_output_name={"result": {f"dagster/kind/{kind}": "" for kind in NETWORK_KINDS}},
+        owners_by_output_name={"result": [OWNERS[group]]},
+        code_versions_by_output_name={"result": LINEAGE[asset].code_version},
+    )

@@ -1,7 +1,7 @@
 """`vps forget --seller S`: a seller's rows and photos are removed, from every place where they are kept.
 
-It begins by noting what is to go, under `erasures/`, and ends by deleting that note: one that was broken off is
-carried through by asking again.
+It begins by noting what is to be removed, under `erasures/`, and ends by deleting that note: an erasure that was
+interrupted is completed by asking for it again.
 """
 
 import hashlib
@@ -12,35 +12,42 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 
+from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.landing.files import RefusedFile, listing_file
 from vps_assets.landing.inbox import dropped, take_in
-from vps_assets.orchestration.instance import UNFINISHED
-from vps_assets.orchestration.run import Progress, Request, run_lineage
+from vps_assets.landing.landed import all_landed, landed_files
+from vps_assets.lineage.planning import Request
+from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs, open_instance
+from vps_assets.orchestration.run import Progress, run_lineage
+from vps_assets.warehouse.analytics import publish
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.erasure import erase_rows
-from vps_ml.artefacts import CARD, card, identity, whole_file
-from vps_ml.features.dataset import ITEM, LEARNT, ROLES, learnt_items
+from vps_ml.artefacts import identity
+from vps_ml.atomic import whole_file
+from vps_ml.features.roles import ITEM, learnt_items
 from vps_ml.recipes import Recipe
 
-ERASURES = "erasures"
 SETTLED_S = 60.0
-"""A file in the inbox that has not changed for so long is whole."""
+"""A file in the inbox that has not changed for this long is complete."""
+REMAINING = ("listing_id", "photo_hash", "image_path", "group_id")
+"""Columns of the landings that identify a seller's listings, photos and items."""
 
 
-class NotYet(RuntimeError):
-    """A file that names the seller is still coming in, or cannot be landed: nothing has been removed."""
+class NotYet(UserError):
+    """A file that names the seller is still being copied, or cannot be landed: nothing has been removed."""
 
 
-class NothingToForget(LookupError):
+class NothingToForget(UserError):
     """No row of this seller has landed."""
 
 
 @dataclass(frozen=True)
 class Erasure:
-    """What is to go."""
+    """What is to be removed."""
 
     seller: str
     listings: list[str]
@@ -49,11 +56,11 @@ class Erasure:
     image_paths: list[str]
     groups: list[str]
     embeddings: list[str]
-    """Files that hold features of the listings, under the data directory."""
+    """Files that hold features of the listings (`image_embeddings.path`)."""
 
-    @property
-    def note(self) -> str:
-        return f"{ERASURES}/{identity(self.seller)}.json"
+    def note(self, home: Home) -> Path:
+        """Where the erasure is noted while it goes on."""
+        return home.erasures / f"{identity(self.seller)}.json"
 
 
 @dataclass(frozen=True)
@@ -67,49 +74,49 @@ class Forgotten:
     models: dict[str, list[str]]
     """Kind -> ids, the champion's first."""
     unread: list[str]
-    """Files of the inbox that cannot be read as listings, and have the seller's id in them somewhere."""
+    """Files of the inbox that cannot be read as listings, and contain the seller's id."""
 
 
 def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgotten:
     """Remove a seller: landed rows, inbox files, photos, embeddings, tables, the analysts' copy, pictures in the UI.
 
-    Rows and photos go first, from everywhere; then what was made with other sellers' rows beside them is made anew.
-    Models are kept, for a weight cannot be told apart by whom it came from; those that learnt from the seller's items
-    are named, and `vps run --select price_bounds+` fits all of them without.
+    Rows and photos are removed first, everywhere; then whatever was made from them and other sellers' rows is made
+    again. Models are kept, since a weight does not show whose items it came from; those that learnt from the seller's
+    items are named, and `vps run --select price_bounds+` fits all of them without.
 
     Raises:
-        NothingToForget: no row of this seller has landed, and no erasure was broken off.
+        NothingToForget: no row of this seller has landed, and no erasure was interrupted.
         NotYet: a waiting file names the seller and cannot be landed now; nothing has been removed.
-        RunFailed: rows and photos are gone, and what is made of the others' could not be made; asking again goes on.
+        RunFailed: rows and photos are removed, and the run that follows failed; asking again continues.
     """
-    land_what_waits(home, seller, progress)
-    erasure = noted(home, seller, found(home, seller))
-    progress(f"{len(erasure.listings)} listings and {len(erasure.photos)} photos are to go")
-    models = taught_by(home, erasure)
+    land_waiting_files(home, seller, progress)
+    erasure = noted(home, seller, erasure_of(home, seller))
+    progress(f"{len(erasure.listings)} listings and {len(erasure.photos)} photos are to be removed")
+    models = models_with_items(home, erasure)
     rewrite_landings(home, seller)
-    others = landed(home)
+    others = all_landed(home, REMAINING)
     shared = set(others.filter(pl.col("photo_hash").is_in(erasure.photos))["photo_hash"].drop_nulls())
     gone = sorted(set(erasure.photos) - shared)
     unread = empty_inbox(home, erasure, set(gone))
     for photo in gone:
-        home.photo(photo).unlink(missing_ok=True)
+        home.artefacts.photo(photo).unlink(missing_ok=True)
     erase_rows(Warehouse(home), seller, sorted(set(erasure.listings) - set(others["listing_id"])))
-    forget_pictures(home)
-    (home.path / "reports" / "evaluation.html").unlink(missing_ok=True)
-    progress("rows and photos are removed; what was made of them with others is made anew")
+    remove_run_pictures(home)
+    home.report.unlink(missing_ok=True)
+    progress("rows and photos are removed; what was made from them and others is made again")
     if others.height:
         run_lineage(home, recipe, Request(), progress)
     for path in set(erasure.embeddings) - used_embeddings(home):
-        (home.path / path).unlink(missing_ok=True)
+        home.artefacts.embedding_file(path).unlink(missing_ok=True)
     Warehouse(home).rewrite()
-    Warehouse(home).publish()
-    (home.path / erasure.note).unlink()
+    publish(Warehouse(home))
+    erasure.note(home).unlink()
     return Forgotten(len(erasure.listings), len(gone), len(shared), models, unread)
 
 
-def land_what_waits(home: Home, seller: str, progress: Progress) -> None:
-    """Land the inbox's files that name the seller, so that the others' rows in them are not lost."""
-    waiting = [file for file in dropped(home.inbox) if names(home.inbox / file.name, seller)]
+def land_waiting_files(home: Home, seller: str, progress: Progress) -> None:
+    """Land the inbox's files that name the seller, so that other sellers' rows in them are not lost."""
+    waiting = [file for file in dropped(home.inbox) if names_seller(home.inbox / file.name, seller)]
     young = [file.name for file in waiting if time.time() - file.modified_ns / 1e9 < SETTLED_S]
     if young:
         raise NotYet(f"{', '.join(young)} names the seller and may still be coming in: ask again in a minute")
@@ -118,19 +125,9 @@ def land_what_waits(home: Home, seller: str, progress: Progress) -> None:
         raise NotYet(f"a waiting file names the seller and did not land: {'; '.join(wrong.values())}")
 
 
-def landed(home: Home, seller: str | None = None) -> pl.DataFrame:
-    """All rows that ever landed, in force or not; a seller's, where one is named."""
-    files = sorted(home.landing.glob("*.parquet"))
-    if not files:
-        return pl.DataFrame(schema=dict.fromkeys(("listing_id", "photo_hash", "image_path", "group_id"), pl.String))
-    rows = pl.scan_parquet(files)
-    kept = rows if seller is None else rows.filter(pl.col("seller_id") == seller)
-    return kept.select("listing_id", "photo_hash", "image_path", "group_id").collect()
-
-
-def found(home: Home, seller: str) -> Erasure:
-    """What there is of a seller."""
-    rows = landed(home, seller)
+def erasure_of(home: Home, seller: str) -> Erasure:
+    """Everything that is a seller's."""
+    rows = all_landed(home, REMAINING, seller)
     groups = rows.select(pl.coalesce("group_id", "photo_hash")).to_series()
     columns = (rows["listing_id"], rows["photo_hash"], rows["image_path"], groups)
     listings, photos, paths, items = (column.drop_nulls().unique().sort().to_list() for column in columns)
@@ -140,13 +137,13 @@ def found(home: Home, seller: str) -> Erasure:
 
 
 def noted(home: Home, seller: str, new: Erasure) -> Erasure:
-    """The erasure with what an earlier one that was broken off had still to remove; written down before anything goes.
+    """The erasure, with what an interrupted one had still to remove; written down before anything is removed.
 
     Raises:
         NothingToForget: there is neither.
     """
-    note = home.path / new.note
-    if not landed(home, seller).height and not note.exists():
+    note = new.note(home)
+    if not all_landed(home, REMAINING, seller).height and not note.exists():
         raise NothingToForget(f"no row of seller {seller!r} has landed")
     parts = [vars(new)] + ([json.loads(note.read_text())] if note.exists() else [])
     fields = ("listings", "photos", "image_paths", "groups", "embeddings")
@@ -156,27 +153,17 @@ def noted(home: Home, seller: str, new: Erasure) -> Erasure:
     return both
 
 
-def taught_by(home: Home, erasure: Erasure) -> dict[str, list[str]]:
+def models_with_items(home: Home, erasure: Erasure) -> dict[str, list[str]]:
     """The artefacts that learnt from the seller's items, by kind; the champion's first."""
-    taught: dict[str, list[str]] = {}
+    models = home.artefacts.models
     champion = Warehouse(home).read("champion_model")
     in_force = set(champion["model_id"]) if champion is not None else set()
-    folders = [path.parent for path in home.models.glob(f"[!.]*/{CARD}")]
-    for folder in sorted(folders, key=lambda folder: (folder.name not in in_force, folder.name)):
-        about = card(folder)
-        if (items := learnt(folder, about)) is not None and touches(items, erasure):
-            taught.setdefault(about.get("kind", "model"), []).append(folder.name)
-    return taught
-
-
-def learnt(folder: Path, about: dict) -> pl.DataFrame | None:
-    """The items that an artefact was trained or calibrated on; None where it is no model."""
-    if (folder / LEARNT).exists():
-        return pl.read_parquet(folder / LEARNT)
-    roles = folder.parent / str(about.get("roles_id"))
-    if not (roles / ROLES).exists():
-        return None
-    return learnt_items(roles, [about["split_kind"]] if "split_kind" in about else ["group", "time"])
+    found: dict[str, list[str]] = {}
+    for model_id in sorted(models.ids(), key=lambda model_id: (model_id not in in_force, model_id)):
+        items = learnt_items(home.artefacts, model_id)
+        if items is not None and touches(items, erasure):
+            found.setdefault(models.card(model_id).get("kind", "model"), []).append(model_id)
+    return found
 
 
 def touches(items: pl.DataFrame, erasure: Erasure) -> bool:
@@ -186,8 +173,8 @@ def touches(items: pl.DataFrame, erasure: Erasure) -> bool:
 
 
 def rewrite_landings(home: Home, seller: str) -> None:
-    """Take the seller's rows out of the landings, each file by one rename; a file of nobody else's goes."""
-    for file in sorted(home.landing.glob("*.parquet")):
+    """Remove the seller's rows from the landings, each file by one rename; a file with no other rows is deleted."""
+    for file in map(Path, landed_files(home)):
         rows = pl.scan_parquet(file)
         others = pl.col("seller_id").is_null() | (pl.col("seller_id") != seller)
         counts = rows.select(pl.len().alias("all"), others.sum().alias("others")).collect().row(0, named=True)
@@ -204,17 +191,17 @@ def empty_inbox(home: Home, erasure: Erasure, photos: set[str]) -> list[str]:
     """Delete the landed and refused files that name the seller, and these photos, from the inbox.
 
     Returns:
-        the files that are not understood and have the seller's id in them: somebody has to look.
+        the files that cannot be read and contain the seller's id: somebody has to look.
     """
     unread = []
     waiting = [home.inbox / file.name for file in dropped(home.inbox)]
     for file in [*waiting, *home.inbox.glob("landed/*"), *home.inbox.glob("refused/*")]:
         if file.is_symlink() or not file.is_file():
             continue
-        told = names(file, erasure.seller)
-        if told and file not in waiting:
+        names = names_seller(file, erasure.seller)
+        if names and file not in waiting:
             file.unlink()
-        elif told is None and erasure.seller.encode() in file.read_bytes():
+        elif names is None and erasure.seller.encode() in file.read_bytes():
             unread.append(str(file))
     for image_path in erasure.image_paths:
         with suppress(OSError, ValueError, RuntimeError):  # a path that no photo can have
@@ -225,8 +212,8 @@ def empty_inbox(home: Home, erasure: Erasure, photos: set[str]) -> list[str]:
     return unread
 
 
-def names(file: Path, seller: str) -> bool | None:
-    """Whether a listing file has rows of the seller; None where it cannot be read."""
+def names_seller(file: Path, seller: str) -> bool | None:
+    """Whether a listing file has rows of the seller; None if it cannot be read."""
     try:
         opened = listing_file(file)
         if "seller_id" not in opened.columns:
@@ -237,12 +224,8 @@ def names(file: Path, seller: str) -> bool | None:
         return None
 
 
-def forget_pictures(home: Home) -> None:
-    """Delete what Dagster keeps of the runs of `raw_listings`, whose contact sheets show photos, and op outputs."""
-    import dagster as dg
-
-    from vps_assets.orchestration.instance import free_dead_runs, open_instance
-
+def remove_run_pictures(home: Home) -> None:
+    """Delete Dagster's records of the runs of `raw_listings`, whose contact sheets show photos, and op outputs."""
     key = dg.AssetKey("raw_listings")
     with open_instance(home) as instance:
         free_dead_runs(instance)
@@ -254,14 +237,14 @@ def forget_pictures(home: Home) -> None:
             cursor, more = page.cursor, page.has_more
         for run_id in runs:
             instance.delete_run(run_id)
-        instance.wipe_assets([key])  # last: it takes away what leads to the runs
-        under_way = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))}
+        instance.wipe_assets([key])  # last: the runs are found through it
+        unfinished = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))}
     for folder in home.op_outputs.glob("*"):
-        if folder.name not in under_way:
+        if folder.name not in unfinished:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def used_embeddings(home: Home) -> set[str]:
-    """Files of embeddings that rows name."""
+    """Files of embeddings that the table names."""
     stored = Warehouse(home).read("image_embeddings", columns=["path"])
     return set(stored["path"]) if stored is not None else set()

@@ -1,4 +1,4 @@
-"""The demo marketplace as a folder: listings.parquet, photos, and apart from them the truth."""
+"""The demo marketplace as a folder: listings.parquet, photos, and the truth in a file of its own."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ from vps_assets.demo.catalogue import (
     Item,
 )
 from vps_assets.demo.photos import draw_photo
-from vps_ml.artefacts import temporary_name
+from vps_ml.atomic import temporary_name
 
 Drawing = tuple[Item, str | None, tuple[int, ...]]
 """An item, its photo's fault and seed: what `draw_photo` takes."""
@@ -169,15 +169,15 @@ def draw_to(folder: str, numbers: list[int], photos: list[Drawing]) -> int:
 
 
 def make_market(folder: Path, count: int, seed: int, progress: Callable[[str], None]) -> Path:
-    """Make the marketplace where it is not there yet; its folder.
+    """Make the marketplace unless it exists; its folder.
 
     `truth.parquet` has each listing's noise-free price, its photo's fault and the noise level: no asset reads
     it, so that tests and benchmarks can hold the system against an oracle.
     """
-    about = {"version": VERSION, "listings": count, "seed": seed}
+    parameters = {"version": VERSION, "listings": count, "seed": seed}
     marker = folder / "market.json"
-    if marker.exists() and json.loads(marker.read_text()) == about:
-        progress(f"the demo marketplace is there already: {count:,} listings")
+    if marker.exists() and json.loads(marker.read_text()) == parameters:
+        progress(f"the demo marketplace exists already: {count:,} listings")
         return folder
     if folder.exists() and not marker.exists():
         raise FileExistsError(f"{folder} is not a demo marketplace: move it away, or choose another VPS_HOME")
@@ -199,7 +199,7 @@ def make_market(folder: Path, count: int, seed: int, progress: Callable[[str], N
     )
     truth = pl.DataFrame([{"spoilt": False} | t for t in truths], infer_schema_length=None)
     truth.drop("photo", "seller").write_parquet(temporary / "truth.parquet")
-    (temporary / "market.json").write_text(json.dumps(about))
+    (temporary / "market.json").write_text(json.dumps(parameters))
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
     return folder

@@ -8,22 +8,19 @@ from pathlib import Path
 
 import polars as pl
 
-NUMBERS = ("price", "sold_price")
-TIMESTAMPS = ("listed_at", "sold_at")
-LISTS = ("attributes", "specifications")
-REQUIRED = ("listing_id", "listed_at", "category", "image_path")
-COLUMNS = (
-    "listing_id", "listed_at", "category", "image_path", "price", "sold_at", "sold_price", "currency", "seller_id",
-    "brand", "group_id", "attributes", "specifications",
-)  # fmt: skip
+from vps_assets.errors import UserError
+from vps_assets.tables.columns import TEXTS, UTC
+from vps_assets.tables.listings import LANDED, REQUIRED
+
+COLUMN_TYPES: Mapping[str, pl.DataType] = {name: spec.dtype.type for name, spec in LANDED.items()}
+"""What a user brings: column -> type."""
 CODED_TEXT = (pl.Categorical, pl.Enum)
-UTC = pl.Datetime("us", "UTC")
 FORMATS_WITH_ZONE = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M%#z")
 FORMATS_UTC = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M")
 
 
-class RefusedFile(ValueError):
-    """A file that is refused whole; the message names it, says why and what to do."""
+class RefusedFile(UserError):
+    """A file is refused whole; the message names it, and has the reason and what to do."""
 
 
 BATCH_ROWS = 20_000
@@ -36,7 +33,7 @@ class TypedRows:
 
     frame: pl.DataFrame
     unreadable: Mapping[str, list[bool]]
-    """Column to a flag per row: there was a value, and it could not be read as the column's type."""
+    """Column -> a flag per row: the row had a value that could not be read as the column's type."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +46,10 @@ class ListingFile:
 
     @property
     def unknown_columns(self) -> tuple[str, ...]:
-        return tuple(name for name in self.columns if name not in COLUMNS)
+        return tuple(name for name in self.columns if name not in COLUMN_TYPES)
 
     def currencies(self) -> set[str]:
-        """The currencies that the file is in.
+        """The currencies that the file uses.
 
         Raises:
             RefusedFile: it cannot be read.
@@ -67,7 +64,7 @@ class ListingFile:
         """The rows, `BATCH_ROWS` at a time.
 
         Raises:
-            RefusedFile: the file cannot be read on.
+            RefusedFile: the rest of the file cannot be read.
         """
         with refusing(self.path), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # collect_batches is new; polars is pinned
@@ -78,7 +75,7 @@ class ListingFile:
 
 @contextmanager
 def refusing(path: Path) -> Iterator[None]:
-    """What makes a file unreadable refuses it."""
+    """Turn whatever makes a file unreadable into its refusal."""
     try:
         yield
     except (pl.exceptions.PolarsError, OSError, ValueError, UnicodeDecodeError) as error:
@@ -117,15 +114,14 @@ def typed_rows(raw: pl.DataFrame) -> TypedRows:
     coded = [pl.col(name).cast(pl.String) for name, dtype in raw.schema.items() if dtype in CODED_TEXT]
     raw = raw.with_columns(coded)
     rows = raw.select(pl.struct(encodable(raw)).struct.json_encode().alias("row"))["row"]
-    present = [name for name in COLUMNS if name in raw.columns]
+    present = [name for name in COLUMN_TYPES if name in raw.columns]
     typed = raw.select(typed_column(name, raw.schema[name]) for name in present)
     unreadable = {}
     for name in present:
         given = given_values(raw[name])
         unreadable[name] = (given & typed[name].is_null()).to_list()
-    wanted = {name: column_type(name) for name in COLUMNS}
-    absent = [pl.lit(None, dtype).alias(name) for name, dtype in wanted.items() if name not in present]
-    frame = typed.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in wanted.items())
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in COLUMN_TYPES.items() if name not in present]
+    frame = typed.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in COLUMN_TYPES.items())
     return TypedRows(frame.with_columns(rows), unreadable)
 
 
@@ -136,14 +132,6 @@ def encodable(raw: pl.DataFrame) -> list[pl.Expr]:
     ]
 
 
-def column_type(name: str) -> pl.DataType | type[pl.DataType]:
-    if name in NUMBERS:
-        return pl.Float64
-    if name in TIMESTAMPS:
-        return UTC
-    return pl.List(pl.String) if name in LISTS else pl.String
-
-
 def given_values(values: pl.Series) -> pl.Series:
     """Where a cell has a value: not null, and not blank text."""
     if values.dtype == pl.String:
@@ -152,22 +140,23 @@ def given_values(values: pl.Series) -> pl.Series:
 
 
 def typed_column(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A raw column as the contract's type; null where that cannot be."""
+    """A raw column as the contract's type; null where it cannot be converted."""
     column = pl.col(name)
     if dtype == pl.String:
         stripped = column.str.strip_chars()
         column = pl.when(stripped != "").then(stripped)
-    if name in NUMBERS:
-        return finite(column.cast(pl.Float64, strict=False))
-    if name in TIMESTAMPS:
-        return timestamp(column, dtype)
-    if name in LISTS:
-        return texts(column, dtype)
-    return (column.cast(pl.String, strict=False) if not dtype.is_nested() else pl.lit(None, pl.String)).alias(name)
+    return READERS[COLUMN_TYPES[name]](column, dtype).alias(name)
 
 
-def finite(number: pl.Expr) -> pl.Expr:
-    return pl.when(number.is_finite()).then(number)
+def text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Text; what is nested is not text."""
+    return pl.lit(None, pl.String) if dtype.is_nested() else column.cast(pl.String, strict=False)
+
+
+def number(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """A finite number."""
+    cast = column.cast(pl.Float64, strict=False)
+    return pl.when(cast.is_finite()).then(cast)
 
 
 def timestamp(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -178,7 +167,7 @@ def timestamp(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if dtype == pl.Date:
         return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     if dtype != pl.String:
-        return pl.lit(None, UTC).alias(column.meta.output_name())
+        return pl.lit(None, UTC)
     zoned = [column.str.to_datetime(f, time_unit="us", time_zone="UTC", strict=False) for f in FORMATS_WITH_ZONE]
     plain = [column.str.to_datetime(f, time_unit="us", strict=False).dt.replace_time_zone("UTC") for f in FORMATS_UTC]
     day = column.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
@@ -186,11 +175,20 @@ def timestamp(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 
 def texts(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A list of labels; text is cut at `|`."""
+    """A list of labels; text is split at `|`."""
     if isinstance(dtype, pl.List):
         cut = column.cast(pl.List(pl.String), strict=False)
     elif dtype == pl.String:
         cut = column.str.split("|").list.eval(pl.element().str.strip_chars())
     else:
-        return pl.lit(None, pl.List(pl.String)).alias(column.meta.output_name())
+        return pl.lit(None, TEXTS)
     return cut.list.eval(pl.element().filter((pl.element() != "") & pl.element().is_not_null()))
+
+
+READERS: Mapping[pl.DataType, Callable[[pl.Expr, pl.DataType], pl.Expr]] = {
+    pl.String(): text,
+    pl.Float64(): number,
+    UTC: timestamp,
+    TEXTS: texts,
+}
+"""Type of a column -> (raw column, its raw type) -> the column as that type."""

@@ -1,4 +1,4 @@
-"""Landing: a file and its photos are checked and put, immutably, where `raw_listings` takes them in.
+"""Landing: a file and its photos are checked, and stored immutably for `raw_listings` to take in.
 
 Never touches the warehouse, so that landing works while runs go on.
 """
@@ -9,18 +9,20 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
-import duckdb
 import polars as pl
 from pyarrow.parquet import ParquetWriter
 
 from vps_assets.home import Home
 from vps_assets.landing.files import ListingFile, RefusedFile, TypedRows, listing_file
-from vps_assets.landing.rules import EARLIEST_DAY, reasons_of_rows
+from vps_assets.landing.landed import all_landed, landed_files, rows_in_force
+from vps_assets.landing.rules import reasons_of_rows
 from vps_assets.sweeping import sweep
-from vps_ml.artefacts import ID_LENGTH, identity, temporary_name, whole_file
+from vps_assets.tables.partitions import EARLIEST_DAY
+from vps_ml.artefacts import ID_LENGTH, identity
+from vps_ml.atomic import temporary_name, whole_file
 from vps_ml.photos.metadata import without_metadata
 
 Progress = Callable[[str], None]
@@ -31,7 +33,7 @@ DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFI
 
 @dataclass(frozen=True)
 class Landing:
-    """What became of one file."""
+    """The result of landing one file."""
 
     source_file: str
     rows: int
@@ -41,12 +43,12 @@ class Landing:
 
 
 def land(files: Sequence[Path], images: Path | None, home: Home, progress: Progress) -> list[Landing]:
-    """Land the files one after the other; what has landed already changes nothing.
+    """Land the files one after the other; a file that has landed already changes nothing.
 
     All files are checked and written aside before the first one lands, so that a refused file leaves nothing of its
     companions either. A file streams through, so that memory does not grow with it.
 
-    Photos are kept by their content: those of a file that turns out broken in its middle stay, and no row names them.
+    Photos are stored by their content: those of a file that turns out broken in its middle stay, and no row names them.
 
     Raises:
         RefusedFile: a file cannot be read, lacks a required column, or brings a second currency.
@@ -66,14 +68,11 @@ def land(files: Sequence[Path], images: Path | None, home: Home, progress: Progr
 
 def one_currency(files: Sequence[ListingFile], home: Home) -> None:
     """Refuse a second currency."""
-    known = set()
-    landed = list(home.landing.glob("*.parquet"))
-    if landed:
-        known = set(pl.scan_parquet(landed).select("currency").unique().collect()["currency"].drop_nulls())
+    currencies = set(all_landed(home, ["currency"])["currency"].drop_nulls())
     for file in files:
-        known |= file.currencies()
-        if len(known) > 1:
-            found = ", ".join(sorted(known))
+        currencies |= file.currencies()
+        if len(currencies) > 1:
+            found = ", ".join(sorted(currencies))
             raise RefusedFile(f"{file.path.name}: one currency per warehouse, and these are {found}; convert first")
 
 
@@ -91,7 +90,7 @@ class Staged:
 
 
 def stage(file: ListingFile, images: Path, home: Home, progress: Progress) -> Staged:
-    """Check a file's rows and photos, batch by batch, and write them aside."""
+    """Check a file's rows and photos, batch by batch, and write them under a hidden name."""
     home.landing.mkdir(parents=True, exist_ok=True)
     written = home.landing / temporary_name(file.path.stem)
     now = datetime.now(UTC)
@@ -118,7 +117,7 @@ def stage(file: ListingFile, images: Path, home: Home, progress: Progress) -> St
 def checked_rows(
     typed: TypedRows, file: ListingFile, images: Path, home: Home, now: datetime, before: int, progress: Progress
 ) -> pl.DataFrame:
-    """A batch as it lands, `before` rows of its file before it."""
+    """A batch as it lands; `before` rows of its file came before it."""
     frame = typed.frame
     photos = check_photos(frame["image_path"].to_list(), images, home, progress)
     hashes = [photo.photo_hash for photo in photos]
@@ -136,10 +135,12 @@ def checked_rows(
 
 
 def settle(staged: Staged, home: Home) -> Landing:
-    """Give a staged file its name, which is its content's; nothing where that has landed and is still in force."""
+    """Give a staged file its name, the hash of its content; nothing if that has landed and is still in force."""
     target = home.landing / f"{staged.content_id}.parquet"
     if target.exists() and not in_force(staged.written, home):
-        again = identity(staged.content_id, staged.landed_at)  # others have replaced these: landing them again counts
+        again = identity(
+            staged.content_id, staged.landed_at
+        )  # other rows have replaced these since: landing them again has an effect
         target = home.landing / f"{again}.parquet"
     already = target.exists()
     if not already and staged.rows:
@@ -148,7 +149,7 @@ def settle(staged: Staged, home: Home) -> Landing:
 
 
 def in_force(written: Path, home: Home) -> bool:
-    """Whether a file that came again would change nothing, were it to land as the newest."""
+    """Whether a file that came again would change nothing if it landed as the newest."""
     landed = landed_files(home)
     now, then = (
         rows_in_force(files, ["listing_key", "content", "landing_reasons"])
@@ -160,21 +161,21 @@ def in_force(written: Path, home: Home) -> bool:
 
 
 def partition_day(today: date) -> pl.Expr:
-    """The day of `listed_at`; the landing day where the row has none that can be a partition."""
+    """The day of `listed_at`; the landing day if the row has none that can be a partition."""
     day = pl.col("listed_at").dt.date()
     return pl.when(day.is_between(EARLIEST_DAY, today)).then(day).otherwise(pl.lit(today))
 
 
 @dataclass(frozen=True)
 class CheckedPhoto:
-    """A good photo's hash, or what is wrong with it."""
+    """A good photo's hash, or the reason why it is not good."""
 
     photo_hash: str | None
     reason: str | None
 
 
 def check_photos(paths: Sequence[str | None], images: Path, home: Home, progress: Progress) -> list[CheckedPhoto]:
-    """Verify every photo by decoding it whole, once however many rows name it; store the good ones by content hash."""
+    """Decode every photo whole, once however many rows name it; store the good ones by content hash."""
     folder = images.resolve()
     once = list(dict.fromkeys(paths))
     checked: dict[str | None, CheckedPhoto] = {}
@@ -187,10 +188,10 @@ def check_photos(paths: Sequence[str | None], images: Path, home: Home, progress
 
 
 def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhoto:
-    """Decode one photo and store it, without its metadata, under the hash of its bytes; or say why not.
+    """Decode one photo and store it, without its metadata, under the hash of its bytes; or give the reason why not.
 
     Raises:
-        OSError: the data directory cannot be written: that is no fault of the row.
+        OSError: the data directory cannot be written, which is no fault of the row.
     """
     if not image_path:
         return CheckedPhoto(None, "image_path is missing")
@@ -204,7 +205,7 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
             return CheckedPhoto(None, f"photo is larger than {MOST_PHOTO_BYTES >> 20} MiB")
         data = path.read_bytes()
         photo_hash = hashlib.sha256(data).hexdigest()
-        stored = home.photo(photo_hash)
+        stored = home.artefacts.photo(photo_hash)
         if not stored.exists():
             kept = without_metadata(data)
             home.photos.mkdir(parents=True, exist_ok=True)
@@ -214,84 +215,9 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
         if error.errno in DISK_FAULTS:
             raise
         return CheckedPhoto(None, f"photo cannot be read: {error.strerror or error}")
-    except RuntimeError as error:  # links that lead round in a circle
+    except RuntimeError as error:  # links in a circle
         return CheckedPhoto(None, f"photo cannot be read: {str(error).splitlines()[0].replace(str(folder), '')[:120]}")
     except ValueError as error:
-        told = str(error).replace(str(folder), "").splitlines()[0][:120]
-        return CheckedPhoto(None, f"photo cannot be decoded: {told}")
+        reason = str(error).replace(str(folder), "").splitlines()[0][:120]
+        return CheckedPhoto(None, f"photo cannot be decoded: {reason}")
     return CheckedPhoto(photo_hash, None)
-
-
-IN_FORCE = """
-create temp table in_force as
-with numbered as (
-    select listing_key, content, landing_reasons, listed_on, filename, line, len(landing_reasons) = 0 as good,
-        struct_pack(a := landed_at, b := line) as moment
-    from read_parquet(?, filename = true)
-),
-asked as (select listing_key from numbered where listed_on between ? and ?),
-dated as (
-    select *, max(moment) filter (good) over (partition by listing_key) as last_good
-    from numbered semi join asked using (listing_key)
-),
-changed as (
-    select * from dated
-    where good or last_good is null or moment > last_good
-    qualify lag((content, landing_reasons)) over (partition by listing_key, good order by moment)
-        is distinct from (content, landing_reasons)
-)
-select filename, line from changed
-qualify row_number() over (partition by listing_key, good order by moment desc) = 1
-"""
-"""The landed rows in force: a listing's newest good row, and its newest bad one if it came later.
-
-A bad row never replaces a good one, and a good one does away with the bad ones before it. A row that came again
-unchanged, and with nothing else wrong with it, stays with the landing that first brought it, so that landing an export
-again touches nothing. Only narrow columns are read for this, and the rows themselves only of the days that are asked
-for.
-"""
-
-
-def landed_rows(
-    home: Home, columns: Sequence[str], first: date | None = None, last: date | None = None
-) -> pl.DataFrame:
-    """The landed rows in force, listed from `first` to `last`; empty where nothing has landed."""
-    from vps_assets.tables.schemas import RAW_LISTINGS, types
-
-    files = landed_files(home)
-    if files:
-        return rows_in_force(files, columns, first, last)
-    wanted = types(RAW_LISTINGS)
-    return pl.DataFrame(schema={name: wanted[name] for name in columns})
-
-
-def landed_files(home: Home) -> list[str]:
-    """Paths of what has landed, by name."""
-    return sorted(str(path) for path in home.landing.glob("*.parquet"))
-
-
-def rows_in_force(
-    files: Sequence[str], columns: Sequence[str], first: date | None = None, last: date | None = None
-) -> pl.DataFrame:
-    """What these files, at least one, come to together.
-
-    Raises:
-        OSError: an older version landed one of them.
-    """
-    window = [first or EARLIEST_DAY, last or date.today() + timedelta(days=1)]
-    named = (
-        "parse_filename(filename, true) as landing_id" if name == "landing_id" else f'"{name}"' for name in columns
-    )
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        try:
-            connection.execute(IN_FORCE, [files, *window])
-        except duckdb.BinderException as error:
-            older = Path(files[0]).parent
-            raise OSError(f"{older} has files of an older version: move them away and land them again") from error
-        needed = [name for (name,) in connection.execute("select distinct filename from in_force").fetchall()]
-        query = f"""
-            select {", ".join(named)} from read_parquet(?, filename = true) semi join in_force using (filename, line)
-            where listed_on between ? and ? order by filename, line
-        """  # noqa: S608
-        return pl.DataFrame(connection.execute(query, [needed or files, *window]).to_arrow_table())

@@ -1,32 +1,132 @@
-"""What planning has to know of all that has landed."""
+"""What has landed: the rows in force, and what planning needs of them.
 
-from collections.abc import Sequence
+A landing is an immutable Parquet file. Files are read by column name: a column that an older landing lacks is null.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 
+import duckdb
 import polars as pl
 
 from vps_assets.home import Home
-from vps_assets.landing.land import landed_files, rows_in_force
-from vps_assets.lineage.graph import landed_fingerprints
+from vps_assets.lineage.fingerprints import Fingerprint, landed_fingerprints
+from vps_assets.tables.listings import RAW_LISTINGS
+from vps_assets.tables.partitions import EARLIEST_DAY
+from vps_assets.tables.schemas import types
+
+LANDING_ID = "landing_id"
+"""Column of `raw_listings` that is a landing's file name, not one of its columns."""
+OWN_COLUMNS: dict[str, pl.DataType] = {"listing_key": pl.String(), "content": pl.String(), "line": pl.Int64()}
+"""Columns of a landing beside those of `raw_listings`."""
+
+IN_FORCE = """
+create temp table in_force as
+with numbered as (
+    select listing_key, content, landing_reasons, listed_on, filename, line, len(landing_reasons) = 0 as good,
+        struct_pack(a := landed_at, b := line) as moment
+    from landed
+),
+requested as (select listing_key from numbered where listed_on between ? and ?),
+dated as (
+    select *, max(moment) filter (good) over (partition by listing_key) as last_good
+    from numbered semi join requested using (listing_key)
+),
+changed as (
+    select * from dated
+    where good or last_good is null or moment > last_good
+    qualify lag((content, landing_reasons)) over (partition by listing_key, good order by moment)
+        is distinct from (content, landing_reasons)
+)
+select filename, line from changed
+qualify row_number() over (partition by listing_key, good order by moment desc) = 1
+"""
+"""The landed rows in force: a listing's newest good row, and its newest bad one if that came later.
+
+A bad row never replaces a good one, and a good one removes the bad ones before it. A row that came again unchanged,
+and with the same reasons against it, stays with the landing that first brought it, so that landing an export again
+touches nothing. Only narrow columns are read for this, and whole rows only of the requested days.
+"""
+
+
+def landed_files(home: Home) -> list[str]:
+    """Paths of all landings, by name."""
+    return sorted(str(path) for path in home.landing.glob("*.parquet"))
+
+
+@contextmanager
+def opened(files: Sequence[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the view `landed`: the rows of these landings, at least one, and their `filename`."""
+    stored = {name: dtype for name, dtype in types(RAW_LISTINGS).items() if name != LANDING_ID}
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.register("today", pl.DataFrame(schema=stored | OWN_COLUMNS).to_arrow())
+        connection.read_parquet(list(files), filename=True, union_by_name=True).create_view("stored")
+        connection.execute("create temp view landed as from today union all by name from stored")
+        yield connection
+
+
+def rows_in_force(
+    files: Sequence[str], columns: Sequence[str], first: date | None = None, last: date | None = None
+) -> pl.DataFrame:
+    """These columns of the rows in force of some landings, at least one, listed from `first` to `last`."""
+    window = [first or EARLIEST_DAY, last or date.today() + timedelta(days=1)]
+    names = (
+        f"parse_filename(filename, true) as {LANDING_ID}" if name == LANDING_ID else f'"{name}"' for name in columns
+    )
+    with opened(files) as connection:
+        connection.execute(IN_FORCE, window)
+        query = f"""
+            select {", ".join(names)} from landed semi join in_force using (filename, line)
+            where listed_on between ? and ? order by filename, line
+        """  # noqa: S608
+        return pl.DataFrame(connection.execute(query, window).to_arrow_table())
+
+
+def landed_rows(
+    home: Home, columns: Sequence[str], first: date | None = None, last: date | None = None
+) -> pl.DataFrame:
+    """The landed rows in force, listed from `first` to `last`; empty if nothing has landed."""
+    files = landed_files(home)
+    if files:
+        return rows_in_force(files, columns, first, last)
+    dtypes = types(RAW_LISTINGS)
+    return pl.DataFrame(schema={name: dtypes[name] for name in columns})
+
+
+def all_landed(home: Home, columns: Sequence[str], seller: str | None = None) -> pl.DataFrame:
+    """These columns of all rows that ever landed, in force or not; of one seller's, if one is given."""
+    files = landed_files(home)
+    if not files:
+        return landed_rows(home, columns)
+    query = f"select {', '.join(columns)} from landed where ? is null or seller_id = ?"  # noqa: S608
+    with opened(files) as connection:
+        return pl.DataFrame(connection.execute(query, [seller, seller]).to_arrow_table())
+
+
+def first_landed_day(home: Home) -> date | None:
+    """The first listing date of all landed rows; None if nothing has landed."""
+    return all_landed(home, ["listed_on"])["listed_on"].min()  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class LandedIndex:
-    """What a run needs to know of all that has landed."""
+    """What planning needs of everything that has landed."""
 
-    fingerprints: dict[str, str]
+    fingerprints: dict[str, Fingerprint]
     """Of the dates of `raw_listings`."""
     sales: int
     """Good sold listings."""
 
 
 def landed_index(home: Home) -> LandedIndex:
-    """What the landings come to; read anew where they, or the date, have changed since this process did so last.
+    """The index of all landings; computed again only if they, or the date, have changed in this process.
 
-    Reading costs what history holds, and every tick of two sensors asks.
+    Computing it costs what history holds, and every tick of two sensors needs it.
     """
     files = tuple((file, Path(file).stat().st_mtime_ns) for file in landed_files(home))
     return index_of(files, date.today())
@@ -37,7 +137,7 @@ def index_of(files: Sequence[tuple[str, int]], today: date) -> LandedIndex:
     """The index of these files as they were at these times, listed until tomorrow."""
     if not files:
         return LandedIndex({}, 0)
-    columns = ["listed_on", "landing_id", "sold_price", "landing_reasons"]
+    columns = ["listed_on", LANDING_ID, "sold_price", "landing_reasons"]
     rows = rows_in_force([file for file, _ in files], columns, last=today + timedelta(days=1))
     good = rows.filter(pl.col("sold_price").is_not_null(), pl.col("landing_reasons").list.len() == 0)
     return LandedIndex(landed_fingerprints(rows), good.height)

@@ -1,18 +1,18 @@
 """What makes a landed row bad: one pandera schema whose failures are the reasons."""
 
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
-from vps_assets.landing.files import COLUMNS, TypedRows
+from vps_assets.landing.files import COLUMN_TYPES, TypedRows
+from vps_assets.tables.columns import TEXTS, UTC
+from vps_assets.tables.partitions import EARLIEST_DAY
 
-EARLIEST_DAY = date(1995, 1, 1)
-"""Before the first online marketplaces: an older listing date is a mistake."""
 MOST_MONEY = 1e12
-"""No item costs as much in any currency, and sums of such prices would not be exact."""
+"""No item costs this much in any currency, and sums of such prices would not be exact."""
 CLOCK_TOLERANCE = timedelta(hours=1)
 """How far a marketplace's clock may be ahead of ours."""
 
@@ -27,7 +27,7 @@ def landing_schema(now: datetime) -> pa.DataFrameSchema:
     latest = now + CLOCK_TOLERANCE
     listed_at, sold_at = pl.col("listed_at"), pl.col("sold_at")
     return pa.DataFrameSchema(
-        {name: pa.Column(nullable=True, required=False) for name in COLUMNS},
+        {name: pa.Column(nullable=True, required=False) for name in COLUMN_TYPES},
         checks=[
             rule("listing_id is missing", pl.col("listing_id").is_not_null()),
             rule("listed_at is missing", listed_at.is_not_null() | pl.col("listed_at_unreadable")),
@@ -48,22 +48,23 @@ def landing_schema(now: datetime) -> pa.DataFrameSchema:
 
 
 def given(name: str) -> pl.Expr:
-    """A value came, readable or not: an unreadable one has its own reason."""
+    """Whether the row had a value, readable or not: an unreadable one has its own reason."""
     return pl.col(name).is_not_null() | pl.col(f"{name}_unreadable")
 
 
-KINDS = {"price": "number", "sold_price": "number", "listed_at": "timestamp", "sold_at": "timestamp"}
+KINDS = {pl.String(): "text", TEXTS: "text", pl.Float64(): "number", UTC: "timestamp"}
+"""Type of a column -> the word for it in reasons."""
 
 
 def reasons_of_rows(typed: TypedRows, photo_reasons: Sequence[str | None], now: datetime) -> list[list[str]]:
     """Every reason that applies to each row, in a fixed order; an empty list for a good row."""
     nothing = [False] * typed.frame.height
-    flags = {f"{name}_unreadable": typed.unreadable.get(name, nothing) for name in COLUMNS}
+    flags = {f"{name}_unreadable": typed.unreadable.get(name, nothing) for name in COLUMN_TYPES}
     found: list[list[str]] = [[] for _ in range(typed.frame.height)]
     for name, unreadable in typed.unreadable.items():
         for row, bad in enumerate(unreadable):
             if bad:
-                found[row].append(f"{name} is not a {KINDS.get(name, 'text')}")
+                found[row].append(f"{name} is not a {KINDS[COLUMN_TYPES[name]]}")
     checked = typed.frame.with_columns(pl.Series(name, values, dtype=pl.Boolean) for name, values in flags.items())
     try:
         landing_schema(now).validate(checked, lazy=True)

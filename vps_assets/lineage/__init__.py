@@ -1,1 +1,1 @@
-"""What is made of what, and so what is out of date: pure planning."""
+"""Which asset is made from which, and so what is out of date: pure planning."""

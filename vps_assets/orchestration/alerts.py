@@ -1,6 +1,6 @@
-"""Who hears of a run that failed: the daemon's log, a webhook, or an e-mail address.
+"""Where a failed run is reported: the daemon's log, a webhook, or an e-mail address.
 
-What is secret (the webhook's address, the e-mail password) is read from the environment and never logged.
+Secrets (the webhook's address, the e-mail password) are read from the environment and never logged.
 """
 
 import os
@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import dagster as dg
 import requests
 
+from vps_assets.errors import Failure, one_line
+from vps_assets.lineage.planning import RANGE_TAGS
 from vps_assets.orchestration.run import root_message
 
 TARGETS = ("log", "webhook", "email")
@@ -20,52 +22,52 @@ PAUSES_S = (0.0, 1.0, 4.0)
 NAME = "alert_on_failure"
 
 
-class NotDelivered(RuntimeError):
+class NotDelivered(Failure):
     """An alert reached nobody."""
 
 
-def told(context: dg.RunFailureSensorContext) -> dict[str, str]:
-    """What an alert says: `text` in one line, and its parts."""
+def alert_of(context: dg.RunFailureSensorContext) -> dict[str, str]:
+    """An alert: `text` in one line, and its parts."""
     run = context.dagster_run
     steps = context.get_step_failure_events()
-    why = cause_of(steps[0]) if steps else " ".join((context.failure_event.message or "it failed").split())
+    cause = cause_of(steps[0]) if steps else one_line(context.failure_event.message or "it failed")
     failed = ", ".join(str(event.step_key) for event in steps) or run.job_name
     tags = run.tags
-    first, last = (tags.get(f"dagster/asset_partition_range_{end}", "") for end in ("start", "end"))
+    first, last = (tags.get(name, "") for name in RANGE_TAGS)
     partitions = tags.get("dagster/partition") or (f"{first} to {last}" if first else "")
     what = f"{failed}{f' ({partitions})' if partitions else ''}"
-    parts = {"run_id": run.run_id, "job": run.job_name, "steps": failed, "partitions": partitions, "error": why}
-    return {"text": f"{what} failed: {why} [run {run.run_id}]", **parts}
+    parts = {"run_id": run.run_id, "job": run.job_name, "steps": failed, "partitions": partitions, "error": cause}
+    return {"text": f"{what} failed: {cause} [run {run.run_id}]", **parts}
 
 
 def cause_of(event: dg.DagsterEvent) -> str:
     """The first cause of a step's failure, on one line."""
     error = event.step_failure_data.error
-    return " ".join((root_message(error) if error else event.message or "it failed").split())[:500]
+    return one_line(root_message(error) if error else event.message or "it failed")[:500]
 
 
 def post(url: str, alert: Mapping[str, str]) -> None:
     """Post the alert as JSON; `text` is what Slack, Mattermost and Teams show.
 
     Raises:
-        NotDelivered: three tries failed; the message does not tell the address, which is a secret.
+        NotDelivered: three tries failed; the message does not have the address, which is a secret.
     """
-    why = ""
+    problem = ""
     for pause_s in PAUSES_S:
         time.sleep(pause_s)
         try:
             answer = requests.post(url, json=dict(alert), timeout=10, allow_redirects=False)
         except (requests.RequestException, ValueError) as error:
-            why = type(error).__name__
+            problem = type(error).__name__
         else:
-            if 200 <= answer.status_code < 300:  # a login page that it leads to has told nobody
+            if 200 <= answer.status_code < 300:  # a redirect, to a login page say, has reached nobody
                 return
-            why = f"it answered {answer.status_code}"
-    raise NotDelivered(f"the webhook of {WEBHOOK} was not reached: {why}")
+            problem = f"it answered {answer.status_code}"
+    raise NotDelivered(f"the webhook of {WEBHOOK} was not reached: {problem}")
 
 
-def problem() -> str:
-    """What is wrong with the settings of alerts; empty where nothing is."""
+def settings_problem() -> str:
+    """What is wrong with the settings of alerts; empty if nothing is."""
     target = os.environ.get("VPS_ALERTS") or "log"
     if target not in TARGETS:
         return f"VPS_ALERTS: there is no {target!r}; there are {', '.join(TARGETS)}"
@@ -81,23 +83,23 @@ def problem() -> str:
 def on_failure(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """The sensor for the target that `VPS_ALERTS` names: `log` (default), `webhook` or `email`.
 
-    Where the settings are wrong, definitions load all the same, for a command that alerts nobody needs none; each tick
-    then fails and says what is missing.
+    If the settings are wrong, definitions load all the same, since a command that alerts nobody needs none; each tick
+    then fails and names what is missing.
     """
-    if os.environ.get("VPS_ALERTS") == "email" and not problem():
+    if os.environ.get("VPS_ALERTS") == "email" and not settings_problem():
         return by_email(status)
 
     @dg.run_failure_sensor(name=NAME, monitor_all_code_locations=True, default_status=status)
-    def alert(context: dg.RunFailureSensorContext) -> None:
-        """Tells of every run that failed: started by a sensor, by the UI or by `vps run`."""
-        said = told(context)
-        context.log.error(said["text"])
-        if wrong := problem():
-            raise NotDelivered(wrong)
+    def report(context: dg.RunFailureSensorContext) -> None:
+        """Reports every run that failed: started by a sensor, by the UI or by `vps run`."""
+        alert = alert_of(context)
+        context.log.error(alert["text"])
+        if problem := settings_problem():
+            raise NotDelivered(problem)
         if os.environ.get("VPS_ALERTS") == "webhook":
-            post(os.environ[WEBHOOK], said)
+            post(os.environ[WEBHOOK], alert)
 
-    return alert
+    return report
 
 
 def by_email(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -110,7 +112,7 @@ def by_email(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
         email_password=password,
         smtp_host=host,
         smtp_port=int(port),
-        email_body_fn=lambda context: told(context)["text"],
+        email_body_fn=lambda context: alert_of(context)["text"],
         email_subject_fn=lambda context: f"Price suggestions: {context.dagster_run.job_name} failed",
         monitor_all_code_locations=True,
         default_status=status,

@@ -13,11 +13,11 @@ CONFIGURATION = Path(__file__).with_name("dagster.yaml")
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
 NOT_STARTED = dg.DagsterRunStatus.NOT_STARTED
 STARTS_WITHIN_S = {NOT_STARTED: 900.0}
-"""A run that is being created has an event per partition written first; to be launched takes two minutes at most."""
+"""Creating a run writes an event per partition first; launching it takes two minutes at most (the default)."""
 
 
 def prepare_instance(home: Home) -> Path:
-    """The instance's folder, with its `dagster.yaml`: the repository's, unless an operator put another there."""
+    """The instance's folder, with its `dagster.yaml`: the repository's, unless an operator has replaced it."""
     home.dagster.mkdir(parents=True, exist_ok=True)
     target = home.dagster / CONFIGURATION.name
     if not target.exists():
@@ -32,7 +32,7 @@ def open_instance(home: Home) -> dg.DagsterInstance:
 def free_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Fail runs whose process is gone, and free the pool slots that no living run holds; the runs' ids.
 
-    Run monitoring does this where a Dagster daemon runs; where none does, a killed run would hold its slots
+    Run monitoring does this if a Dagster daemon runs; without one, a killed run would hold its slots
     for ever.
     """
     dead = []
@@ -51,7 +51,7 @@ def free_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the process that executes the run, as its events name it, is still there."""
+    """Whether the process that executes the run, as its events name it, still exists."""
     record = instance.get_run_record_by_id(run_id)
     started = record.start_time if record else None
     pids = {
@@ -65,7 +65,7 @@ def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 def same_process(pid: int, run_started: float | None) -> bool:
-    """Whether this process number still means the process that was there when the run started."""
+    """Whether this process number still belongs to the process that it belonged to when the run started."""
     try:
         created = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
@@ -74,7 +74,7 @@ def same_process(pid: int, run_started: float | None) -> bool:
 
 
 def starting(record: dg.RunRecord | None) -> bool:
-    """A run without a process yet is left to whoever creates or launches it, for a while since its last change."""
+    """Whether a run without a process is recent enough to be still in creation or launch."""
     if record is None:
         return False
     longest_s = STARTS_WITHIN_S.get(record.dagster_run.status, 120.0)

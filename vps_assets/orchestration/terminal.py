@@ -1,4 +1,4 @@
-"""What a run says on the terminal: one line per message of an op, not Dagster's own events."""
+"""The progress of a run on the terminal: one line per message of an op, without Dagster's own events."""
 
 import logging
 import sys
@@ -19,11 +19,11 @@ class Elapsed(logging.Formatter):
         return f"{time.monotonic() - self.started:7.1f} s  {step:28}  {message}"
 
 
-def said_by_an_op(record: logging.LogRecord) -> bool:
-    """Whether an op or asset said this, and not Dagster of a step that it ran or could not run."""
+def from_op(record: logging.LogRecord) -> bool:
+    """Whether an op or asset logged this, not Dagster about a step that it ran or could not run."""
     meta = getattr(record, "dagster_meta", None) or {}
-    of_dagster = meta.get("dagster_event") or str(meta.get("orig_message")).startswith("Dependencies for step")
-    return not of_dagster
+    from_dagster = meta.get("dagster_event") or str(meta.get("orig_message")).startswith("Dependencies for step")
+    return not from_dagster
 
 
 def lines_on_stderr(context: dg.InitLoggerContext) -> logging.Logger:
@@ -31,7 +31,7 @@ def lines_on_stderr(context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.Logger("vps", level=logging.INFO)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Elapsed())
-    handler.addFilter(said_by_an_op)
+    handler.addFilter(from_op)
     logger.addHandler(handler)
     return logger
 

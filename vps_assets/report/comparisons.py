@@ -1,12 +1,11 @@
 """Models held against each other over their seeds: means, standard errors, paired margins."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from vps_assets.report.published import Published
-from vps_ml.pricing.models import GATED_BASELINES
+from vps_ml.pricing.baselines import GATED_BASELINES
 
 
 def shown(value: float | None) -> str:
@@ -22,17 +21,38 @@ def mean(rows: pl.DataFrame, column: str) -> float | None:
 
 
 def standard_error(values: pl.Series) -> float | None:
-    """Of the mean over seeds; None of fewer than two."""
+    """Of the mean over seeds; None for fewer than two."""
     return float(values.std()) / values.len() ** 0.5 if values.len() > 1 else None  # type: ignore[arg-type]
 
 
-def overall(reports: pl.DataFrame, **chosen: Any) -> pl.DataFrame:
-    """Report rows over all test listings with these values."""
-    return reports.filter(pl.col("segment") == "all", *(pl.col(name) == value for name, value in chosen.items()))
+@dataclass(frozen=True)
+class Models:
+    """Which models a table or claim is about; None: all of them."""
+
+    constraint_kind: str | None = None
+    constraint_value: float | None = None
+    objective: str | None = None
+    split_kind: str | None = None
+    ablation: str | None = None
+    seed: int | None = None
+
+    @property
+    def condition(self) -> pl.Expr:
+        """Holds for the report rows of these models."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return pl.all_horizontal(pl.lit(True), *(pl.col(name) == value for name, value in given.items()))
+
+
+ANY = Models()
+
+
+def overall(reports: pl.DataFrame, models: Models = ANY) -> pl.DataFrame:
+    """The models' report rows over all test listings."""
+    return reports.filter(pl.col("segment") == "all", models.condition)
 
 
 NOISE = 0.005
-"""A difference of errors no larger than this counts as noise where there is one seed (findings: three worlds)."""
+"""With one seed, a difference of errors no larger than this counts as noise (findings: three worlds)."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +68,13 @@ class Margin:
         """Less than two standard errors over the seeds; with one seed, less than `NOISE`."""
         return abs(self.mean) <= (NOISE if self.error is None else 2 * self.error)
 
-    def told(self) -> str:
+    def __str__(self) -> str:
         error = "" if self.error is None else f" ± {shown(self.error)}"
         return f"{shown(self.mean)}{error}, {self.seeds} seed{'s' if self.seeds > 1 else ''}"
 
 
 def margin(better: pl.DataFrame, worse: pl.DataFrame, column: str) -> Margin | None:
-    """What `worse` has more of `column`, paired by seed; None without a pair."""
+    """How much more of `column` the worse model has, paired by seed; None without a pair."""
     paired = better.join(worse, on="seed", suffix="_worse").select(d=pl.col(f"{column}_worse") - pl.col(column))["d"]
     gains = paired.drop_nulls()
     if gains.is_empty():
@@ -65,7 +85,6 @@ def margin(better: pl.DataFrame, worse: pl.DataFrame, column: str) -> Margin | N
 def best_baseline(published: Published, split_kind: str) -> tuple[str, pl.DataFrame] | None:
     """(name, report rows of every seed) of the gated baseline with the least AURC."""
     reports = published["evaluation_reports"]
-    half = {"constraint_value": 0.5, "split_kind": split_kind, "constraint_kind": "baseline"}
-    known = [(name, overall(reports, objective=name, **half)) for name in GATED_BASELINES]
-    judged = [(mean(rows, "aurc") or 0.0, name, rows) for name, rows in known if rows.height]
+    of_name = {name: overall(reports, Models("baseline", 0.5, name, split_kind)) for name in GATED_BASELINES}
+    judged = [(mean(rows, "aurc") or 0.0, name, rows) for name, rows in of_name.items() if rows.height]
     return min(judged, key=lambda pair: pair[:2])[1:] if judged else None

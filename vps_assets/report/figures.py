@@ -12,6 +12,7 @@ import polars as pl
 from PIL import Image, ImageOps
 
 from vps_ml.evaluation.metrics import risk_coverage
+from vps_ml.photos.decoding import open_photo
 
 INK, BLUE, RED, GREY = "#22313f", "#2b6cb0", "#c0392b", "#95a5a6"
 
@@ -70,8 +71,6 @@ def loss_curves(curves: Mapping[str, Sequence[float]]) -> dg.MarkdownMetadataVal
 
 
 def thumbnail(path: Path, side_px: int) -> Image.Image:
-    from vps_ml.photos.decoding import open_photo
-
     return ImageOps.fit(open_photo(path), (side_px, side_px))
 
 
@@ -95,7 +94,7 @@ def risk_coverage_png(
 ) -> bytes:
     """MALE against coverage for the models at δ = 0.5 and the baselines, on the same test rows.
 
-    `bound`: label and curve of what no model can beat, where that is known.
+    `bound`: label and curve of what no model can beat, if that is known.
     """
     drawing, axis = figure(7.5, 3.8)
     chosen = reports.filter(
@@ -150,11 +149,11 @@ def error_png(judged: pl.DataFrame) -> bytes:
     rows = judged.with_columns(error=error, decile=decile.cast(pl.Int64))
     for axis, key in ((left, "category"), (right, "decile")):
         accepted = pl.col("error").filter(pl.col("qualified")).mean()
-        told = rows.group_by(key).agg(pl.mean("error"), accepted=accepted).sort(key)
-        place = np.arange(told.height)
-        axis.bar(place - 0.2, told["error"].to_numpy(), 0.4, color=GREY, label="all")
-        axis.bar(place + 0.2, told["accepted"].fill_null(float("nan")).to_numpy(), 0.4, color=BLUE, label="qualified")
-        axis.set_xticks(place, [str(value) for value in told[key]], rotation=45 if key == "category" else 0, fontsize=8)
+        means = rows.group_by(key).agg(pl.mean("error"), accepted=accepted).sort(key)
+        place = np.arange(means.height)
+        axis.bar(place - 0.2, means["error"].to_numpy(), 0.4, color=GREY, label="all")
+        axis.bar(place + 0.2, means["accepted"].fill_null(float("nan")).to_numpy(), 0.4, color=BLUE, label="qualified")
+        axis.set_xticks(place, list(map(str, means[key])), rotation=45 if key == "category" else 0, fontsize=8)
         axis.set(title=f"by {key.replace('decile', 'decile of the sold price')}", ylabel="MALE")
     right.legend(frameon=False)
     return png(drawing)
@@ -169,10 +168,10 @@ def ablation_png(ablations: pl.DataFrame) -> bytes:
     for axis, kind in zip(axes, ("percentile", "threshold"), strict=True):
         mine = ablations.filter(pl.col("constraint_kind") == kind).unique(["model_id"])
         spread = pl.col("aurc").std() / pl.len().sqrt()
-        told = mine.group_by("features", "warm_up").agg(pl.mean("aurc"), error=spread).sort("aurc")
-        names = [f"{f}, {'warm-up' if w else 'no warm-up'}" for f, w in told.select("features", "warm_up").iter_rows()]
-        bars = told["error"].fill_null(0.0).to_numpy()
-        axis.errorbar(told["aurc"].to_numpy(), names, xerr=bars, fmt="o", color=BLUE, capsize=3)
+        means = mine.group_by("features", "warm_up").agg(pl.mean("aurc"), error=spread).sort("aurc")
+        names = [f"{f}, {'warm-up' if w else 'no warm-up'}" for f, w in means.select("features", "warm_up").iter_rows()]
+        bars = means["error"].fill_null(0.0).to_numpy()
+        axis.errorbar(means["aurc"].to_numpy(), names, xerr=bars, fmt="o", color=BLUE, capsize=3)
         axis.set(title=f"{kind}, 0.5", xlabel="AURC (less is better)")
         axis.margins(y=0.3)
     return png(drawing)

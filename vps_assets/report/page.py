@@ -7,20 +7,18 @@ from pathlib import Path
 
 import polars as pl
 
-from vps_assets.assets.champion import SERVED
 from vps_assets.home import Home
 from vps_assets.report import figures as draw
-from vps_assets.report.comparisons import overall
+from vps_assets.report.comparisons import Models, overall
 from vps_assets.report.figures import data_uri, jpeg, thumbnail
-from vps_assets.report.published import NothingEvaluated, Published, read_published
+from vps_assets.report.published import Published, read_published
 from vps_assets.report.shapes import shapes
-from vps_assets.report.tables import all_tables, headline
+from vps_assets.report.tables import SYMBOLS, all_tables, headline
 from vps_assets.report.truth import fault_table, oracle, read_truth
 from vps_assets.tables.splits import in_fixed_order
-from vps_ml.artefacts import card, whole_file
+from vps_ml.atomic import whole_file
 from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
-
-__all__ = ["NothingEvaluated", "write_report"]
+from vps_ml.pricing.variants import SERVED
 
 TEMPLATE = Path(__file__).with_name("page.html")
 SHOWN = 18
@@ -50,23 +48,17 @@ class Gallery:
 
 def gallery_rows(published: Published, kind: str, qualified: bool) -> pl.DataFrame:
     """Test listings that the served objective took or refused at 0.5, an arbitrary but fixed choice of them."""
-    reports = published["evaluation_reports"].filter(
-        pl.col("segment") == "all",
-        pl.col("constraint_kind") == kind,
-        pl.col("constraint_value") == 0.5,
-        pl.col("objective") == "cross_fitted",
-        pl.col("split_kind") == "group",
-        pl.col("seed") == 0,
-    )
+    models = Models(kind, 0.5, "cross_fitted", "group", seed=0)
+    reports = overall(published["evaluation_reports"], models)
     if reports.is_empty():
         return pl.DataFrame()
-    told = (
+    rows = (
         published["evaluation_predictions"]
         .filter(pl.col("model_id") == reports["model_id"][0], pl.col("qualified") == qualified)
         .join(published["clean_listings"].select("listing_id", "photo_hash", "currency"), on="listing_id")
         .join(published["image_embeddings"].select("listing_id", *QUALITY_COLUMNS), on="listing_id")
     )
-    return in_fixed_order(told)
+    return in_fixed_order(rows)
 
 
 def picture(row: dict, home: Home) -> Picture:
@@ -74,7 +66,7 @@ def picture(row: dict, home: Home) -> Picture:
     if not row["qualified"]:
         reason = unqualified_reason(PhotoQuality(*(row[name] for name in QUALITY_COLUMNS)))
     return Picture(
-        source=data_uri(jpeg(thumbnail(home.photo(row["photo_hash"]), THUMBNAIL_PX)), "jpeg"),
+        source=data_uri(jpeg(thumbnail(home.artefacts.photo(row["photo_hash"]), THUMBNAIL_PX)), "jpeg"),
         sold=f"{exp(row['log_price']):,.0f}",
         predicted=f"{exp(row['predicted_log_price']):,.0f}",
         reason=reason.replace("_", " "),
@@ -93,9 +85,8 @@ def galleries(published: Published, home: Home) -> list[Gallery]:
             order = list(FRAMES)
             by_reason = {name: [p for p in pictures if p.reason == name.replace("_", " ")] for name in order}
             pictures = [p for name in order for p in by_reason[name][: SHOWN // 3]]
-        symbol = "δ" if kind == "percentile" else "ε"
         side = "Qualified" if qualified else "Unqualified"
-        made.append(Gallery(f"Figure {number}. {side} items, {kind} constraint, {symbol} = 0.5", pictures))
+        made.append(Gallery(f"Figure {number}. {side} items, {kind} constraint, {SYMBOLS[kind]} = 0.5", pictures))
     return made
 
 
@@ -110,8 +101,8 @@ class Drawing:
 
 def served_predictions(published: Published) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(report rows by segment, predictions with category) of the served kind of model, split by group, seed 0."""
-    chosen = [pl.col(name) == value for name, value in {**SERVED, "split_kind": "group"}.items()]
-    reports = published["evaluation_reports"].filter(chosen)
+    served = [pl.col(name) == value for name, value in SERVED.items()]
+    reports = published["evaluation_reports"].filter(pl.col("split_kind") == "group", *served)
     predictions = published["evaluation_predictions"].filter(pl.col("model_id").is_in(reports["model_id"].implode()))
     category = published["clean_listings"].select("listing_id", "category")
     return reports, predictions.join(category, on="listing_id")
@@ -131,7 +122,7 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
         )
     ]
     for split in ("group", "time"):
-        of_split = overall(reports, split_kind=split)["model_id"].implode()
+        of_split = overall(reports, Models(split_kind=split))["model_id"].implode()
         tested = predictions.filter(pl.col("model_id").is_in(of_split)).unique("listing_id")
         bound = None if truth is None or tested.is_empty() else oracle(tested, truth)
         made.append(
@@ -152,7 +143,7 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
         (
             f"Calibration of the {100 * level:.0f}% price range",
             draw.range_coverage_png(segments, level),
-            f"{what} Bars: three standard errors about what was measured.",
+            f"{what} Bars: three standard errors around the measured share.",
         ),
         ("Error by category and by price", draw.error_png(served), what),
         ("Ablations", draw.ablation_png(ablations), f"{ablations['seed'].n_unique()} seed(s); bars: standard errors."),
@@ -167,7 +158,7 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
 
 
 def write_report(home: Home) -> Path:
-    """Write the page under `VPS_HOME/reports`; its path.
+    """Write the page; its path.
 
     Raises:
         NothingEvaluated: there is no evaluation yet.
@@ -178,16 +169,17 @@ def write_report(home: Home) -> Path:
     clean = published["clean_listings"]
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(TEMPLATE.read_text())
     suggestions = published["price_suggestions"]
-    known_faults = [] if truth is None else [fault_table(published, truth)]
+    faults = [] if truth is None else [fault_table(published, truth)]
+    models = home.artefacts.models
     page = template.render(
         headline=headline(published),
-        tables=[*all_tables(published), *known_faults],
+        tables=[*all_tables(published), *faults],
         shapes=shapes(published),
         galleries=galleries(published, home),
         drawings=drawings(published, truth),
         seeds=published["evaluation_reports"]["seed"].n_unique(),
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        recipes=[card(home.path / path)["recipe"]["name"] for path in published["champion_model"]["path"]],
+        recipes=[models.card(model_id)["recipe"]["name"] for model_id in published["champion_model"]["model_id"]],
         listings=clean.height,
         days=clean["listed_on"].n_unique(),
         quarantined=published["quarantined_listings"].height,
@@ -195,7 +187,6 @@ def write_report(home: Home) -> Path:
         priced=int(suggestions["qualified"].sum()) if suggestions.height else 0,
         champion=published["champion_model"].to_dicts(),
     )
-    target = home.path / "reports" / "evaluation.html"
-    with whole_file(target) as temporary:
+    with whole_file(home.report) as temporary:
         temporary.write_text(page)
-    return target
+    return home.report

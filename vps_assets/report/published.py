@@ -1,21 +1,21 @@
-"""What the report and the terminal read: the analysts' copy."""
+"""The tables that the report and the terminal show, read from the analysts' copy."""
 
 from dataclasses import dataclass
 
-import duckdb
 import polars as pl
 
+from vps_assets.errors import UserError
 from vps_assets.home import Home
-from vps_assets.tables.schemas import TABLES, types
+from vps_assets.warehouse.analytics import open_analytics
 
 
-class NothingEvaluated(LookupError):
-    """There is no evaluation to report on, or none that this version understands."""
+class NothingEvaluated(UserError):
+    """There is no evaluation to report on."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """The tables that are reported on; empty where one has not been made yet."""
+    """The tables that are reported on; empty if one has not been made yet."""
 
     tables: dict[str, pl.DataFrame]
 
@@ -23,7 +23,7 @@ class Published:
         return self.tables[name]
 
 
-NEEDED = (
+REPORTED = (
     "raw_listings",
     "clean_listings",
     "quarantined_listings",
@@ -42,24 +42,14 @@ def read_published(home: Home) -> Published:
     """Read the published tables, all as of one publication.
 
     Raises:
-        NothingEvaluated: nothing has been published, no model has been evaluated, or an older version did it.
+        NothingEvaluated: nothing has been published, or no model has been evaluated.
     """
     if not home.analytics.exists():
         raise NothingEvaluated(
             f"nothing has been evaluated in {home.path}: run `vps demo`, or `vps land` and `vps run`"
         )
-    with duckdb.connect(str(home.analytics), read_only=True) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        there = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
-        tables = {
-            name: pl.DataFrame(connection.execute(f'from "{name}"').to_arrow_table())
-            if name in there
-            else pl.DataFrame(schema=types(TABLES[name]))
-            for name in NEEDED
-        }
-    older = [name for name in NEEDED if set(types(TABLES[name])) - set(tables[name].columns)]
-    if older:
-        raise NothingEvaluated(f"{', '.join(older)} are as an older version wrote them: `vps run` makes them anew")
+    with open_analytics(home) as analytics:
+        tables = {name: analytics.table(name) for name in REPORTED}
     if tables["evaluation_reports"].is_empty():
         raise NothingEvaluated("no model has been evaluated yet: `vps run` trains and evaluates")
     return Published(tables)

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import polars as pl
 
-from vps_assets.report.comparisons import NOISE, best_baseline, margin, overall, percent
+from vps_assets.report.comparisons import NOISE, Models, best_baseline, margin, overall, percent
 from vps_assets.report.published import Published
 from vps_assets.tables.splits import with_roles
-from vps_ml.pricing.models import COVERAGE_TARGETS
+from vps_ml.pricing.variants import COVERAGE_TARGETS
 
 
 @dataclass(frozen=True)
@@ -22,17 +21,17 @@ class Shape:
     verdict: str
     """yes, no, within noise, or not measured."""
     otherwise: str = ""
-    """The likeliest reason where it does not hold."""
+    """The likeliest reason if it does not hold."""
 
     @property
     def explanation(self) -> str:
-        """What to tell beside the verdict."""
+        """What to show beside the verdict."""
         return self.otherwise if self.verdict in ("no", "within noise") else ""
 
 
 FEW_ITEMS = (
     "at a small δ stage 2 trains f_reg on that share of the items alone, and its gate learns from errors on items that "
-    "f_reg was fitted to, so the first models of the row are the worst taught"
+    "f_reg was fitted to, so the first models of the row are the worst trained"
 )
 RAW = (
     "as trained the gate accepts by the errors it learnt from, which are smaller on training items, and by their mix "
@@ -56,7 +55,7 @@ def verdict(holds: bool) -> str:
 
 def by_value(published: Published, kind: str, objective: str, column: str) -> list[tuple[float, float]]:
     """(δ or ε, mean over seeds), ascending, split by group."""
-    rows = overall(published["evaluation_reports"], constraint_kind=kind, objective=objective, split_kind="group")
+    rows = overall(published["evaluation_reports"], Models(kind, objective=objective, split_kind="group"))
     means = rows.group_by("constraint_value").agg(pl.mean(column)).drop_nulls().sort("constraint_value")
     return list(means.iter_rows())
 
@@ -102,7 +101,7 @@ def beats(claim: str, better: pl.DataFrame, worse: pl.DataFrame, column: str, ot
     gain = margin(better, worse, column)
     if gain is None:
         return Shape(claim, "", NOT_MEASURED)
-    figures = f"less by {gain.told()}"
+    figures = f"less by {gain}"
     return Shape(claim, figures, "within noise" if gain.within_noise else verdict(gain.mean > 0), otherwise)
 
 
@@ -115,65 +114,56 @@ def falls_with_severity(corruptions: pl.DataFrame) -> list[Shape]:
     averaged = corruptions.group_by("severity").agg(pl.mean("qualification", "change"), change_error=error)
     by_name = corruptions.sort("corruption").partition_by("corruption", as_dict=True, maintain_order=True)
     parts = [("on average", averaged), *((str(name), part) for (name,), part in by_name.items())]
-    told = []
+    claims = []
     for name, part in parts:
         rows = part.sort("severity")
         points = list(rows.select("change", "change_error").iter_rows())
         steps = all(b - a <= 2 * max(a_error, b_error) for (a, a_error), (b, b_error) in pairwise(points))
         claim = f"the champion's qualification falls as photos are made worse: {name}"
         figures = ", ".join(f"{value:.3f}" for value in rows["qualification"])
-        told.append(Shape(claim, figures, verdict(steps and points[-1][0] < 0) if points else NOT_MEASURED, UNSEEN))
-    return told
+        claims.append(Shape(claim, figures, verdict(steps and points[-1][0] < 0) if points else NOT_MEASURED, UNSEEN))
+    return claims
 
 
 def ablation_shapes(published: Published) -> list[Shape]:
     """MSTFE against STFE and warm-up against none, by AURC and at equal coverage."""
     reports = published["ablation_reports"]
-    told: list[Shape] = []
-    compared: tuple[tuple[str, str, str, Any, Any], ...] = (
-        ("MSTFE beats STFE", "features", "features", "MSTFE", "STFE"),
-        ("warm-up beats none", "warm_up", "warm_up", True, False),
+    compared = (
+        ("MSTFE beats STFE", "features", pl.col("features") == "MSTFE", ""),
+        ("warm-up beats none", "warm_up", pl.col("warm_up"), SMALL_EFFECT),
     )
+    claims: list[Shape] = []
     for kind in ("percentile", "threshold"):
-        for claim, ablation, column, winner, loser in compared:
-            first, second = (
-                overall(reports, ablation=ablation, constraint_kind=kind, **{column: value})
-                for value in (winner, loser)
-            )
-            why = SMALL_EFFECT if ablation == "warm_up" else ""
-            told.append(beats(f"{kind}: {claim} by AURC", first, second, "aurc", why))
-            claim = f"{kind}: {claim} over the top half (equal coverage)"
-            told.append(beats(claim, first, second, "male_of_top_half", why))
-    return told
+        for claim, ablation, winner, reason in compared:
+            rows = overall(reports, Models(kind, ablation=ablation))
+            first, second = rows.filter(winner), rows.filter(~winner)
+            claims.append(beats(f"{kind}: {claim} by AURC", first, second, "aurc", reason))
+            at_equal_coverage = f"{kind}: {claim} over the top half (equal coverage)"
+            claims.append(beats(at_equal_coverage, first, second, "male_of_top_half", reason))
+    return claims
 
 
 def rival_shapes(published: Published) -> list[Shape]:
     """The served objective against the strongest baseline, on both splits."""
-    told = []
+    claims = []
     for split_kind in ("group", "time"):
         rival = best_baseline(published, split_kind)
-        ours = overall(
-            published["evaluation_reports"],
-            objective="cross_fitted",
-            constraint_kind="percentile",
-            constraint_value=0.5,
-            split_kind=split_kind,
-        )
+        ours = overall(published["evaluation_reports"], Models("percentile", 0.5, "cross_fitted", split_kind))
         if rival:
             name = rival[0].replace("_", " ")
-            told.append(beats(f"cross_fitted beats {name}, the best baseline, by AURC (split by {split_kind})", ours,
-                              rival[1], "aurc"))  # fmt: skip
-    return told
+            claim = f"cross_fitted beats {name}, the best baseline, by AURC (split by {split_kind})"
+            claims.append(beats(claim, ours, rival[1], "aurc"))
+    return claims
 
 
 def shapes(published: Published) -> list[Shape]:
     """What the paper's tables show and any data of ours must show too, and what we claim beyond."""
-    told: list[Shape] = []
+    claims: list[Shape] = []
     for objective in ("paper", "cross_fitted"):
-        told += [coverage_lands(published, objective), raw_coverage_lands(published, objective)]
+        claims += [coverage_lands(published, objective), raw_coverage_lands(published, objective)]
         error = by_value(published, "percentile", objective, "male")
-        told.append(rises(f"percentile, {objective}: MALE rises with coverage", error, FEW_ITEMS))
+        claims.append(rises(f"percentile, {objective}: MALE rises with coverage", error, FEW_ITEMS))
         coverage = by_value(published, "threshold", objective, "coverage")
-        told.append(rises(f"threshold, {objective}: coverage rises with ε", coverage, SATURATED))
+        claims.append(rises(f"threshold, {objective}: coverage rises with ε", coverage, SATURATED))
     corrupted = falls_with_severity(published["corruption_reports"])
-    return told + ablation_shapes(published) + rival_shapes(published) + corrupted
+    return claims + ablation_shapes(published) + rival_shapes(published) + corrupted

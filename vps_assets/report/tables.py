@@ -6,48 +6,27 @@ from math import exp
 
 import polars as pl
 
-from vps_assets.report.comparisons import best_baseline, margin, mean, overall, percent, shown, standard_error
+from vps_assets.report.comparisons import (
+    Models,
+    best_baseline,
+    margin,
+    mean,
+    overall,
+    percent,
+    shown,
+    standard_error,
+)
+from vps_assets.report.paper import (
+    PAPER_CATEGORIES,
+    PAPER_SPLITS,
+    PAPER_TABLE_2,
+    PAPER_TABLE_3,
+    PAPER_TABLE_4,
+    PAPER_TABLE_5,
+)
 from vps_assets.report.published import Published
 from vps_assets.tables.splits import with_roles
-from vps_ml.pricing.models import GATED_BASELINES
-
-PAPER_CATEGORIES = (
-    "women clothes", "men clothes", "children clothes", "women shoes", "men shoes", "children shoes", "cosmetic",
-    "phone", "3C product", "household appliance", "sports equipment", "baby product", "accessories",
-)  # fmt: skip
-PAPER_SPLITS = {
-    "train": (184401, 38292, 11196, 27215, 16456, 31362, 125684, 65357, 184861, 59221, 88055, 23330, 36984),
-    "validation": (5528, 1196, 290, 817, 484, 972, 3671, 1926, 5360, 1747, 2721, 710, 1029),
-    "test": (20712, 4359, 1055, 2895, 1825, 3656, 13705, 7253, 20060, 6323, 9070, 2503, 4164),
-}
-# Share qualified, MALE, RMSLE.
-PAPER_TABLE_2 = {
-    0.3: (0.3020, 0.3573, 0.4828),
-    0.4: (0.4068, 0.3685, 0.5023),
-    0.5: (0.5008, 0.3864, 0.5302),
-    0.6: (0.6229, 0.4012, 0.5502),
-    0.7: (0.7152, 0.4132, 0.5666),
-}
-PAPER_TABLE_3 = {
-    0.3: (0.3511, 0.3427, 0.4764),
-    0.4: (0.5386, 0.3776, 0.5223),
-    0.5: (0.6904, 0.4033, 0.5553),
-    0.6: (0.7918, 0.4265, 0.5878),
-    0.7: (0.8229, 0.4309, 0.5917),
-}
-PAPER_TESTED = 97_580
-PAPER_TABLE_4 = {
-    ("percentile", "STFE"): (46583 / PAPER_TESTED, 0.4008, 0.5421),
-    ("percentile", "MSTFE"): (48871 / PAPER_TESTED, 0.3864, 0.5302),
-    ("threshold", "STFE"): (58949 / PAPER_TESTED, 0.4104, 0.5572),
-    ("threshold", "MSTFE"): (67365 / PAPER_TESTED, 0.4033, 0.5553),
-}
-PAPER_TABLE_5 = {
-    ("percentile", False): (48130 / PAPER_TESTED, 0.3940, 0.5343),
-    ("percentile", True): (48871 / PAPER_TESTED, 0.3864, 0.5302),
-    ("threshold", False): (55575 / PAPER_TESTED, 0.4058, 0.5484),
-    ("threshold", True): (67365 / PAPER_TESTED, 0.4033, 0.5553),
-}
+from vps_ml.pricing.baselines import GATED_BASELINES
 
 
 @dataclass(frozen=True)
@@ -75,6 +54,8 @@ def measured(rows: pl.DataFrame) -> tuple[str, ...]:
 
 OURS = ("qualified", "qualified, gate at 0.5", "MALE", "RMSLE", "AURC")
 PAPERS = ("paper: qualified", "paper: MALE", "paper: RMSLE")
+SYMBOLS = {"percentile": "δ", "threshold": "ε"}
+SIDES = {"group": "by group", "time": "by time: newest days"}
 
 
 def papers(figures: tuple[float, float, float]) -> tuple[str, ...]:
@@ -83,14 +64,14 @@ def papers(figures: tuple[float, float, float]) -> tuple[str, ...]:
 
 def data_table(published: Published) -> Table:
     """Table 1: how many sold listings train, validate and test, per category."""
-    told = with_roles(published["clean_listings"]).drop_nulls("group_role")
-    counts = told.group_by("category", "group_role").len()
+    sold = with_roles(published["clean_listings"]).drop_nulls("group_role")
+    counts = sold.group_by("category", "group_role").len()
     number = {(category, role): n for category, role, n in counts.iter_rows()}
     rows = []
     for category in sorted({key[0] for key in number}):
         ours = [number.get((category, role), 0) for role in PAPER_SPLITS]
-        known = PAPER_CATEGORIES.index(category) if category in PAPER_CATEGORIES else None
-        theirs = ["" if known is None else f"{counts[known]:,}" for counts in PAPER_SPLITS.values()]
+        index = PAPER_CATEGORIES.index(category) if category in PAPER_CATEGORIES else None
+        theirs = ["" if index is None else f"{counts[index]:,}" for counts in PAPER_SPLITS.values()]
         rows.append((category, *(f"{n:,}" for n in ours), *theirs))
     total = [f"{sum(number.get((c, role), 0) for c in {k[0] for k in number}):,}" for role in PAPER_SPLITS]
     rows.append(("total", *total, *(f"{sum(counts):,}" for counts in PAPER_SPLITS.values())))
@@ -101,10 +82,10 @@ def data_table(published: Published) -> Table:
 def constraint_table(published: Published, kind: str, title: str, paper: dict, objective: str) -> Table:
     """Tables 2 and 3: one row per δ or ε."""
     reports = published["evaluation_reports"]
-    symbol = "δ" if kind == "percentile" else "ε"
+    symbol = SYMBOLS[kind]
     rows = []
     for value, figures in paper.items():
-        mine = overall(reports, constraint_kind=kind, constraint_value=value, objective=objective, split_kind="group")
+        mine = overall(reports, Models(kind, value, objective, "group"))
         rows.append((f"{symbol} = {value}", *measured(mine), *papers(figures)))
     return Table(f"{title}, objective `{objective}`", (symbol, *OURS, *PAPERS), rows)
 
@@ -114,7 +95,7 @@ def ablation_table(published: Published, ablation: str, title: str, column: str,
     reports = published["ablation_reports"]
     rows = []
     for (kind, value), figures in paper.items():
-        mine = overall(reports, ablation=ablation, constraint_kind=kind, **{column: value})
+        mine = overall(reports, Models(kind, ablation=ablation)).filter(pl.col(column) == value)
         name = value if isinstance(value, str) else ("with warm-up" if value else "without warm-up")
         rows.append((kind, name, *measured(mine), *papers(figures)))
     return Table(title, ("constraint", column.replace("_", "-"), *OURS, *PAPERS), rows)
@@ -122,16 +103,15 @@ def ablation_table(published: Published, ablation: str, title: str, column: str,
 
 def baseline_table(published: Published, split_kind: str) -> Table:
     """What a user would pick instead, beside both objectives, on the same test rows."""
-    reports = overall(published["evaluation_reports"], split_kind=split_kind)
+    reports = overall(published["evaluation_reports"], Models(split_kind=split_kind))
     chosen = reports.filter(pl.col("constraint_kind") != "threshold").sort("constraint_value", "objective")
     rows = [
         (f"{value:.1f}", str(objective).replace("_", " "), *measured(part), shown(mean(part, "male_of_top_half")))
         for (value, objective), part in chosen.group_by("constraint_value", "objective", maintain_order=True)
     ]
-    sides = "by group" if split_kind == "group" else "by time: newest days"
     tested = max(chosen["tested"].to_list(), default=0)
     return Table(
-        f"Against what a user would pick instead (split {sides})",
+        f"Against what a user would pick instead (split {SIDES[split_kind]})",
         ("read at coverage", "model", *OURS, "MALE of the top half"),
         rows,
         f"{tested:,} test listings. MALE of the top half is over the most qualified half, so at equal coverage.",
@@ -177,7 +157,7 @@ def range_table(published: Published) -> Table:
                 "yes" if excess <= 0 else "no",
             )
         )
-    columns = ("split", "model", "sold within", "as promised", "mean width, ln", "furthest off", "as promised there")
+    columns = ("split", "model", "sold within", "as promised", "mean width, ln", "furthest off", "as promised in it")
     note = (
         f"Nominal {percent(level)}. As promised: within 2 points or three standard errors of that, the larger. On the "
         "split by time validation is older than test, so drift shows here."
@@ -187,11 +167,11 @@ def range_table(published: Published) -> Table:
 
 def curve_table(published: Published, split_kind: str) -> Table:
     """The whole risk-coverage curve of every model: MALE of its most qualified 10%, 20%, ... 100%, over seeds."""
-    reports = overall(published["evaluation_reports"], split_kind=split_kind).drop_nulls("risk_curve")
+    reports = overall(published["evaluation_reports"], Models(split_kind=split_kind)).drop_nulls("risk_curve")
     own = reports.filter((pl.col("constraint_kind") != "baseline") | (pl.col("constraint_value") == 1.0))
     tenths = [pl.col("risk_curve").list.get(2 * k - 1).mean().alias(f"{10 * k}%") for k in range(1, 11)]
     keys = ["constraint_kind", "objective", "constraint_value"]
-    told = own.group_by(keys).agg(*tenths, pl.mean("aurc")).sort(keys)
+    means = own.group_by(keys).agg(*tenths, pl.mean("aurc")).sort(keys)
     rows = [
         (
             str(row["objective"]).replace("_", " "),
@@ -199,7 +179,7 @@ def curve_table(published: Published, split_kind: str) -> Table:
             *(f"{row[f'{10 * k}%']:.3f}" for k in range(1, 11)),
             shown(row["aurc"]),
         )
-        for row in told.to_dicts()
+        for row in means.to_dicts()
     ]
     columns = ("model", "constraint", *(f"{10 * k}%" for k in range(1, 11)), "AURC")
     note = "MALE of the most qualified share. Every twentieth is in the column `risk_curve`."
@@ -233,8 +213,7 @@ def all_tables(published: Published) -> list[Table]:
 
 def headline(published: Published) -> str:
     """The sentence a manager would read first."""
-    half = {"constraint_value": 0.5, "split_kind": "group"}
-    ours = overall(published["evaluation_reports"], objective="cross_fitted", constraint_kind="percentile", **half)
+    ours = overall(published["evaluation_reports"], Models("percentile", 0.5, "cross_fitted", "group"))
     if ours.is_empty():
         return "No model on the split by group could be evaluated: too few sold listings."
     male = mean(ours, "male") or 0.0
@@ -249,5 +228,5 @@ def headline(published: Published) -> str:
     verdict = "level with" if gain.within_noise else "ahead of" if gain.mean > 0 else "behind"
     return (
         f"{sentence}; over all coverages (AURC) it is {verdict} {rival[0].replace('_', ' ')}, the best of what a user "
-        f"would pick instead, by {gain.told()}."
+        f"would pick instead, by {gain}."
     )

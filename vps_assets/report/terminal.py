@@ -10,7 +10,7 @@ from vps_assets.report.tables import all_tables, headline
 
 
 def print_tables(home: Home) -> None:
-    """Print every table, what the shapes say, and the headline."""
+    """Print every table, the claims with their verdicts, and the headline."""
     published = read_published(home)
     console = Console(width=140)
     for table in all_tables(published):

@@ -1,39 +1,52 @@
-"""The partitions, once, so that two assets never disagree."""
+"""How assets are partitioned, once, so that two assets never disagree."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-import dagster as dg
-import polars as pl
+from vps_assets.errors import WrongSetting
+from vps_ml.backbones.tasks import TASKS
+from vps_ml.pricing.variants import COVERAGE_TARGETS, ERROR_TOLERANCES
 
-from vps_assets.home import Home
-from vps_ml.pricing.models import COVERAGE_TARGETS, ERROR_TOLERANCES
-from vps_ml.recipes import TASKS as TASK_NAMES
+EARLIEST_DAY = date(1995, 1, 1)
+"""Before the first online marketplaces: an older listing date is a mistake."""
+WHOLE = ""
+"""The partition of an asset without partitions."""
 
 
-def first_listing_date(home: Home) -> date:
-    """The first day of the daily partitions: the earlier of `VPS_FIRST_DATE` and the first landed; else today (UTC).
+@dataclass(frozen=True)
+class Partitioning:
+    """One way to partition assets."""
+
+    column: str | None
+    """Of the asset's table, with the partition's key; None for an asset without partitions."""
+    keys: tuple[str, ...] | None
+    """All partitions in order; None for listing dates, which are those that have landed."""
+
+
+PARTITIONINGS: Mapping[str, Partitioning] = {
+    "day": Partitioning("listed_on", None),
+    "task": Partitioning("task", tuple(TASKS)),
+    "coverage_target": Partitioning("constraint_value", tuple(map(str, COVERAGE_TARGETS))),
+    "error_tolerance": Partitioning("constraint_value", tuple(map(str, ERROR_TOLERANCES))),
+    "none": Partitioning(None, (WHOLE,)),
+}
+STATIC_KEYS: Mapping[str, list[str]] = {
+    name: list(partitioning.keys) for name, partitioning in PARTITIONINGS.items() if partitioning.keys is not None
+}
+"""The partitions of each partitioning but `day`."""
+
+
+def first_listing_date(first_landed: date | None) -> date:
+    """The first daily partition that the UI shows: the earlier of `VPS_FIRST_DATE` and the first landed; else today.
 
     Raises:
-        ValueError: `VPS_FIRST_DATE` is not a date like 2024-01-31.
+        WrongSetting: `VPS_FIRST_DATE` is not a date like 2024-01-31.
     """
     given = os.environ.get("VPS_FIRST_DATE")
-    first = date.fromisoformat(given) if given else datetime.now(UTC).date()
-    files = list(home.landing.glob("*.parquet"))
-    if not files:
-        return first
-    return min(first, pl.scan_parquet(files).select(pl.col("listed_on").min()).collect().item() or first)
-
-
-def keys(values: tuple[float, ...]) -> list[str]:
-    """Partition keys of constraint values: 0.3 is "0.3"."""
-    return [str(value) for value in values]
-
-
-# end_offset: today is a partition too; its listings are still coming in, and a re-run takes the rest.
-LISTING_DATES = dg.DailyPartitionsDefinition(
-    first_listing_date(Home.from_environment()).isoformat(), timezone="UTC", end_offset=1
-)
-TASKS = dg.StaticPartitionsDefinition(list(TASK_NAMES))
-COVERAGE_TARGET_PARTITIONS = dg.StaticPartitionsDefinition(keys(COVERAGE_TARGETS))
-ERROR_TOLERANCE_PARTITIONS = dg.StaticPartitionsDefinition(keys(ERROR_TOLERANCES))
+    try:
+        first = date.fromisoformat(given) if given else datetime.now(UTC).date()
+    except ValueError as error:
+        raise WrongSetting(f"VPS_FIRST_DATE: {given!r} is not a date like 2024-01-31") from error
+    return min(first, first_landed or first)

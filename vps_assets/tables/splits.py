@@ -1,4 +1,4 @@
-"""Who trains, who calibrates, who reports: splits by group and by time, disjoint in group, photo and day."""
+"""Which rows train, calibrate and test: splits by group and by time, disjoint in group, photo and day."""
 
 import hashlib
 from datetime import date
@@ -20,7 +20,7 @@ def in_fixed_order(listings: pl.DataFrame) -> pl.DataFrame:
 
 
 def group_split(group_keys: pl.Series, train_share: float, validation_share: float) -> pl.Series:
-    """train, validation or test for each group key, by hash: a relisted item keeps its side for ever."""
+    """train, validation or test for each group key, by hash: a relisted item always stays on its side."""
     unique = group_keys.unique()
 
     def side(key: str) -> str:
@@ -49,7 +49,7 @@ def time_split(train_until: date, validation_until: date) -> pl.Expr:
     return pl.when(day <= train_until).then(pl.lit("train")).otherwise(later)
 
 
-def known_in_time() -> pl.Expr:
+def sold_in_time() -> pl.Expr:
     """Whether an item was sold by the last listing date of its side of the time split; test has no such end."""
     last_day = pl.col("listed_on").max().over("time_split")
     return (pl.col("time_split") == "test") | (pl.col("sold_on") <= last_day)
@@ -58,17 +58,17 @@ def known_in_time() -> pl.Expr:
 def with_roles(listings: pl.DataFrame) -> pl.DataFrame:
     """Sold listings' roles in both splits: `group_role` and `time_role`; null for those that take no part.
 
-    A row takes no part where a later side has its group or its photo: test keeps all its rows, validation gives
-    up those it shares with test, training those it shares with either. So no group, photo or (time split)
-    future day crosses, also where one photo came under two group ids or an item was listed again later.
+    A row takes no part if a later side has its group or its photo: test keeps all its rows, validation gives up those
+    that it shares with test, training those that it shares with either. So no group, photo or (time split) future day
+    is on two sides, even if one photo came under two group ids or an item was listed again later.
 
-    In the split by time a price counts from the day of sale: a training or validation item that was sold after
-    its side's last day was not known then, and takes no part either.
+    In the split by time a price counts from the day of sale: a training or validation item that was sold after its
+    side's last day had no price then, and takes no part either.
     """
     sold = pl.col("log_price").is_not_null()
-    known = {"split": sold, "time_split": sold & known_in_time()}
+    takes_part = {"split": sold, "time_split": sold & sold_in_time()}
     for split, role in ROLES.items():
-        listings = listings.with_columns(pl.when(known[split]).then(pl.col(split)).alias(role))
+        listings = listings.with_columns(pl.when(takes_part[split]).then(pl.col(split)).alias(role))
         for side, later in (("validation", ["test"]), ("train", ["validation", "test"])):
             taken = listings.filter(pl.col(role).is_in(later))
             shared = pl.col("group_key").is_in(taken["group_key"].unique().implode()) | pl.col("photo_hash").is_in(

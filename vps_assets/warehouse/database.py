@@ -1,27 +1,25 @@
-"""The working DuckDB file: short transactions, waiting for its lock, and the analysts' published copy."""
+"""The working DuckDB file: short transactions that wait for its lock."""
 
 import contextlib
-import fcntl
-import os
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import duckdb
 import polars as pl
 
+from vps_assets.errors import Failure
 from vps_assets.home import Home
-from vps_assets.lineage.graph import Fingerprints, as_of, by_asset
-from vps_ml.artefacts import temporary_name
+from vps_assets.lineage.fingerprints import Fingerprint, Records
+from vps_assets.warehouse.records import read_made_at, read_records, record
+from vps_ml.atomic import temporary_name
 
-MADE = "lineage.made"
 Opened = TypeVar("Opened")
 
 
-class WarehouseBusy(TimeoutError):
-    """The warehouse stayed locked for longer than a run waits."""
+class WarehouseBusy(Failure):
+    """The warehouse stayed locked for longer than the caller waits."""
 
 
 def quoted(name: str) -> str:
@@ -53,7 +51,7 @@ class Warehouse:
             connection.close()
 
     def waiting(self, opened: Callable[[], Opened]) -> Opened:
-        """What `opened` returns, once no other process holds the file."""
+        """The result of `opened`, once no other process holds the file."""
         deadline = time.monotonic() + self.lock_timeout_s
         pause_s = 0.02
         while True:
@@ -71,7 +69,7 @@ class Warehouse:
     def read(
         self, table: str, where: str = "true", parameters: Sequence = (), columns: Sequence[str] = ()
     ) -> pl.DataFrame | None:
-        """Rows of a table, of all its columns unless some are named; None where there is no such table yet.
+        """Rows of a table, with all columns unless some are named; None if there is no such table yet.
 
         `where` is SQL with `?` for values.
         """
@@ -81,11 +79,16 @@ class Warehouse:
             return read_table(connection, table, where, parameters, columns)
 
     def replace(
-        self, table: str, rows: pl.DataFrame, where: str, parameters: Sequence, made: dict[str, str | None]
+        self,
+        table: str,
+        rows: pl.DataFrame,
+        where: str,
+        parameters: Sequence,
+        made: Mapping[str, Fingerprint | None],
     ) -> None:
-        """In one transaction: take out the rows that `where` names, put in `rows` by column name, record `made`.
+        """In one transaction: delete the rows that `where` selects, insert `rows` by column name, record `made`.
 
-        `made` maps partitions to fingerprints; None forgets the partition.
+        `made` maps partitions to fingerprints; None removes the partition's.
         """
         with self.connect(read_only=False) as connection:
             connection.register("incoming", rows.to_arrow())
@@ -98,109 +101,59 @@ class Warehouse:
             connection.execute("commit")
 
     def good_sales(self) -> int:
-        """How many good sold listings have landed and been taken in."""
+        """How many good sold listings are in `raw_listings`."""
         good = self.read("raw_listings", "sold_price is not null and len(landing_reasons) = 0", columns=["listed_on"])
         return 0 if good is None else good.height
 
-    def fingerprints(self) -> Fingerprints:
-        """All recorded fingerprints."""
-        return by_asset(self.read_made())
+    def records(self) -> Records:
+        """The fingerprints of all tables, and the statistics' digests."""
+        if not self.home.warehouse.exists():
+            return Records()
+        with self.connect(read_only=True) as connection:
+            return read_records(connection)
 
     def made_at(self) -> dict[str, float]:
         """Asset -> when its newest partition was made, in seconds since 1970."""
         if not self.home.warehouse.exists():
             return {}
         with self.connect(read_only=True) as connection:
-            if not table_exists(connection, MADE):
-                return {}
-            return dict(connection.execute(f"select asset, epoch(max(made_at)) from {MADE} group by asset").fetchall())  # noqa: S608
+            return read_made_at(connection)
 
-    def read_made(self) -> list[tuple[str, str, str]]:
-        if not self.home.warehouse.exists():
-            return []
-        with self.connect(read_only=True) as connection:
-            return made_rows(connection)
-
-    def read_with_fingerprints(
+    def read_with_records(
         self, table: str, where: str = "true", parameters: Sequence = ()
-    ) -> tuple[pl.DataFrame | None, Fingerprints]:
-        """Rows and the table's fingerprints, as of the same moment; of a statistics table also what it says by day."""
-        found: Fingerprints = {table: {}}
+    ) -> tuple[pl.DataFrame | None, Records]:
+        """Rows of a table and its records, as of the same moment."""
         if not self.home.warehouse.exists():
-            return None, found
+            return None, Records({table: {}})
         with self.connect(read_only=True) as connection:
             rows = read_table(connection, table, where, parameters)
-            return rows, found | by_asset(row for row in made_rows(connection) if row[0] in (table, as_of(table)))
+            return rows, Records({table: {}}).updated(read_records(connection, [table]))
 
     def rewrite(self) -> None:
-        """Write the file anew, so that no free block of it holds a deleted row any more.
+        """Rewrite the file, so that none of its free blocks holds a deleted row.
 
         Others wait meanwhile, as for any writer, and then open the new file.
         """
         temporary = self.home.path / temporary_name(self.home.warehouse.name)
         try:
             with self.connect(read_only=False) as connection:  # nobody else has it open, or can open it
-                connection.execute("checkpoint")  # what a killed writer left in the log is in the file now
-                connection.execute(f"attach {text(temporary)} as rewritten")
+                connection.execute("checkpoint")  # moves what a killed writer left in the log into the file
+                connection.execute(f"attach {quoted_path(temporary)} as rewritten")
                 connection.execute("copy from database warehouse to rewritten")
                 connection.execute("detach rewritten")
                 temporary.replace(self.home.warehouse)
         finally:
             temporary.unlink(missing_ok=True)
 
-    def publish(self) -> bool:
-        """Renew the analysts' copy if the warehouse is newer; whether it was.
 
-        A copy of all tables is made under a temporary name and renamed over the old one, so readers of either
-        are never in the way. The copy carries the warehouse's modification time, which tells whether it is
-        current; a lock file keeps two publishers from overtaking each other.
-        """
-        if not self.home.warehouse.exists():
-            return False
-        with locked(self.home.path / ".publish.lock"):
-            for leftover in self.home.path.glob(".analytics.*"):
-                leftover.unlink()
-            if current(self.home):
-                return False
-            if log_of(self.home).exists():  # of a writer that was killed, or is at work
-                with self.connect(read_only=False) as connection:
-                    connection.execute("checkpoint")
-            temporary = self.home.path / f".analytics.{uuid.uuid4().hex[:8]}.duckdb"
-            with duckdb.connect() as connection:
-                source = text(self.home.warehouse)
-                self.waiting(lambda: connection.execute(f"attach {source} as warehouse (read_only)"))
-                stamp = self.home.warehouse.stat().st_mtime_ns
-                connection.execute(f"attach {text(temporary)} as published")
-                connection.execute("copy from database warehouse to published")
-                connection.execute("detach published")
-            os.utime(temporary, ns=(stamp, stamp))
-            temporary.replace(self.home.analytics)
-            return True
-
-
-def text(path: Path) -> str:
+def quoted_path(path: Path) -> str:
     """A path as SQL takes it."""
     return "'" + str(path).replace("'", "''") + "'"
 
 
 def log_of(home: Home) -> Path:
-    """Where DuckDB keeps what is committed and not in the file yet."""
+    """Where DuckDB keeps what is committed but not in the file yet."""
     return home.warehouse.with_name(f"{home.warehouse.name}.wal")
-
-
-def current(home: Home) -> bool:
-    """Whether the published copy is of the warehouse as it is now."""
-    if not home.analytics.exists() or log_of(home).exists():
-        return False
-    return home.analytics.stat().st_mtime_ns == home.warehouse.stat().st_mtime_ns
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; freed by the system if the process dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def table_exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
@@ -220,7 +173,7 @@ def read_table(
 
 
 def take_columns_of_incoming(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Give a table that older code wrote the columns of today's schema, within the caller's transaction.
+    """Give a table that older code wrote the columns of the relation `incoming`, within the caller's transaction.
 
     Rows that are not replaced have nulls in new columns; a new code version makes them out of date anyway.
     """
@@ -232,25 +185,3 @@ def take_columns_of_incoming(connection: duckdb.DuckDBPyConnection, table: str) 
         connection.execute(f"alter table {quoted(table)} add column {quoted(name)} {want[name]}")
     for name in [name for name in have if name not in want]:
         connection.execute(f"alter table {quoted(table)} drop column {quoted(name)}")
-
-
-def made_rows(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str]]:
-    if not table_exists(connection, MADE):
-        return []
-    return connection.execute(f"select asset, partition, fingerprint from {MADE}").fetchall()  # noqa: S608
-
-
-def record(connection: duckdb.DuckDBPyConnection, asset: str, made: dict[str, str | None]) -> None:
-    """Replace the fingerprints of these partitions, within the caller's transaction."""
-    connection.execute("create schema if not exists lineage")
-    connection.execute(
-        f"create table if not exists {MADE} (asset text, partition text, fingerprint text, made_at timestamptz)"
-    )
-    connection.execute(f"delete from {MADE} where asset = ? and list_contains(?, partition)", [asset, list(made)])  # noqa: S608
-    kept = pl.DataFrame(
-        [(asset, partition, value) for partition, value in made.items() if value is not None],
-        schema={"asset": pl.String, "partition": pl.String, "fingerprint": pl.String},
-        orient="row",
-    )
-    connection.register("made_now", kept.to_arrow())
-    connection.execute(f"insert into {MADE} select *, now() from made_now")  # noqa: S608

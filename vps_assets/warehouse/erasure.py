@@ -1,6 +1,7 @@
 """Which rows of each table are a seller's, and their deletion."""
 
-from vps_assets.warehouse.database import MADE, Warehouse, table_exists
+from vps_assets.warehouse.database import Warehouse, table_exists
+from vps_assets.warehouse.records import forget
 
 OF_A_SELLER = {
     "raw_listings": "seller_id = ? or list_contains(?, listing_id)",
@@ -18,13 +19,13 @@ OF_A_SELLER = {
 def erase_rows(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
     """Delete the seller's rows from the tables, in one transaction.
 
-    The dates of `raw_listings` that lose rows are out of date from then on, and what is below them: a run makes them
-    anew, also where an earlier row of a listing, of somebody else, comes into force again.
+    The dates of `raw_listings` that lose rows are out of date from then on, and so is everything made from them. A run
+    makes them again, also where an earlier row of a listing, of another seller, comes into force again.
 
     Args:
         warehouse: the working tables.
         seller: whose rows go.
-        gone: listings of the seller that nobody's rows land any more.
+        gone: listings of the seller that no landed row names any more.
     """
     if not warehouse.home.warehouse.exists():
         return
@@ -33,9 +34,8 @@ def erase_rows(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
         for table, where in OF_A_SELLER.items():
             if not table_exists(connection, table):
                 continue
-            if table == "raw_listings" and table_exists(connection, MADE):
-                days = f"select listed_on::text from {table} where {where}"  # noqa: S608
-                told = f"delete from {MADE} where asset = 'raw_listings' and partition in ({days})"  # noqa: S608
-                connection.execute(told, [seller, gone])
+            if table == "raw_listings":
+                days = f"select distinct listed_on::text from {table} where {where}"  # noqa: S608
+                forget(connection, table, [day for (day,) in connection.execute(days, [seller, gone]).fetchall()])
             connection.execute(f"delete from {table} where {where}", [seller, gone])  # noqa: S608
         connection.execute("commit")

@@ -1,9 +1,9 @@
-"""The statistics tables as they are kept: corrected where sales have changed, not computed anew.
+"""The statistics tables: corrected where sales have changed, not computed again.
 
-Beside each table stands what it was made of, in the schema `state`: how many sales of which group, day and price each
-listing date brought (`state.<asset>`), and which version of that date that was (`state.taken`). Such counts are exact
-and add up, so a date that has changed is taken out and put in again, and only the groups and days that this touches
-are computed (docs/adr/0007).
+The schema `state` holds what each table was made from: how many sales of which group, day and price each listing date
+brought (`state.<asset>`), and which version of that date that was (`state.taken`). Such counts are exact and add up,
+so a date that has changed is taken out and put in again, and only the groups and days that this touches are computed
+(docs/adr/0007).
 """
 
 from dataclasses import dataclass
@@ -12,37 +12,34 @@ from datetime import date, timedelta
 import duckdb
 import polars as pl
 
-from vps_assets.lineage.graph import LINEAGE, WHOLE, as_of, fingerprint
+from vps_assets.errors import UserError
+from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.tables.partitions import WHOLE
 from vps_assets.tables.schemas import TABLES, conforming
-from vps_assets.warehouse.database import (
-    MADE,
-    Warehouse,
-    made_rows,
-    quoted,
-    record,
-    table_exists,
-    take_columns_of_incoming,
-)
-from vps_ml.features.scaling import MOMENTS
+from vps_assets.warehouse.database import Warehouse, quoted, table_exists, take_columns_of_incoming
+from vps_assets.warehouse.records import prepare_records, read_records, record
 from vps_ml.features.statistics import price_history
+from vps_ml.features.tabular import HISTORIES, MOMENTS
 from vps_ml.recipes import Recipe
 
 EPOCH = date(1970, 1, 1)
-KEYS = {"marketplace_statistics": None, "category_statistics": "category", "seller_statistics": "seller_id"}
+KEYS = {f"{history}_statistics": column for history, column in HISTORIES.items()}
+"""Statistics table -> the column of its group."""
 SOURCE = "clean_listings"
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What became of a statistics table."""
+    """What was changed in a statistics table."""
 
     rebuilt: bool
     listing_dates: int
-    """How many of them had changed."""
+    """How many had changed."""
     groups: int
     """How many had their sales changed."""
     since: date | None
-    """The first day of a sale that changed: no row up to this day was touched. None where nothing changed."""
+    """The first day of a sale that changed: no row up to this day was touched. None if nothing changed."""
     rows: int
     """Written."""
 
@@ -50,27 +47,29 @@ class Correction:
 def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe) -> Correction:
     """Bring a statistics table up to date with `clean_listings`, in one transaction.
 
-    A sale that lands late corrects its group from the day after it was sold, and nothing else. Where no listing date
-    has changed, so that the table was asked for by name, and where the code has, all of it is computed anew.
+    A sale that lands late corrects its group from the day after it was sold, and nothing else. If no listing date
+    has changed, which means that the table was named in a run, or if the code has, all of it is computed again.
 
     Raises:
-        ValueError: there is no table `clean_listings` yet.
+        UserError: there is no table `clean_listings` yet.
     """
     with warehouse.connect(read_only=False) as connection:
         if not table_exists(connection, SOURCE):
-            raise ValueError(f"{SOURCE} is not there yet: materialise it first")
+            raise UserError(f"there is no {SOURCE} yet: materialise it first")
         connection.execute("begin")
         prepare(connection, asset)
-        made = {partition: value for name, partition, value in made_rows(connection) if name == SOURCE}
-        changed, rebuilt = changed_dates(connection, asset, made)
+        made = read_records(connection, [SOURCE]).made.get(SOURCE, {})
+        versions = {day: version(asset, fingerprint) for day, fingerprint in made.items()}
+        changed, rebuilt = changed_dates(connection, asset, versions)
         if rebuilt:
             connection.execute(f"delete from state.{asset}")  # noqa: S608
             connection.execute(f"delete from {asset}")  # noqa: S608
         take(connection, asset, changed)
         rows = corrected_rows(connection, asset)
         write(connection, asset, rows)
-        note_taken(connection, asset, changed, made)
-        record(connection, asset, {WHOLE: fingerprint(asset, WHOLE, recipe, {SOURCE: made})})
+        note_taken(connection, asset, changed, versions)
+        basis = basis_of(asset, WHOLE, recipe, Records({SOURCE: made}))
+        record(connection, asset, {WHOLE: Fingerprint(basis) if basis else None})
         groups, since = connection.execute("select count(*), min(since) from corrected").fetchall()[0]
         untouched = None if rebuilt else since or date.max
         record_digests(connection, asset, untouched or date.min)
@@ -81,7 +80,8 @@ def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe) -> Correct
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, asset: str) -> None:
-    """Make the tables that are missing, and give one of older code today's columns."""
+    """Create the tables that are missing, and give a table of older code today's columns."""
+    prepare_records(connection)
     connection.execute("create schema if not exists state")
     connection.execute(
         f"create table if not exists state.{asset} (listed_on date, sold_on date, key text, price double, sales bigint)"
@@ -95,25 +95,31 @@ def prepare(connection: duckdb.DuckDBPyConnection, asset: str) -> None:
     take_columns_of_incoming(connection, asset)
 
 
-def version(asset: str, made: str) -> str:
-    """What is noted of a listing date that has been taken: this code's reading of this fingerprint."""
-    return f"{LINEAGE[asset].code_version}:{made}"
+def version(asset: str, fingerprint: Fingerprint) -> str:
+    """What is noted of a listing date that has been taken in: the code's version and the date's fingerprint."""
+    return f"{code_prefix(asset)}{fingerprint.basis}"
 
 
-def changed_dates(connection: duckdb.DuckDBPyConnection, asset: str, made: dict[str, str]) -> tuple[list[str], bool]:
-    """(the listing dates to take, whether all of the table is computed anew)."""
+def code_prefix(asset: str) -> str:
+    """How the versions of dates that this code has taken in begin."""
+    return f"{LINEAGE[asset].code_version}:"
+
+
+def changed_dates(
+    connection: duckdb.DuckDBPyConnection, asset: str, versions: dict[str, str]
+) -> tuple[list[str], bool]:
+    """(the listing dates to take in, whether all of the table is computed again)."""
     query = "select listed_on, version from state.taken where asset = ?"
     taken = dict(connection.execute(query, [asset]).fetchall())
-    want = {day: version(asset, value) for day, value in made.items()}
-    changed = sorted(day for day in want.keys() | taken.keys() if want.get(day) != taken.get(day))
-    code = version(asset, "")
+    changed = sorted(day for day in versions.keys() | taken.keys() if versions.get(day) != taken.get(day))
+    code = code_prefix(asset)
     if not changed or not taken or not all(value.startswith(code) for value in taken.values()):
-        return sorted(want.keys() | taken.keys()), True
+        return sorted(versions.keys() | taken.keys()), True
     return changed, False
 
 
 def take(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str]) -> None:
-    """Put the changed dates' sales in the place of those that were taken before.
+    """Replace the sales that were taken in of the changed dates.
 
     Leaves the temporary table `corrected`: the groups whose sales are different now, numbered, and since when.
     """
@@ -160,16 +166,16 @@ def corrected_rows(connection: duckdb.DuckDBPyConnection, asset: str) -> pl.Data
 
 
 def write(connection: duckdb.DuckDBPyConnection, asset: str, rows: pl.DataFrame) -> None:
-    """Put the rows in the place of the corrected groups' rows from the same day on."""
+    """Replace the corrected groups' rows from the first changed day on."""
     same_group = f"and {asset}.{quoted(column)} = corrected.key" if (column := KEYS[asset]) else ""
     connection.execute(f"delete from {asset} using corrected where {asset}.as_of > since {same_group}")  # noqa: S608
     connection.register("incoming", rows.to_arrow())
     connection.execute(f"insert into {asset} by name from incoming")  # noqa: S608
 
 
-def note_taken(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str], made: dict[str, str]) -> None:
-    """Note which version of each changed listing date has been taken."""
-    noted = [(asset, day, version(asset, made[day])) for day in changed if day in made]
+def note_taken(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str], versions: dict[str, str]) -> None:
+    """Note which version of each changed listing date has been taken in."""
+    noted = [(asset, day, versions[day]) for day in changed if day in versions]
     frame = pl.DataFrame(noted, schema=dict.fromkeys(("asset", "listed_on", "version"), pl.String), orient="row")
     connection.register("noted", frame.to_arrow())
     connection.execute("delete from state.taken where asset = ? and list_contains(?, listed_on)", [asset, changed])
@@ -177,19 +183,19 @@ def note_taken(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[
 
 
 def record_digests(connection: duckdb.DuckDBPyConnection, asset: str, since: date) -> None:
-    """Record what the table says as of each day after `since`: listings of a day depend on that day's and earlier."""
-    connection.execute(f"delete from {MADE} where asset = ? and partition > ?", [as_of(asset), str(since)])  # noqa: S608
+    """Record the digest of each day's rows after `since`: listings of a day depend on that day's and earlier."""
+    connection.execute("delete from lineage.digests where asset = ? and as_of > ?", [asset, str(since)])
     connection.execute(
         f"""
-        insert into {MADE} select ?, as_of::text, bit_xor(hash({asset}))::text, now()
+        insert into lineage.digests select ?, as_of::text, bit_xor(hash({asset}))::text
         from {asset} where as_of > ? group by as_of
         """,  # noqa: S608
-        [as_of(asset), since],
+        [asset, since],
     )
 
 
 def corrected_since(warehouse: Warehouse, asset: str) -> date | None:
-    """The day up to which the last correction left a statistics table as it was; None where all of it was made."""
+    """The day up to which the last correction left a statistics table as it was; None if all of it was made."""
     with warehouse.connect(read_only=True) as connection:
         if not table_exists(connection, "state.corrections"):
             return None

@@ -7,47 +7,71 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Float16
-from torch import fx, nn
-from torch.fx.experimental.optimization import fuse
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.networks import accelerator, autocast, halves, load_state, normalised, placed, resnet
 from vps_ml.photos.decoding import in_batches, photo_batches
 from vps_ml.recipes import BackboneRecipe
 
-STATE = "state.safetensors"
+STATE = "state"
+"""Name of a backbone's weights among its artefact's arrays."""
+FUSED_PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
+"""Attributes of torchvision's residual blocks; a basic block has the first two pairs."""
 
 
 @dataclass(frozen=True)
 class FeatureExtractors:
-    """The tasks' networks without their heads, sharing the frozen trunk."""
+    """The tasks' networks without their heads; they share the frozen trunk."""
 
     trunk: nn.Module
     stages: dict[str, nn.Module]
     photo_px: int
 
 
-def load_extractors(backbones: dict[str, Path], recipe: BackboneRecipe) -> FeatureExtractors:
-    """Load the networks of `backbones` (task to artefact folder).
+def load_extractors(backbones: dict[str, str], recipe: BackboneRecipe, artefacts: Artefacts) -> FeatureExtractors:
+    """Load the networks of `backbones` (task -> backbone id).
 
-    Where stages are frozen they are equal in all tasks, so any task's trunk is everybody's.
+    Where stages are frozen they are equal in all tasks, so the trunk of any task serves them all.
     """
     trunk = nn.Sequential()
     stages: dict[str, nn.Module] = {}
-    for task, folder in backbones.items():
+    for task, backbone_id in backbones.items():
         network = resnet(recipe.architecture, "random", 0)
-        load_state(network, folder / STATE)
+        state = {name: torch.from_numpy(value) for name, value in artefacts.models.arrays(backbone_id, STATE).items()}
+        load_state(network, state, f"backbone {backbone_id}")
         trunk, stage = halves(network, recipe.frozen_stages)
         stages[task] = fused(stage)
     return FeatureExtractors(fused(trunk), stages, recipe.photo_px)
 
 
 def fused(network: nn.Sequential) -> nn.Module:
-    """The network for inference: each batch normalisation folded into the convolution before it, on the device.
+    """The network for inference, on the device: each batch normalisation is folded into the convolution before it.
 
-    The same function but for rounding, in half the time of the eager network on a CPU (benchmarks/embedding.py).
+    The same function but for rounding, in half the time of the eager network on a CPU (benchmarks/embedding.py). The
+    pairs are found by name: tracing with torch.fx would patch `nn.Module.__call__` for every thread of the process.
     """
     network.eval()
-    return placed(fuse(fx.symbolic_trace(network)) if len(network) else network, accelerator())
+    for module in network.modules():
+        if isinstance(module, BasicBlock | Bottleneck):
+            for convolution, normalisation in FUSED_PAIRS:
+                if hasattr(module, convolution):
+                    fuse_pair(module, convolution, normalisation)
+        elif isinstance(module, nn.Sequential):  # the stem, and the blocks' downsampling
+            names = list(module._modules)
+            for first, second in zip(names, names[1:], strict=False):
+                if isinstance(getattr(module, second), nn.BatchNorm2d):
+                    fuse_pair(module, first, second)
+    return placed(network, accelerator())
+
+
+def fuse_pair(module: nn.Module, convolution: str, normalisation: str) -> None:
+    """Replace a convolution and the batch normalisation after it by one convolution."""
+    pair = getattr(module, convolution), getattr(module, normalisation)
+    setattr(module, convolution, fuse_conv_bn_eval(*pair))
+    setattr(module, normalisation, nn.Identity())
 
 
 def embedded(

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float16
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from vps_ml.artefacts import whole_file
+from vps_ml.atomic import whole_file
 
 QUALITY = "photo_quality"
 
@@ -22,7 +22,7 @@ def save_embeddings(
 
 
 def load_embeddings(path: Path, tasks: Sequence[str]) -> Float16[np.ndarray, "photo feature"]:
-    """The tasks' features side by side, as they are on disk; of no task, as many empty rows as photos."""
+    """The tasks' features side by side, as they are on disk; without tasks, one empty row per photo."""
     with safe_open(path, framework="numpy") as file:
         if not tasks:
             return np.empty((len(file.get_tensor(QUALITY)), 0), dtype=np.float16)
@@ -36,7 +36,7 @@ def load_quality(path: Path) -> Float[np.ndarray, "photo 4"]:
 
 
 def blocks(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(which of the asked rows, their features) of one file after the other: each is read once, and one is held."""
+    """(positions among the requested rows, their features), file by file: each is read once, one is held at a time."""
     path_of, row_of = np.asarray([str(path) for path in paths]), np.asarray(rows)
     _, first, file_of = np.unique(path_of, return_index=True, return_inverse=True)
     order = np.argsort(file_of, kind="stable")
@@ -46,7 +46,7 @@ def blocks(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> 
 
 
 def gathered(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> np.ndarray:
-    """Rows of embedding files in the asked order, half precision."""
+    """The requested rows of embedding files, in the order of the request, half precision."""
     out: np.ndarray | None = None
     for where, block in blocks(paths, rows, tasks):
         if out is None:

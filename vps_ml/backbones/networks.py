@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, resnet50
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -26,7 +27,7 @@ def resnet(architecture: str, start: str, seed: int) -> ResNet:
     """A torchvision ResNet whose head is not yet made, at its start: `imagenet`, `random` or a state file.
 
     Raises:
-        ValueError: the architecture is unknown, or the state does not fit; the names that differ are in the message.
+        ValueError: the architecture is unknown, or the state file is missing or does not fit.
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"no architecture is called {architecture!r}; there are {', '.join(ARCHITECTURES)}")
@@ -38,22 +39,29 @@ def resnet(architecture: str, start: str, seed: int) -> ResNet:
     block, layers = ARCHITECTURES[architecture]
     network = ResNet(block, layers)
     if start != "random":
-        load_state(network, Path(start))
+        load_state(network, read_state(Path(start)), Path(start).name)
     return network
 
 
-def load_state(network: nn.Module, path: Path) -> None:
-    """Load a safetensors state into every layer but the head.
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors state file.
 
     Raises:
-        ValueError: the file is not there, or names or shapes differ.
+        ValueError: there is no such file.
     """
-    from safetensors.torch import load_file
-
     if not path.is_file():
         raise ValueError(f"there is no state file {path}: give VPS_WEIGHTS a safetensors file, or unset it")
+    return load_file(path)
+
+
+def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load a state into every layer but the head.
+
+    Raises:
+        ValueError: names or shapes differ; the message has `source` and the first names that differ.
+    """
     own = {name: value for name, value in network.state_dict().items() if name not in HEAD}
-    state = {name: value for name, value in load_file(path).items() if name not in HEAD}
+    state = {name: value for name, value in state.items() if name not in HEAD}
     differ = sorted(
         name
         for name in own.keys() | state.keys()
@@ -62,8 +70,8 @@ def load_state(network: nn.Module, path: Path) -> None:
     )
     if differ:
         shown = ", ".join(differ[:5]) + (f" and {len(differ) - 5} more" if len(differ) > 5 else "")
-        raise ValueError(f"{path.name} does not fit this network: {shown}")
-    full = {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
+        raise ValueError(f"{source} does not fit this network: {shown}")
+    full = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     network.load_state_dict(full, strict=False)
 
 
@@ -86,7 +94,7 @@ def normalised(photos: UInt8[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 3 Y X"]:
 
 
 def augmented(photos: Float[Tensor, "B C Y X"], generator: torch.Generator) -> Float[Tensor, "B C Y X"]:
-    """Each photo flipped left to right at even odds, all moved by up to a twelfth of their side."""
+    """Each photo flipped left to right with probability one half, all moved by up to a twelfth of their side."""
     flips = torch.rand(photos.shape[0], generator=generator) < 0.5
     photos = torch.where(flips.to(photos.device).view(-1, 1, 1, 1), photos.flip(-1), photos)
     reach = max(1, photos.shape[-1] // 12)
@@ -95,12 +103,12 @@ def augmented(photos: Float[Tensor, "B C Y X"], generator: torch.Generator) -> F
 
 
 def placed(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on the device, channels last, which convolutions are faster in."""
+    """The network on the device, in channels-last layout, in which convolutions are faster."""
     return network.to(device).to(memory_format=torch.channels_last)
 
 
 def accelerator() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

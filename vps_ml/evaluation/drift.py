@@ -1,4 +1,4 @@
-"""Has what comes in changed? Measures with the size that luck alone would give them, so that few rows do not alarm."""
+"""Whether incoming data have changed: measures, each with the level that chance alone reaches on so few rows."""
 
 from dataclasses import dataclass
 
@@ -7,20 +7,20 @@ from jaxtyping import Float
 from scipy.stats import chi2
 
 BINS = 10
-LUCK = 0.999
-"""Of a thousand checks on unchanged data one is above the level that luck reaches."""
+CHANCE_LEVEL = 0.999
+"""One in a thousand checks on unchanged data exceeds the level that chance reaches."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """A measure, and the level that it reaches by luck alone."""
+    """A measure, and the level that it reaches by chance alone."""
 
     size: float
-    by_luck: float
+    by_chance: float
 
     def beyond(self, threshold: float) -> bool:
-        """Whether it is larger than a threshold and than luck explains."""
-        return self.size > max(threshold, self.by_luck)
+        """Whether it is larger than a threshold and than chance explains."""
+        return self.size > max(threshold, self.by_chance)
 
 
 def population_stability(before: Float[np.ndarray, " a"], now: Float[np.ndarray, " b"]) -> Drift:
@@ -28,7 +28,7 @@ def population_stability(before: Float[np.ndarray, " a"], now: Float[np.ndarray,
 
     PSI = Σ (q - p) ln(q / p), half a count added to each bin so that an empty one stays finite; by custom below .1
     is stable and above .25 is a shift. Without a shift it is (1/a + 1/b) times a chi-square of bins - 1 degrees
-    (Yurdakul, Statistical Properties of Population Stability Index, 2018), which is where luck ends.
+    (Yurdakul, Statistical Properties of Population Stability Index, 2018), which gives the level of chance.
     """
     edges = np.unique(np.quantile(before, np.linspace(0, 1, BINS + 1)[1:-1]))
     shares = []
@@ -37,14 +37,14 @@ def population_stability(before: Float[np.ndarray, " a"], now: Float[np.ndarray,
         shares.append(counts / counts.sum())
     p, q = shares
     size = float(((q - p) * np.log(q / p)).sum())
-    return Drift(size, (1 / before.size + 1 / now.size) * float(chi2.ppf(LUCK, max(edges.size, 1))))
+    return Drift(size, (1 / before.size + 1 / now.size) * float(chi2.ppf(CHANCE_LEVEL, max(edges.size, 1))))
 
 
 def mean_shift(before: Float[np.ndarray, "a feature"], now: Float[np.ndarray, "b feature"]) -> Drift:
     """How far the mean has moved, in units of the spread of `before`: |m_now - m_before| / sqrt(trace of covariance).
 
-    Without a shift its square is about (1/a + 1/b) on average, whatever the features; luck ends where a chi-square
-    of as many degrees as the spectrum effectively has (participation ratio) does.
+    Without a shift its square is about (1/a + 1/b) on average, whatever the features; the level of
+    chance is that of a chi-square of as many degrees as the spectrum effectively has (participation ratio).
     """
     centred = before - before.mean(axis=0)
     spread = float(np.square(centred).sum() / len(before))
@@ -53,5 +53,5 @@ def mean_shift(before: Float[np.ndarray, "a feature"], now: Float[np.ndarray, "b
     gram = centred @ centred.T if len(before) < before.shape[1] else centred.T @ centred
     effective = max(1.0, (spread * len(before)) ** 2 / float(np.square(gram).sum()))
     size = float(np.sqrt(np.square(now.mean(axis=0) - before.mean(axis=0)).sum() / spread))
-    by_luck = np.sqrt((1 / len(before) + 1 / len(now)) * float(chi2.ppf(LUCK, effective)) / effective)
-    return Drift(size, float(by_luck))
+    by_chance = np.sqrt((1 / len(before) + 1 / len(now)) * float(chi2.ppf(CHANCE_LEVEL, effective)) / effective)
+    return Drift(size, float(by_chance))

@@ -1,87 +1,40 @@
-"""The rows that price models learn from and are judged on, and the matrices they see of them."""
+"""The rows that price models are trained and tested on, and their feature matrices."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import polars as pl
-from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
 
-from vps_ml.artefacts import artefact, card, identity
+from vps_ml.artefacts import Artefacts, Contents, identity
 from vps_ml.backbones.files import blocks
-from vps_ml.features.scaling import (
-    PRICE_STATISTICS,
-    SALE_COUNTS,
-    FeatureMap,
-    VisualMoments,
-    principal_axes,
-    statistic_moments,
-    statistics_matrix,
-)
-from vps_ml.recipes import VISUAL_TASKS, Recipe
-
-if TYPE_CHECKING:
-    from vps_ml.features.matrix import Block, FeatureMatrix
+from vps_ml.backbones.tasks import VISUAL_TASKS
+from vps_ml.features.matrix import Block, FeatureMatrix
+from vps_ml.features.roles import roles_contents, unseen
+from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
+from vps_ml.features.tabular import tabular_columns, tabular_matrix
+from vps_ml.recipes import Recipe
 
 CODE_VERSION = "3"
 """Part of the id of everything that is fitted on these rows: raise it when a computation changes."""
-
-
 MOST_FITTED = 20_000
-"""Training rows that principal axes are computed of: 330 MB in half precision at the paper's 8,192 features."""
-ITEM = ("group_key", "photo_hash")
-"""What may not be on two sides of a split."""
-ROLES = "roles.parquet"
-LEARNT = "learnt.parquet"
-"""In a backbone's folder: the items and photos it learnt from."""
+"""Training rows that principal axes are computed on: 330 MB in half precision at the paper's 8,192 features."""
 
 
-def unseen(rows: pl.DataFrame, home: Path, abouts: Sequence[dict], split_kind: str) -> pl.DataFrame:
-    """The rows of items and photos that had no part in training or calibrating models, nor in training their backbones.
+class PricingDataset:
+    """Sold listings, their features and their roles in both splits.
 
-    Args:
-        rows: with the columns `ITEM`.
-        home: the data directory.
-        abouts: the models' cards.
-        split_kind: `group` or `time`.
-    """
-    known = []
-    for roles_id in {about["roles_id"] for about in abouts}:
-        known.append(learnt_items(home / "models" / roles_id, [split_kind]))
-    for embedding_id in {about["embedding_id"] for about in abouts}:
-        backbones = card(home / "embeddings" / embedding_id)["backbones"]
-        known += [pl.read_parquet(home / folder / LEARNT) for folder in backbones.values()]
-    for column in ITEM if known else ():
-        rows = rows.join(pl.concat(known).select(column).unique(), on=column, how="anti", maintain_order="left")
-    return rows
-
-
-def learnt_items(roles: Path, split_kinds: Sequence[str]) -> pl.DataFrame:
-    """The items and photos that train or calibrate in one of these splits, by a folder of roles."""
-    rows = pl.read_parquet(roles / ROLES)
-    sides = (pl.col(f"{split_kind}_role").is_in(["train", "validation"]) for split_kind in split_kinds)
-    return rows.filter(pl.any_horizontal(sides)).select(ITEM)
-
-
-class PricingTable:
-    """Listings with a price, their features and their roles in both splits.
-
-    Columns of `rows`: listing_id, listed_on, category, group_key, photo_hash, log_price (null where open), group_role
-    and time_role (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list), and
-    the fifteen statistics of `vps_ml.features.scaling`.
+    Columns of `rows`: listing_id, listed_on, category, group_key, photo_hash, log_price, group_role and time_role
+    (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list), and those of
+    `vps_ml.features.tabular.TABULAR`.
     """
 
-    def __init__(self, rows: pl.DataFrame, recipe: Recipe, home: Path) -> None:
+    def __init__(self, rows: pl.DataFrame, recipe: Recipe, artefacts: Artefacts) -> None:
         self.rows = rows
         self.recipe = recipe
-        self.home = home
-        self.models = home / "models"
-        self.judges: dict[tuple[str, str], Callable] = {}
-        """Baselines that have been loaded (see `vps_ml.pricing.models`)."""
+        self.artefacts = artefacts
         self._matrices: dict[str, FeatureMatrix] = {}
 
     @cached_property
@@ -106,23 +59,17 @@ class PricingTable:
         return np.flatnonzero((self.rows[f"{split_kind}_role"] == role).fill_null(False).to_numpy())
 
     def roles_id(self) -> str:
-        """The id of an artefact that keeps which groups and photos have which role now (see `unseen`)."""
+        """The id of an artefact that keeps which items have which role now (see `unseen`)."""
         roles_id = identity("roles", CODE_VERSION, self.data_id)
+        return self.artefacts.models.make(roles_id, lambda: roles_contents(self.rows))
 
-        def make(folder: Path) -> dict:
-            self.rows.select(*ITEM, "group_role", "time_role").write_parquet(folder / ROLES)
-            return {"kind": "roles"}
+    def unseen_test(self, split_kind: str, cards: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """The numbers of the test rows whose item and photo none of these models, nor a backbone, has learnt from.
 
-        artefact(self.models, roles_id, make)
-        return roles_id
-
-    def unseen_test(self, split_kind: str, abouts: Sequence[dict]) -> np.ndarray:
-        """The numbers of the test rows whose item and photo none of these models (cards), nor a backbone, has learnt.
-
-        A model is kept while new days land, and what is sold on them may be an item that it knows.
+        A model is kept while new days land, and a sale of those days may be of an item that it was trained on.
         """
         test = self.role(split_kind, "test")
-        kept = unseen(self.rows[test].with_row_index("_number"), self.home, abouts, split_kind)
+        kept = unseen(self.rows[test].with_row_index("_number"), self.artefacts, cards, split_kind)
         return test[kept["_number"].to_numpy()]
 
     @cached_property
@@ -134,77 +81,68 @@ class PricingTable:
         return self.rows["listing_id"].to_numpy()
 
     @cached_property
+    def category(self) -> np.ndarray:
+        return self.rows["category"].to_numpy()
+
+    @cached_property
     def group(self) -> np.ndarray:
         return self.rows["group_key"].to_numpy()
 
-    def visual_blocks(self, features: str, rows: np.ndarray) -> "Iterator[Block]":
+    def visual_blocks(self, features: str, rows: np.ndarray) -> Iterator[Block]:
         """The tasks' features of these rows side by side, half precision, an embedding file at a time."""
         trained = set(self.rows["tasks"][0])
         tasks = [task for task in VISUAL_TASKS[features] if task in trained]
-        asked = self.rows.select("embedding_path", "embedding_row")[rows]
-        return blocks([self.home / path for path in asked["embedding_path"]], asked["embedding_row"].to_list(), tasks)
+        paths, numbers = (self.rows[column][rows].to_list() for column in ("embedding_path", "embedding_row"))
+        return blocks([self.artefacts.embedding_file(path) for path in paths], numbers, tasks)
 
-    @cached_property
-    def statistics(self) -> np.ndarray:
-        prices = self.rows.select(PRICE_STATISTICS).cast(pl.Float64).to_numpy()
-        sales = self.rows.select(SALE_COUNTS).cast(pl.Float64).to_numpy()
-        return statistics_matrix(prices, sales if self.recipe.pricing.sale_counts else None)
-
-    def matrix(self, features: str, split_kind: str) -> tuple[str, "FeatureMatrix"]:
-        """(id of the feature map, the matrix of all rows); the map is learnt of the split's training rows."""
+    def matrix(self, features: str, split_kind: str) -> tuple[str, FeatureMatrix]:
+        """(id of the feature map, the matrix of all rows); the map is fitted on the split's training rows."""
         reduced, seed = self.recipe.pricing.reduced_features, self.recipe.seed
         map_id = identity("feature_map", CODE_VERSION, self.data_id, (features, split_kind), reduced, seed)
 
-        def make(folder: Path) -> dict:
-            fitted = self.fitted_map(features, self.role(split_kind, "train"))
-            save_arrays(vars(fitted), folder / "map.safetensors")
-            return {"kind": "feature_map", "features": features, "split_kind": split_kind}
+        def fill() -> Contents:
+            return self.fitted_map(features, self.role(split_kind, "train")).contents(features, split_kind)
 
-        artefact(self.models, map_id, make)
-        return map_id, self.through(map_id, features)
+        self.artefacts.models.make(map_id, fill)
+        return map_id, self.transformed(map_id, features)
 
     def fitted_map(self, features: str, train: np.ndarray) -> FeatureMap:
         """The feature map of training rows.
 
-        Principal axes are of `MOST_FITTED` of them at most, a seeded choice; means and scales of all.
+        Principal axes are computed on `MOST_FITTED` of them at most, a seeded choice; means and scales on all.
         """
-        reduced, seed = self.recipe.pricing.reduced_features, self.recipe.seed
+        recipe, seed = self.recipe.pricing, self.recipe.seed
         chosen = train
         if len(train) > MOST_FITTED:
             chosen = np.sort(np.random.default_rng(seed).choice(train, MOST_FITTED, replace=False))
-        statistics = statistic_moments(self.statistics[train])
+        columns = tabular_columns(recipe.sale_counts)
+        moments = tabular_moments(tabular_matrix(self.rows, columns)[train])
         width = next(block.shape[1] for _, block in self.visual_blocks(features, train[:1]))
-        if reduced is None or reduced >= min(len(train), width):
-            moments = VisualMoments.of(block for _, block in self.visual_blocks(features, train))
-            return FeatureMap(moments.mean, moments.scale, *statistics)
+        if recipe.reduced_features is None or recipe.reduced_features >= min(len(train), width):
+            visual = VisualMoments.of(block for _, block in self.visual_blocks(features, train))
+            return FeatureMap(visual.mean, visual.scale, *moments, columns)
         sample = np.empty((len(chosen), width), dtype=np.float16)
         for where, block in self.visual_blocks(features, chosen):
             sample[where] = block
-        return FeatureMap(*principal_axes(sample, reduced, seed), *statistics)
+        return FeatureMap(*principal_axes(sample, recipe.reduced_features, seed), *moments, columns)
 
-    def seen_by(self, about: dict) -> "FeatureMatrix":
-        """The matrix of all rows as a trained model sees them: through the map that it was trained with.
+    def matrix_of(self, card: Mapping[str, Any]) -> FeatureMatrix:
+        """The matrix of all rows for a trained model: through the feature map that it was trained with.
 
         Raises:
             ValueError: the model was trained on features of other backbones.
         """
-        if about["embedding_id"] != self.embedding_id:
+        if card["embedding_id"] != self.embedding_id:
             raise ValueError(
-                f"{about['model_id']} was trained on embeddings {about['embedding_id']}, not on {self.embedding_id}: "
+                f"{card['model_id']} was trained on embeddings {card['embedding_id']}, not on {self.embedding_id}: "
                 "materialise the pricing models again"
             )
-        return self.through(about["feature_map_id"], about["features"])
+        return self.transformed(card["feature_map_id"], card["features"])
 
-    def through(self, map_id: str, features: str) -> "FeatureMatrix":
+    def transformed(self, map_id: str, features: str) -> FeatureMatrix:
         """The matrix of all rows through a fitted feature map, kept for the models that share the map."""
-        from vps_ml.features.matrix import FeatureMatrix
-
         if map_id not in self._matrices:
-            fitted = load_feature_map(self.models / map_id)
-            all_rows = self.visual_blocks(features, np.arange(self.rows.height))
-            self._matrices[map_id] = FeatureMatrix.assembled(fitted, all_rows, self.statistics, self.home)
+            fitted = FeatureMap.load(self.artefacts, map_id)
+            visual = self.visual_blocks(features, np.arange(self.rows.height))
+            self._matrices[map_id] = FeatureMatrix.assembled(fitted, visual, self.rows, self.artefacts.root)
         return self._matrices[map_id]
-
-
-def load_feature_map(folder: Path) -> FeatureMap:
-    return FeatureMap(**load_arrays(folder / "map.safetensors"))

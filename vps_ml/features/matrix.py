@@ -1,6 +1,6 @@
 """The matrix that price networks are trained on, held once: a float array, or half precision in a mapped file.
 
-Axes: N row, V visual feature, S statistic, F = V + S feature of the price networks, P padded, B row of a batch.
+Axes: N row, V visual feature, S tabular column, F = V + S feature of the price networks, P padded, B row of a batch.
 """
 
 import os
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -20,56 +21,63 @@ from vps_ml.features.scaling import FeatureMap
 Block = tuple[Int[np.ndarray, " row"], np.ndarray]
 """Numbers of rows of the matrix, and their raw visual features."""
 READ_ROWS = 8192
-"""Rows that are made float at a time to predict: 270 MB at the paper's 8,204 features."""
+"""Rows converted to float at a time for prediction: 270 MB at the paper's 8,204 features."""
 
 
 @dataclass(frozen=True)
 class FeatureMatrix:
-    """All rows of a pricing table as its price networks see them; on a GPU it lies there, so that nothing is loaded."""
+    """All rows of a dataset as price networks take them, on the GPU if there is one."""
 
     visual: Tensor
-    """(N V): float where the features are reduced, half precision otherwise."""
-    statistics: Float[Tensor, "N P"]
-    """The statistics, and columns of zeros that make the width a multiple of `ALIGNED`."""
+    """(N V): float if the features are reduced, half precision otherwise."""
+    tabular: Float[Tensor, "N P"]
+    """The tabular columns, and columns of zeros that make the width a multiple of `ALIGNED`."""
     features: int
-    """F: how many columns say something."""
+    """F: the number of columns without the zeros."""
 
     @classmethod
     def of(cls, array: Float[np.ndarray, "N F"]) -> "FeatureMatrix":
-        """A small matrix that is an array already."""
+        """The matrix of a small array."""
         x = padded(np.asarray(array, dtype=np.float32), array.shape[1])
         return cls(torch.from_numpy(x).to(accelerator()), torch.empty((len(x), 0)), array.shape[1])
 
     @classmethod
     def assembled(
-        cls, feature_map: FeatureMap, blocks: Iterable[Block], statistics: Float[np.ndarray, "N S"], scratch: Path
+        cls, feature_map: FeatureMap, blocks: Iterable[Block], rows: pl.DataFrame, scratch: Path
     ) -> "FeatureMatrix":
-        """Every block through the feature map, straight to its place: memory holds one block beside the matrix.
+        """Transform every block and put it in its place: memory holds one block beside the matrix.
 
         Reduced features are a float array. The paper's 8,192 are standardised and kept in half precision in a file
         under `scratch` that has no name, so the system frees it with this process, whichever way that ends.
+
+        Args:
+            feature_map: fitted on the training rows.
+            blocks: raw visual features of all rows.
+            rows: with the map's tabular columns.
+            scratch: a folder on a disk with room for the matrix.
         """
-        features = feature_map.width + statistics.shape[1]
-        standard = padded(feature_map.standardised(statistics), features)
-        shape = len(statistics), feature_map.width
+        tabular = feature_map.tabular(rows)
+        features = feature_map.width + tabular.shape[1]
+        standard = padded(tabular, features)
+        shape = rows.height, feature_map.width
         visual = np.empty(shape, dtype=np.float32) if feature_map.reduces else unnamed(scratch, shape)
-        for rows, raw in blocks:
-            visual[rows] = feature_map.seen(raw)
+        for numbers, raw in blocks:
+            visual[numbers] = feature_map.visual(raw)
         device = accelerator()
         return cls(torch.from_numpy(visual).to(device), torch.from_numpy(standard).to(device), features)
 
     @property
     def width(self) -> int:
-        """How many columns a network sees."""
-        return self.visual.shape[1] + self.statistics.shape[1]
+        """Number of columns that a network takes."""
+        return self.visual.shape[1] + self.tabular.shape[1]
 
     def batch(self, rows: Int[Tensor, " B"]) -> Float[Tensor, "B P"]:
         """Some rows as the networks take them."""
-        if not self.statistics.shape[1]:
+        if not self.tabular.shape[1]:
             return self.visual[rows].float()
         x = torch.empty((len(rows), self.width), device=self.visual.device)
         x[:, : self.visual.shape[1]] = self.visual[rows]
-        x[:, self.visual.shape[1] :] = self.statistics[rows]
+        x[:, self.visual.shape[1] :] = self.tabular[rows]
         return x
 
     def rows(self, numbers: Int[np.ndarray, " row"]) -> "MatrixRows":
@@ -81,7 +89,7 @@ ALIGNED = 16
 
 
 def padded(columns: Float[np.ndarray, "N C"], features: int) -> Float[np.ndarray, "N P"]:
-    """The columns with zeros behind them, so many that a matrix of `features` columns gets a width to a cache line."""
+    """The columns, and zeros after them so that a matrix of `features` columns gets a width in whole cache lines."""
     return np.ascontiguousarray(np.pad(columns, ((0, 0), (0, -features % ALIGNED))))
 
 
@@ -95,7 +103,7 @@ def unnamed(folder: Path, shape: tuple[int, int]) -> np.ndarray:
     if 0 in shape:
         return np.empty(shape, dtype=np.float16)
     with tempfile.TemporaryFile(dir=folder) as file:
-        os.posix_fallocate(file.fileno(), 0, 2 * shape[0] * shape[1])  # a full disk is told now, not by a fault later
+        os.posix_fallocate(file.fileno(), 0, 2 * shape[0] * shape[1])  # a full disk raises now instead of a fault later
         return np.memmap(file, dtype=np.float16, mode="w+", shape=shape)
 
 
@@ -113,7 +121,7 @@ class MatrixRows:
         return self.matrix.batch(self.numbers[rows.to(self.numbers.device)])
 
     def where(self, kept: np.ndarray) -> "MatrixRows":
-        """Those of the rows that a mask or numbers tell."""
+        """The rows that a mask or numbers select."""
         return MatrixRows(self.matrix, self.numbers[torch.from_numpy(kept).to(self.numbers.device)])
 
     def parts(self) -> Iterator[Float[Tensor, "B P"]]:
@@ -122,6 +130,6 @@ class MatrixRows:
             yield self.matrix.batch(numbers)
 
     def array(self) -> Float[np.ndarray, "row F"]:
-        """A copy of all the rows, for those who take no less."""
+        """A copy of all rows, without the zeros."""
         parts = [part.cpu().numpy() for part in self.parts()] or [np.empty((0, self.matrix.width))]
         return np.concatenate(parts)[:, : self.matrix.features]

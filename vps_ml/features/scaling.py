@@ -1,43 +1,52 @@
-"""The matrix that the price models see: reduced visual features beside standardised statistics.
+"""From raw features to what price networks take: reduced or standardised visual features, standardised columns.
 
-Axes: N listing, V visual feature, S statistic, F feature of the price models.
+Axes: N listing, V visual feature, R reduced visual feature, S tabular column, F feature of the price models.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float
 
-HISTORIES = ("marketplace", "category", "seller")
-MOMENTS = ("q1", "median", "q3", "mean")
-PRICE_STATISTICS = tuple(f"{history}_{moment}" for history in HISTORIES for moment in MOMENTS)
-"""Twelve numbers, money (method, section 4)."""
-SALE_COUNTS = tuple(f"{history}_sales" for history in HISTORIES)
-"""How many sales are behind each history: its own, also where the prices fell back to a wider group."""
-
-
-def statistics_matrix(
-    prices: Float[np.ndarray, "N 12"], sales: Float[np.ndarray, "N 3"] | None
-) -> Float[np.ndarray, "N S"]:
-    """Statistics as the networks see them before standardisation: logs of prices, log1p of counts; NaN is missing."""
-    logs = np.log(prices)
-    return logs if sales is None else np.concatenate([logs, np.log1p(sales)], axis=1)
-
+from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.features.tabular import TABULAR, tabular_matrix
 
 MOST_DEVIATIONS = 1000.0
-"""Of a standardised feature: one that hardly varied in training must not leave half precision's range later."""
+"""Of a standardised feature: one that hardly varied in training must not leave the range of half precision later."""
+MAP = "map"
+"""Name of the arrays in a feature map's artefact."""
+COLUMNS = "columns"
+"""Entry of its card: the tabular columns."""
 
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """What was learnt of the training rows to turn raw features into the matrix."""
+    """The transformation of raw features that was fitted on the training rows."""
 
     visual_mean: Float[np.ndarray, " V"]
     visual_projection: Float[np.ndarray, "V R"] | Float[np.ndarray, " V"]
     """Principal axes over the scale (reduced), or one over each feature's standard deviation (not reduced)."""
     statistic_mean: Float[np.ndarray, " S"]
     statistic_scale: Float[np.ndarray, " S"]
+    columns: tuple[str, ...]
+    """The tabular columns, in the order of `statistic_mean`."""
+
+    @classmethod
+    def load(cls, artefacts: Artefacts, map_id: str) -> "FeatureMap":
+        """Read a fitted map."""
+        arrays = artefacts.models.arrays(map_id, MAP)
+        columns = artefacts.models.card(map_id).get(COLUMNS)
+        if columns is None:  # fitted before the card named them: the first columns of the table
+            columns = list(TABULAR)[: arrays["statistic_mean"].size]
+        return cls(**arrays, columns=tuple(columns))
+
+    def contents(self, features: str, split_kind: str) -> Contents:
+        """The map as an artefact's contents."""
+        arrays = {name: value for name, value in vars(self).items() if name != COLUMNS}
+        card = {"kind": "feature_map", "features": features, "split_kind": split_kind, COLUMNS: self.columns}
+        return Contents(card, arrays={MAP: arrays})
 
     @property
     def reduces(self) -> bool:
@@ -46,24 +55,24 @@ class FeatureMap:
 
     @property
     def width(self) -> int:
-        """How many visual features come out."""
+        """Number of visual features after the transformation."""
         return self.visual_projection.shape[-1]
 
-    def seen(self, visual: np.ndarray) -> Float[np.ndarray, "N R"]:
-        """Visual features as the price networks see them."""
-        centred = visual.astype(np.float32) - self.visual_mean
+    def visual(self, raw: np.ndarray) -> Float[np.ndarray, "N R"]:
+        """Visual features as the price networks take them."""
+        centred = raw.astype(np.float32) - self.visual_mean
         if self.reduces:
             return centred @ self.visual_projection
         return np.clip(centred * self.visual_projection, -MOST_DEVIATIONS, MOST_DEVIATIONS)
 
-    def standardised(self, statistics: Float[np.ndarray, "N S"]) -> Float[np.ndarray, "N S"]:
-        """Statistics as the price networks see them; a missing one is zero, the training mean."""
-        standard = (statistics - self.statistic_mean) / self.statistic_scale
+    def tabular(self, rows: pl.DataFrame) -> Float[np.ndarray, "N S"]:
+        """The rows' tabular columns as the price networks take them; a missing value is zero, the training mean."""
+        standard = (tabular_matrix(rows, self.columns) - self.statistic_mean) / self.statistic_scale
         return np.nan_to_num(standard).astype(np.float32)
 
-    def matrix(self, visual: np.ndarray, statistics: Float[np.ndarray, "N S"]) -> Float[np.ndarray, "N F"]:
-        """Features of any rows."""
-        return np.concatenate([self.seen(visual), self.standardised(statistics)], axis=1)
+    def matrix(self, visual: np.ndarray, rows: pl.DataFrame) -> Float[np.ndarray, "N F"]:
+        """The features of some rows, given their raw visual features."""
+        return np.concatenate([self.visual(visual), self.tabular(rows)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class VisualMoments:
 
     @classmethod
     def of(cls, blocks: Iterable[np.ndarray]) -> "VisualMoments":
-        """Of all rows of the blocks, of which there is at least one."""
+        """Of all rows of the blocks; there must be at least one."""
         count, total, squares = 0, np.zeros(0), np.zeros(0)
         for block in blocks:
             wide = block.astype(np.float64)
@@ -108,11 +117,11 @@ def principal_axes(visual: np.ndarray, components: int, seed: int) -> tuple[np.n
     return visual.mean(axis=0), (pca.components_.T / np.sqrt(pca.explained_variance_.mean())).astype(np.float32)
 
 
-def statistic_moments(statistics: Float[np.ndarray, "N S"]) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, scale) of training rows' statistics, missing ones left out."""
-    known = np.isfinite(statistics)
-    count = np.maximum(known.sum(axis=0), 1)
-    filled = np.where(known, statistics, 0.0)
+def tabular_moments(tabular: Float[np.ndarray, "N S"]) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, standard deviation) of each column, missing values left out."""
+    present = np.isfinite(tabular)
+    count = np.maximum(present.sum(axis=0), 1)
+    filled = np.where(present, tabular, 0.0)
     centre = filled.sum(axis=0) / count
-    spread = np.sqrt((np.where(known, statistics - centre, 0.0) ** 2).sum(axis=0) / count)
+    spread = np.sqrt((np.where(present, tabular - centre, 0.0) ** 2).sum(axis=0) / count)
     return centre, np.maximum(spread, 1e-3)

@@ -1,10 +1,14 @@
-"""Point-in-time statistics of sold prices, exact: arrays in, arrays out (method, section 4)."""
+"""Point-in-time statistics of sold prices: computed exactly, and joined to listings (method, section 4)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float, Int
+
+from vps_ml.features.tabular import HISTORIES, MOMENTS
 
 QUARTILES = np.array([0.25, 0.5, 0.75])
 
@@ -35,12 +39,12 @@ def price_history(
         price: in the warehouse's currency.
         sold_day: day number of the sale; a sale counts from the following day on.
         group: group number, from 0.
-        sales: how many sales an entry stands for; one each where it is None.
-        since: each group's first day of sale that is asked for: what was sold before it counts, but gets no row.
+        sales: how many sales an entry stands for; one each if None.
+        since: each group's first day of sale to get a row; earlier sales count, but get no row of their own.
 
     Sales are counts per group and price, which are exact and add up. The days are walked once; each adds its counts
     and reads the order statistics of the groups that it touches off running totals. A row depends on the multiset of
-    prices alone, to the last bit: not on the order of the sales, nor on where the walk began.
+    prices alone, to the last bit: not on the order of the sales, nor on the first day of the walk.
     """
     groups = int(group.max(initial=-1)) + 1
     sales = np.ones(price.size, dtype=np.int64) if sales is None else sales
@@ -59,12 +63,12 @@ def price_history(
         np.add.at(sold, group[of_day], sales[of_day])
         for part, added in zip(total, exact_parts(price[of_day]) * sales[of_day], strict=True):
             np.add.at(part, group[of_day], added)
-        asked = np.flatnonzero(np.bincount(group[of_day], minlength=groups))
-        asked = asked[since[asked] <= day[start]]
-        if asked.size:
-            quartiles = cells.quantiles(counts, asked, sold[asked])
-            mean = joined_parts(total[:, asked]) / sold[asked]
-            rows.append((asked, np.full(asked.size, day[start] + 1), sold[asked], quartiles, mean))
+        touched = np.flatnonzero(np.bincount(group[of_day], minlength=groups))
+        touched = touched[since[touched] <= day[start]]
+        if touched.size:
+            quartiles = cells.quantiles(counts, touched, sold[touched])
+            mean = joined_parts(total[:, touched]) / sold[touched]
+            rows.append((touched, np.full(touched.size, day[start] + 1), sold[touched], quartiles, mean))
     if not rows:
         none = np.empty(0, dtype=np.int64)
         return History(none, none, none, np.empty((0, 3)), np.empty(0))
@@ -72,7 +76,7 @@ def price_history(
 
 
 def stable_order(keys: Int[np.ndarray, " entry"]) -> Int[np.ndarray, " entry"]:
-    """A stable argsort of numbers from 0 up, by radix where they fit in 16 bits."""
+    """A stable argsort of numbers from 0 up, by radix if they fit in 16 bits."""
     return np.argsort(keys.astype(np.min_scalar_type(int(keys.max(initial=0)))), kind="stable")
 
 
@@ -117,12 +121,12 @@ class PriceCells:
         return cls(price[new], of_entry, np.cumsum(cells) - cells, cells)
 
     def quantiles(
-        self, counts: Int[np.ndarray, " cell"], asked: Int[np.ndarray, " group"], sales: Int[np.ndarray, " group"]
+        self, counts: Int[np.ndarray, " cell"], touched: Int[np.ndarray, " group"], sales: Int[np.ndarray, " group"]
     ) -> Float[np.ndarray, "group 3"]:
-        """The quartiles of the asked groups, each of which has `sales` of its own, at least one."""
-        lengths = self.cells[asked]
+        """The quartiles of the touched groups; each has `sales` sales, at least one."""
+        lengths = self.cells[touched]
         ends = np.cumsum(lengths)
-        starts, price = self.first[asked], self.price
+        starts, price = self.first[touched], self.price
         if 4 * ends[-1] < counts.size:  # few cells are of these groups: leave the others alone
             own = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1])
             starts, price, counts = ends - lengths, price[own], counts[own]
@@ -133,3 +137,28 @@ class PriceCells:
         ranks = np.stack([below, np.minimum(below + 1, sales[:, None] - 1)], axis=2)
         low, high = np.moveaxis(price[np.searchsorted(running, before[:, None] + ranks, "right")], 2, 0)
         return low + (position - below) * (high - low)
+
+
+def with_statistics(listings: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Each listing's statistics as of its own listing date, as columns `<history>_<moment>` and `<history>_sales`.
+
+    A row of a table is computed over `sold_on < as_of` and in force from `as_of`, so the newest row with
+    `as_of <= listed_on` sees no sale of that day or later, and never the listing's own. A group without history falls
+    back to the next wider one; its count stays zero.
+
+    Args:
+        listings: with `listed_on`, `category` and `seller_id`.
+        tables: history -> rows with `as_of`, the history's group, its moments and `sales`.
+    """
+    joined = listings.with_row_index("_order").sort("listed_on")
+    for history, key in HISTORIES.items():
+        named = {moment: f"{history}_{moment}" for moment in (*MOMENTS, "sales")}
+        right = tables[history].rename(named).sort("as_of")
+        joined = joined.join_asof(
+            right, left_on="listed_on", right_on="as_of", by=key, strategy="backward", check_sortedness=False
+        ).drop("as_of")
+    for wider, history in pairwise(HISTORIES):
+        filled = [pl.coalesce(f"{history}_{m}", f"{wider}_{m}").alias(f"{history}_{m}") for m in MOMENTS]
+        joined = joined.with_columns(filled)
+    counts = [pl.col(f"{history}_sales").fill_null(0) for history in HISTORIES]
+    return joined.with_columns(counts).sort("_order").drop("_order")

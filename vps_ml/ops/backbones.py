@@ -1,42 +1,42 @@
 """Ops that train the tasks' backbones and embed photos with them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import dagster as dg
 import numpy as np
 import polars as pl
 
-from vps_ml.artefacts import artefact, card, identity, resume_folder
+from vps_ml.artefacts import Artefacts, Contents, identity
 from vps_ml.backbones.files import load_quality, save_embeddings
-from vps_ml.features.dataset import ITEM, LEARNT
+from vps_ml.features.roles import ITEM, LEARNT
+from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.photos.decoding import QUALITY_COLUMNS, in_batches
 from vps_ml.recipes import Recipe
 
-GPU = {"vps/device": "gpu"}
 CODE_VERSION = "3"
 EMBEDDING_VERSION = "3"
 
 
 @dataclass(frozen=True)
 class BackboneJob:
-    """What training needs: rows with group_key, photo_hash, photo_path, a column a task; tasks; the data directory."""
+    """Input of the training: rows with group_key, photo_hash and a column per task."""
 
     rows: pl.DataFrame
     tasks: tuple[str, ...]
     recipe: Recipe
-    home: str
+    artefacts: Artefacts
 
 
 @dataclass(frozen=True)
 class EmbeddingJob:
-    """What embedding needs: rows with listed_on, photo_path, photo_hash; backbones by task; data directory."""
+    """Input of the embedding: rows with listing_id, listed_on and photo_hash; task -> backbone id."""
 
     rows: pl.DataFrame
     backbones: dict[str, str]
     recipe: Recipe
-    home: str
+    artefacts: Artefacts
 
 
 def backbone_id(job: BackboneJob, task: str) -> str:
@@ -45,46 +45,35 @@ def backbone_id(job: BackboneJob, task: str) -> str:
     return identity("backbone", CODE_VERSION, task, rows, vars(job.recipe.backbone), job.recipe.seed)
 
 
-@dg.op(tags=GPU, pool="gpu")
+@dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def train_task_backbones(context: dg.OpExecutionContext, job: BackboneJob) -> pl.DataFrame:
-    """Train each task's backbone on photos that were decoded once; one row per task."""
+    """Train each task's backbone on photos that are decoded once; one row per task."""
+    from vps_ml.backbones.labels import distinct_labels
+
     ids = {task: backbone_id(job, task) for task in job.tasks}
-    missing = {task: i for task, i in ids.items() if not (Path(job.home) / "models" / i).exists()}
-    unlabelled = {task for task in missing if distinct_labels(job.rows, task) < 2}
-    if missing.keys() - unlabelled:
-        train_missing(context, job, {t: i for t, i in missing.items() if t not in unlabelled})
-    return pl.DataFrame([backbone_row(job, task, ids[task], task in unlabelled) for task in job.tasks])
-
-
-def distinct_labels(rows: pl.DataFrame, task: str) -> int:
-    """How many labels common enough to learn the task has; a price counts as many."""
-    from vps_ml.backbones.training import labelled
-
-    if task == "price":
-        return rows[task].drop_nulls().n_unique()
-    return len(labelled(task, rows[task].to_list()).names)
+    missing = [task for task, artefact_id in ids.items() if artefact_id not in job.artefacts.models]
+    unlabelled = {task for task in missing if distinct_labels(task, job.rows[task].to_list()) < 2}
+    to_train = {task: ids[task] for task in missing if task not in unlabelled}
+    if to_train:
+        train_missing(context, job, to_train)
+    rows = [left_out_row(task) if task in unlabelled else trained_row(job, task, ids[task]) for task in job.tasks]
+    return pl.DataFrame(rows)
 
 
 def train_missing(context: dg.OpExecutionContext, job: BackboneJob, missing: dict[str, str]) -> None:
-    """Train the backbones that have no artefact yet, and write each as soon as it is done."""
-    from safetensors.torch import save_file
-
+    """Train the backbones without an artefact (task -> id), and store each as soon as it is done."""
     from vps_ml.backbones.training import photo_source, train_backbone
-    from vps_ml.checkpoints import Checkpoint
+    from vps_ml.training_loop import Session
 
-    recipe, seed, models = job.recipe.backbone, job.recipe.seed, Path(job.home) / "models"
-    paths = [Path(path) for path in job.rows["photo_path"]]
-    source = photo_source(paths, recipe, seed, context.log.info)
+    models, recipe, seed = job.artefacts.models, job.recipe.backbone, job.recipe.seed
+    photos = [job.artefacts.photo(photo_hash) for photo_hash in job.rows["photo_hash"]]
+    source = photo_source(photos, recipe, seed, context.log.info)
     for task, artefact_id in missing.items():
 
-        def make(folder: Path, task: str = task, artefact_id: str = artefact_id) -> dict:
-            labels = job.rows[task].to_list()
-            kept = Checkpoint(resume_folder(models, artefact_id) / "backbone.pt")
-            trained = train_backbone(task, source, labels, recipe, seed, context.log.info, kept)
-            save_file(trained.state, folder / "state.safetensors")
-            labelled = job.rows.filter(pl.col(task).is_not_null())
-            labelled.select(ITEM).write_parquet(folder / LEARNT)
-            return {
+        def fill(task: str = task, artefact_id: str = artefact_id) -> Contents:
+            session = Session(context.log.info, models.resume_folder(artefact_id), log_every_s=0)
+            trained = train_backbone(task, source, job.rows[task].to_list(), recipe, seed, session)
+            card = {
                 "kind": "backbone",
                 "backbone_id": artefact_id,
                 "task": task,
@@ -97,65 +86,82 @@ def train_missing(context: dg.OpExecutionContext, job: BackboneJob, missing: dic
                 "recipe": job.recipe.described(),
                 "code_version": CODE_VERSION,
             }
+            learnt = job.rows.filter(pl.col(task).is_not_null()).select(ITEM)
+            return Contents(card, arrays={"state": trained.state}, frames={LEARNT: learnt})
 
-        artefact(models, artefact_id, make)
+        models.make(artefact_id, fill)
 
 
-def backbone_row(job: BackboneJob, task: str, artefact_id: str, unlabelled: bool) -> dict:
-    """A row of the table `task_backbones`."""
-    folder = Path(job.home) / "models" / artefact_id
-    about = {} if unlabelled else card(folder)
+def trained_row(job: BackboneJob, task: str, artefact_id: str) -> dict:
+    """A trained backbone's row of the table `task_backbones`."""
+    card = job.artefacts.models.card(artefact_id)
     return {
         "task": task,
-        "backbone_id": None if unlabelled else artefact_id,
-        "state": "left out: too few labels" if unlabelled else "trained",
-        "labels": len(about.get("labels", ())),
-        "photos": about.get("photos", 0),
-        "loss_by_epoch": about.get("loss_by_epoch", []),
-        "validation_score": about.get("validation_score"),
-        "path": None if unlabelled else f"models/{artefact_id}",
+        "backbone_id": artefact_id,
+        "state": "trained",
+        "labels": len(card["labels"]),
+        "photos": card["photos"],
+        "loss_by_epoch": card["loss_by_epoch"],
+        "validation_score": card["validation_score"],
+        "path": job.artefacts.model_path(artefact_id),
     }
 
 
-@dg.op(tags=GPU, pool="gpu")
+def left_out_row(task: str) -> dict:
+    """The row of a task that too few listings have a label for."""
+    return {
+        "task": task,
+        "backbone_id": None,
+        "state": "left out: too few labels",
+        "labels": 0,
+        "photos": 0,
+        "loss_by_epoch": [],
+        "validation_score": None,
+        "path": None,
+    }
+
+
+@dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def embed_photos(context: dg.OpExecutionContext, job: EmbeddingJob) -> pl.DataFrame:
     """Embed the dates' photos with every task's backbone, a file per date; one row per listing."""
-    embedding_id = identity("embedding", EMBEDDING_VERSION, sorted(job.backbones.items()))
-    made_by = {"backbones": job.backbones, "backbone_recipe": vars(job.recipe.backbone)}
-    artefact(Path(job.home) / "embeddings", embedding_id, lambda folder: made_by)
+    artefacts = job.artefacts
+    paths = {task: artefacts.model_path(backbone) for task, backbone in job.backbones.items()}
+    embedding_id = identity("embedding", EMBEDDING_VERSION, sorted(paths.items()))
+    card = {"backbones": paths, "backbone_recipe": vars(job.recipe.backbone)}
+    artefacts.embeddings.make(embedding_id, lambda: Contents(card))
     dates = {}
     for (day,), rows in job.rows.sort("listed_on", "listing_id").group_by("listed_on", maintain_order=True):
-        name = f"{day}-{identity(embedding_id, rows['photo_hash'].to_list())}.safetensors"
-        dates[f"embeddings/{embedding_id}/{name}"] = rows
-    missing = {relative: rows for relative, rows in dates.items() if not (Path(job.home) / relative).exists()}
+        digest = identity(embedding_id, rows["photo_hash"].to_list())
+        dates[artefacts.embedding_path(embedding_id, str(day), digest)] = rows
+    missing = {path: rows for path, rows in dates.items() if not artefacts.embedding_file(path).exists()}
     if missing:
         embed_dates(context, job, missing)
     frames = [
-        embedded_rows(relative, rows, load_quality(Path(job.home) / relative), embedding_id, job.backbones)
-        for relative, rows in dates.items()
+        embedding_rows(path, rows, load_quality(artefacts.embedding_file(path)), embedding_id, list(job.backbones))
+        for path, rows in dates.items()
     ]
     return pl.concat(frames) if frames else pl.DataFrame()
 
 
 def embed_dates(context: dg.OpExecutionContext, job: EmbeddingJob, dates: dict[str, pl.DataFrame]) -> None:
-    """Embed the dates' photos in one stream, and write each date's file as soon as its last photo is through.
+    """Embed the dates' photos in one stream, and write each date's file as soon as its last photo is embedded.
 
-    Batches end with their date, so that a date's features do not depend on which others were missing.
+    Batches end with their date, so that a date's features do not depend on which other dates were missing.
     """
     from vps_ml.backbones.embedding import embedded, joined, load_extractors
 
-    extractors = load_extractors(
-        {task: Path(job.home) / folder for task, folder in job.backbones.items()}, job.recipe.backbone
-    )
-    chunks = {relative: in_batches([Path(path) for path in rows["photo_path"]]) for relative, rows in dates.items()}
-    stream = embedded([chunk for date in chunks.values() for chunk in date], extractors)
-    for relative, rows in dates.items():
-        save_embeddings(Path(job.home) / relative, *joined(list(islice(stream, len(chunks[relative])))))
+    extractors = load_extractors(job.backbones, job.recipe.backbone, job.artefacts)
+    photo = job.artefacts.photo
+    batches = {path: in_batches([photo(h) for h in rows["photo_hash"]]) for path, rows in dates.items()}
+    stream = embedded([batch for of_date in batches.values() for batch in of_date], extractors)
+    for path, rows in dates.items():
+        features, quality = joined(list(islice(stream, len(batches[path]))))
+        save_embeddings(job.artefacts.embedding_file(path), features, quality)
         context.log.info(f"{rows['listed_on'][0]}: {rows.height:,} photos embedded")
 
 
-def embedded_rows(
-    path: str, rows: pl.DataFrame, quality: np.ndarray, embedding_id: str, backbones: dict[str, str]
+def embedding_rows(
+    path: str, rows: pl.DataFrame, quality: np.ndarray, embedding_id: str, tasks: Sequence[str]
 ) -> pl.DataFrame:
     """A date's rows of the table `image_embeddings`."""
     return rows.select(
@@ -164,6 +170,6 @@ def embedded_rows(
         pl.lit(embedding_id).alias("embedding_id"),
         pl.lit(path).alias("path"),
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
-        pl.lit(list(backbones), dtype=pl.List(pl.String)).alias("tasks"),
+        pl.lit(list(tasks), dtype=pl.List(pl.String)).alias("tasks"),
         *(pl.Series(column, quality[:, i]) for i, column in enumerate(QUALITY_COLUMNS)),
     )

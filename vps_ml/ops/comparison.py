@@ -1,37 +1,71 @@
-"""The op that lets champion and challenger judge the same listings."""
+"""The op in which champion and challenger judge the same listings."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
-from vps_ml.evaluation.comparison import Comparison, compare
-from vps_ml.ops.backbones import GPU
+from vps_ml.artefacts import Artefacts
+from vps_ml.evaluation.comparison import FEWEST, Comparison, Judged, compared
+from vps_ml.features.roles import unseen
+from vps_ml.ops import GPU_POOL, GPU_TAGS
 
 
 @dataclass(frozen=True)
 class ComparisonJob:
-    """Sold listings with their features (see `evaluation.comparison.compare`), the models' folders, what is known."""
+    """Sold listings (columns of `ChampionJob`, `ITEM`, log_price and the roles), and the models to compare on them."""
 
     rows: pl.DataFrame
-    champion: str | None
-    """None where there is nothing to compare."""
-    challenger: str
+    current_id: str | None
+    """The champion when the job was made; None before the first."""
+    champion_id: str | None
+    """The champion if it can be compared, else None."""
+    challenger_id: str
     coverage: float
-    looked: list[int]
+    looks: list[int]
     """On how many listings the challenger was compared before, each time."""
-    home: str
-    known: dict
-    """Handed on to the decision."""
+    artefacts: Artefacts
 
 
-@dg.op(tags=GPU, pool="gpu", out={"comparison": dg.Out(), "known": dg.Out()})
-def compare_with_champion(context: dg.OpExecutionContext, job: ComparisonJob) -> tuple[Comparison | None, dict]:
-    """Both models' errors on the listings that neither has learnt from; None where there is nothing to compare."""
-    if job.champion is None:
-        return None, job.known
-    folders = Path(job.champion), Path(job.challenger), Path(job.home)
-    comparison = compare(job.rows, *folders, job.coverage, job.looked)
-    context.log.info(comparison.told())
-    return comparison, job.known
+@dataclass(frozen=True)
+class ComparisonResult:
+    """What the decision is made from."""
+
+    current_id: str | None
+    """The champion when the comparison began."""
+    challenger_id: str
+    comparison: Comparison | None
+    """None if there was nothing to compare."""
+
+
+@dg.op(tags=GPU_TAGS, pool=GPU_POOL)
+def compare_with_champion(context: dg.OpExecutionContext, job: ComparisonJob) -> ComparisonResult:
+    """Both models' errors on the listings that neither has learnt from."""
+    comparison = None
+    if job.champion_id is not None:
+        comparison = comparison_of(job, job.champion_id)
+        context.log.info(comparison.evidence)
+    return ComparisonResult(job.current_id, job.challenger_id, comparison)
+
+
+def comparison_of(job: ComparisonJob, champion_id: str) -> Comparison:
+    """Both models on the challenger's test rows, without those that either has learnt from."""
+    cards = {model_id: job.artefacts.models.card(model_id) for model_id in (champion_id, job.challenger_id)}
+    rows = job.rows.filter(pl.col(f"{cards[job.challenger_id]['split_kind']}_role") == "test")
+    for card in cards.values():
+        rows = unseen(rows, job.artefacts, [card], card["split_kind"])
+    if rows.height < FEWEST:
+        return compared(rows, None, None, job.coverage, job.looks)
+    champion, challenger = (judged(job.artefacts, model_id, rows) for model_id in (champion_id, job.challenger_id))
+    return compared(rows, champion, challenger, job.coverage, job.looks)
+
+
+def judged(artefacts: Artefacts, model_id: str, rows: pl.DataFrame) -> Judged:
+    """A model's errors and qualifications on sold listings."""
+    from vps_ml.pricing.predictor import Predictor
+
+    model = Predictor.load(artefacts, model_id)
+    predicted = model.predict(model.visual_features(rows), rows)
+    error = np.abs(np.array([p.log_price for p in predicted]) - rows["log_price"].to_numpy())
+    return Judged(error, np.array([p.qualification for p in predicted]))

@@ -1,6 +1,7 @@
-"""The op that asks the champion about photos made worse on purpose."""
+"""The op in which the champion judges photos that were made worse on purpose."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -8,23 +9,34 @@ import dagster as dg
 import polars as pl
 from PIL import Image
 
-from vps_ml.artefacts import temporary_folder
-from vps_ml.ops.backbones import GPU
+from vps_ml.atomic import temporary_folder
+from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.ops.suggestions import ChampionJob
 from vps_ml.photos.corruptions import CORRUPTIONS
 from vps_ml.photos.decoding import open_photo
-from vps_ml.pricing.predictor import Champion
+
+
+@dataclass(frozen=True)
+class CorruptedPhotos:
+    """The same photos at one severity of one corruption."""
+
+    corruption: str
+    """`none`: the photos as they are."""
+    severity: int
+    strength: float | None
+    """See `vps_ml.photos.corruptions`; None for the photos as they are."""
+    paths: list[Path]
 
 
 def shrunk(path: Path, side_px: int) -> Image.Image:
-    """The photo, no side longer than `side_px`: a phone's photo is fifty times what the networks see."""
+    """The photo, no side longer than `side_px`: a phone's photo is fifty times what the networks take."""
     photo = open_photo(path)
     photo.thumbnail((side_px, side_px))
     return photo
 
 
-def corrupted(photos: Sequence[Image.Image], folder: Path) -> Iterator[tuple[str, int, float | None, list[Path]]]:
-    """(corruption, severity, strength, the photos' paths): as they are first, then each corruption, weakest first.
+def corrupted(photos: Sequence[Image.Image], folder: Path) -> Iterator[CorruptedPhotos]:
+    """The photos as they are first, then each corruption, weakest first.
 
     The files of one severity are overwritten by those of the next.
     """
@@ -35,31 +47,35 @@ def corrupted(photos: Sequence[Image.Image], folder: Path) -> Iterator[tuple[str
             change(photo).save(path, compress_level=1)
         return paths
 
-    yield "none", 0, None, written(lambda photo: photo)
+    yield CorruptedPhotos("none", 0, None, written(lambda photo: photo))
     for name, corruption in CORRUPTIONS.items():
         for severity, strength in enumerate(corruption.strengths, start=1):
-            yield name, severity, strength, written(partial(corruption.apply, strength=strength))
+            yield CorruptedPhotos(name, severity, strength, written(partial(corruption.apply, strength=strength)))
 
 
-@dg.op(tags=GPU, pool="gpu")
+@dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def judge_corrupted_photos(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataFrame:
     """One row per listing, corruption and severity: the champion's qualification of the photo."""
+    from vps_ml.pricing.predictor import Predictor
+
     if job.rows.is_empty():
         return pl.DataFrame()
-    champion = Champion.load(Path(job.champion))
-    extractors, side_px = champion.extractors(Path(job.home))
-    photos = [shrunk(Path(job.home) / path, 2 * side_px) for path in job.rows["photo_path"]]
+    champion = Predictor.load(job.artefacts, job.champion_id)
+    extractors = champion.extractors()
+    photos = [shrunk(job.artefacts.photo(h), 2 * extractors.photo_px) for h in job.rows["photo_hash"]]
     frames = []
-    with temporary_folder(Path(job.home), "corruptions") as folder:
-        for name, severity, strength, paths in corrupted(photos, folder):
-            visual, _ = champion.features_of(paths, extractors)
-            judged = job.rows.select("listing_id").with_columns(
-                corruption=pl.lit(name),
-                severity=pl.lit(severity, dtype=pl.Int64),
-                strength=pl.lit(strength, dtype=pl.Float64),
-                qualification=pl.Series([p.qualification for p in champion.judge(visual, job.rows)]),
-                model_id=pl.lit(champion.model_id),
+    with temporary_folder(job.artefacts.root, "corruptions") as folder:
+        for worse in corrupted(photos, folder):
+            visual, _ = champion.embedded(worse.paths, extractors)
+            predicted = champion.predict(visual, job.rows)
+            frames.append(
+                job.rows.select("listing_id").with_columns(
+                    corruption=pl.lit(worse.corruption),
+                    severity=pl.lit(worse.severity, dtype=pl.Int64),
+                    strength=pl.lit(worse.strength, dtype=pl.Float64),
+                    qualification=pl.Series([p.qualification for p in predicted]),
+                    model_id=pl.lit(champion.model_id),
+                )
             )
-            frames.append(judged)
-            context.log.info(f"{name}, severity {severity}: {len(paths)} photos judged")
+            context.log.info(f"{worse.corruption}, severity {worse.severity}: {len(worse.paths)} photos judged")
     return pl.concat(frames)

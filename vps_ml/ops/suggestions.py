@@ -1,42 +1,45 @@
 """The op that prices open listings with the champion."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
-from vps_ml.ops.backbones import GPU
-from vps_ml.pricing.predictor import Champion, suggestion
+from vps_ml.artefacts import Artefacts
+from vps_ml.ops import GPU_POOL, GPU_TAGS
 
 
 @dataclass(frozen=True)
 class ChampionJob:
-    """Listings with their features, for the champion to judge; its folder, the data directory.
+    """Listings for the champion to judge.
 
-    Columns: statistics, tasks, embedding_id, _path and _row, photo_path (under the data directory), photo quality.
+    Columns: listing_id, listed_on, photo_hash, embedding_id, _path and _row, tasks, the tabular columns, and the
+    photo's quality.
     """
 
     rows: pl.DataFrame
-    champion: str
-    home: str
+    champion_id: str
+    artefacts: Artefacts
 
 
-@dg.op(tags=GPU, pool="gpu")
+@dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataFrame:
     """One row per open listing: a price with its range, or the reason why there is none."""
+    from vps_ml.pricing.predictor import Predictor, suggestion
+
     if job.rows.is_empty():
         return pl.DataFrame()
-    champion = Champion.load(Path(job.champion))
-    priced = champion.judge(champion.seen(job.rows, Path(job.home)), job.rows)
-    context.log.info(f"{job.rows.height:,} open listings, {sum(p.qualification >= 0.5 for p in priced):,} qualified")
-    told = [
+    champion = Predictor.load(job.artefacts, job.champion_id)
+    predicted = champion.predict(champion.visual_features(job.rows), job.rows)
+    qualified = sum(prediction.qualification >= 0.5 for prediction in predicted)
+    context.log.info(f"{job.rows.height:,} open listings, {qualified:,} qualified")
+    suggested = [
         {
             "listing_id": row["listing_id"],
             "listed_on": row["listed_on"],
-            **suggestion(said, row),
+            **suggestion(prediction, row),
             "model_id": champion.model_id,
         }
-        for row, said in zip(job.rows.iter_rows(named=True), priced, strict=True)
+        for row, prediction in zip(job.rows.iter_rows(named=True), predicted, strict=True)
     ]
-    return pl.DataFrame(told, infer_schema_length=None)
+    return pl.DataFrame(suggested, infer_schema_length=None)

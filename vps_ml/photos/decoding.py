@@ -1,6 +1,6 @@
-"""Photos: decoded once, squared, measured.
+"""Photos: decoded once, cut to squares, measured.
 
-The measures are taken of the luminance at a fixed size, so that they mean the same for a phone's twelve
+The measures are computed from the luminance at a fixed size, so that they mean the same for a phone's twelve
 megapixels and a thumbnail.
 """
 
@@ -36,7 +36,7 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class PhotoQuality:
-    """What can be measured of a photo without knowing what it shows."""
+    """What can be measured in a photo without knowing what it shows."""
 
     sharpness: float
     """Root mean square of the Laplacian over that of the luminance around its mean: fine detail per contrast."""
@@ -68,7 +68,7 @@ def photo_quality(photo: Image.Image) -> PhotoQuality:
 
 
 def unqualified_reason(quality: PhotoQuality) -> str:
-    """Why an unqualified photo says too little: what was measured, else `too_little_information`.
+    """The reason why a photo is unqualified: what was measured, else `too_little_information`.
 
     Exposure comes first: a black or a white photo has no detail either, and blur would be the wrong advice.
     """
@@ -85,7 +85,7 @@ def open_photo(path: Path) -> Image.Image:
     """Decode a photo whole, upright (EXIF orientation applied), as RGB; of an animation the first frame.
 
     Raises:
-        ValueError: it cannot be decoded, or is too large; the message says why.
+        ValueError: it cannot be decoded, or is too large; the message has the reason.
     """
     with decoding(path) as image:
         return upright(image)
@@ -93,10 +93,10 @@ def open_photo(path: Path) -> Image.Image:
 
 @contextmanager
 def decoding(file: Path | BytesIO) -> Iterator[Image.Image]:
-    """The image of a file, by its header a photo and not too large; nothing of it is decoded yet.
+    """The image of a file that is, by its header, a photo and not too large; nothing of it is decoded yet.
 
     Raises:
-        ValueError: it is not, or what the block does with it fails: decoders raise whatever they trip over.
+        ValueError: it is not, or what the block does with it fails: decoders raise errors of many kinds.
     """
     try:
         with Image.open(file) as image:
@@ -105,14 +105,14 @@ def decoding(file: Path | BytesIO) -> Iterator[Image.Image]:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
             yield image
-    except UnidentifiedImageError:  # whose message names the object in memory: another one each time
+    except UnidentifiedImageError:  # its message has the address of an object in memory, which differs each time
         raise ValueError("it is not an image") from None
     except Exception as error:  # struct.error, IndexError, KeyError ...
         raise ValueError(str(error) or type(error).__name__) from error
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image decoded, turned as its EXIF orientation says, as 8-bit RGB."""
+    """The image decoded, turned to its EXIF orientation, as 8-bit RGB."""
     image.load()
     turned = ImageOps.exif_transpose(image)
     if turned.mode.startswith("I"):  # 16 bits of grey, which PIL would clip at 255
@@ -138,7 +138,7 @@ def decoded(path: Path, photo_px: int) -> tuple[UInt8[np.ndarray, "3 y x"], Phot
 
 
 BATCH_PHOTOS = 64
-"""As many as go through a network at once where nothing is learnt."""
+"""Photos per batch where nothing is trained."""
 
 
 def in_batches(paths: Sequence[Path]) -> list[Sequence[Path]]:

@@ -1,6 +1,6 @@
-"""Photo files without what they tell besides the picture: no places, no times, no names, no thumbnails.
+"""Photo files reduced to the picture: no places, no times, no names, no thumbnails.
 
-The compressed picture stays as it is, byte for byte; of the metadata only what it takes to show it right is kept:
+The compressed picture stays as it is, byte for byte; of the metadata only what is needed to show it correctly is kept:
 colour profile, transparency, and the orientation.
 """
 
@@ -25,16 +25,16 @@ NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 
 class NotUnderstood(ValueError):
-    """The file is not built as its format says."""
+    """The file is not built as its format requires."""
 
 
 def without_metadata(data: bytes) -> bytes:
     """The file's picture alone, with its orientation.
 
-    A file whose parts cannot be told apart is encoded anew, as PNG, so that nothing of it is kept but pixels.
+    A file whose parts cannot be separated is encoded again, as PNG, so that only its pixels are kept.
 
     Raises:
-        ValueError: it is no photo that can be decoded, or too large; the message says why.
+        ValueError: it is no photo that can be decoded, or too large; the message has the reason.
     """
     with decoding(io.BytesIO(data)) as image:
         kept = picture_alone(data, str(image.format), exif(image.getexif().get(ORIENTATION)))
@@ -46,7 +46,7 @@ def without_metadata(data: bytes) -> bytes:
 
 
 def picture_alone(data: bytes, kind: str, orientation: bytes) -> bytes | None:
-    """The file's picture, decoded once to prove it; None where the file is not built as its format says."""
+    """The file's picture, decoded once to prove it; None if the file is not built as its format requires."""
     try:
         kept = {"JPEG": jpeg, "MPO": jpeg, "PNG": png, "WEBP": webp}[kind](data, orientation)
         with Image.open(io.BytesIO(kept)) as image:
@@ -57,7 +57,7 @@ def picture_alone(data: bytes, kind: str, orientation: bytes) -> bytes | None:
 
 
 def exif(orientation: object) -> bytes:
-    """EXIF data that say the orientation and nothing else, as TIFF; empty for an upright picture or a strange value."""
+    """EXIF data with the orientation alone, as TIFF; empty for an upright picture or an invalid value."""
     if not isinstance(orientation, int) or orientation not in range(2, 9):
         return b""
     data = Image.Exif()
@@ -79,11 +79,11 @@ def jpeg(data: bytes, orientation: bytes) -> bytes:
             at += 1
         marker = data[at + 1]
         if data[at] != 0xFF or marker in (0x00, 0xD8):
-            raise NotUnderstood("no marker where one has to be")
+            raise NotUnderstood("no marker where one is required")
         if marker == 0xD9:
             return b"".join([*kept, data[at : at + 2]])
         (length,) = struct.unpack_from(">H", data, at + 2)
-        kept.append(shown_by(marker, data[at : at + 2 + length]))
+        kept.append(needed_part(marker, data[at : at + 2 + length]))
         at += 2 + length
         if marker == 0xDA:
             found = NEXT_MARKER.search(data, at)
@@ -93,8 +93,8 @@ def jpeg(data: bytes, orientation: bytes) -> bytes:
             at = found.start()
 
 
-def shown_by(marker: int, segment: bytes) -> bytes:
-    """What of a JPEG segment it takes to show the picture; of JFIF the header without its thumbnail."""
+def needed_part(marker: int, segment: bytes) -> bytes:
+    """The part of a JPEG segment that the picture needs; of JFIF the header without its thumbnail."""
     body = segment[4:]
     if marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 14:
         return segment[:2] + struct.pack(">H", 16) + body[:12] + b"\0\0"
@@ -124,7 +124,7 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def webp(data: bytes, orientation: bytes) -> bytes:
-    """The chunks of `WEBP_KEPT`, and flags that say so (RFC 9649)."""
+    """The chunks of `WEBP_KEPT`, and flags to match (RFC 9649)."""
     (size,) = struct.unpack_from("<I", data, 4)
     kept, extended = [], False
     for kind, body, whole in chunks(data[12 : 8 + size], "<4sI", 0):

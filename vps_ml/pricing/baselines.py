@@ -1,105 +1,183 @@
-"""What a user would pick instead: the category's median, boosted trees with an error model, Gaussian networks."""
+"""What a user would choose instead of our models: one class and one line of `BASELINES` each.
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+This module is read by whatever lists the baselines, the lineage among it, so it loads without torch and LightGBM.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
+from vps_ml.artefacts import Contents, identity
 from vps_ml.pricing.calibration import Judgement
-from vps_ml.pricing.folds import fold_of_group
+from vps_ml.pricing.variants import COVERAGE_TARGETS, Variant
 
 if TYPE_CHECKING:
-    from vps_ml.features.matrix import MatrixRows
-    from vps_ml.pricing.networks import PriceNetwork
+    from vps_ml.features.dataset import PricingDataset
+    from vps_ml.features.matrix import FeatureMatrix
 
-Rows = tuple[np.ndarray, np.ndarray]
-"""Features (N F), and what is to be learnt of them (N)."""
-
-TREES = {
-    "learning_rate": 0.05,
-    "num_leaves": 31,
-    "min_data_in_leaf": 20,
-    "feature_fraction": 0.3,
-    "bagging_fraction": 0.8,
-    "bagging_freq": 1,
-    "verbosity": -1,
-    "deterministic": True,
-    "num_threads": 2,
-}
-MOST_ROUNDS = 1000
-PATIENCE = 30
-FOLDS = 5
-"""Of the error model's out-of-fold errors."""
-PRICE = {"objective": "huber", "alpha": 0.5}
-"""As `cross_fitted`'s regressors: what MALE asks for must not be kept from the rival."""
-ERROR = {"objective": "regression"}
-LEAST_EXPECTED_ERROR = 1e-3
-"""ln units: an error model of trees may say that it expects less than nothing."""
+Log = Callable[[str], None]
 
 
-def category_median(
-    log_price: Float[np.ndarray, " N"], category: np.ndarray, asked: np.ndarray
-) -> Float[np.ndarray, " M"]:
-    """The median log price of each asked category over the training rows; of all rows where it has none."""
+class Baseline(ABC):
+    """A rival of the price models, on the same rows and features."""
+
+    version = "1"
+    """Raise it when the fit or the judgement changes: `vps run` then makes this baseline again, and no other."""
+    gated = True
+    """Whether it orders listings by qualification; one that does not is read at full coverage alone, with one seed."""
+
+    @abstractmethod
+    def fit(self, dataset: "PricingDataset", variant: Variant, log: Log) -> str | None:
+        """Fit on the variant's training rows unless the artefact exists; its id, None if nothing is kept."""
+
+    @abstractmethod
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+        """The judgement of the rows with these numbers."""
+
+
+class CategoryMedian(Baseline):
+    """The median log price of the listing's category over the training rows; of all rows if it has none."""
+
+    gated = False
+
+    def fit(self, dataset: "PricingDataset", variant: Variant, log: Log) -> None:
+        """Nothing is kept: a median is computed when it is needed."""
+
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+        train = dataset.role(variant.split_kind, "train")
+        return judge_median(dataset.log_price[train], dataset.category[train], dataset.category[rows])
+
+
+def judge_median(log_price: Float[np.ndarray, " N"], category: np.ndarray, categories: np.ndarray) -> Judgement:
+    """Each category's median of training prices: all qualified, all with the same expected error."""
     medians = {name: float(np.median(log_price[category == name])) for name in np.unique(category)}
     overall = float(np.median(log_price))
-    return np.array([medians.get(name, overall) for name in asked])
+    priced = np.array([medians.get(name, overall) for name in categories])
+    return Judgement(priced, np.zeros(len(categories)), np.ones(len(categories)))
 
 
-def boosted_trees(train: Rows, held_out: Rows, group: np.ndarray, seed: int) -> tuple[str, str]:
-    """LightGBM on the price models' features, and its out-of-fold error model, as LightGBM's own text.
+class FittedBaseline(Baseline):
+    """A baseline with an artefact of its own."""
 
-    The error model learns |y - prediction| of trees that did not see the item: the strongest baseline found in
-    trial (findings, head-to-head). As with our own networks, the price is learnt by Huber's loss, and the validation
-    rows say when to stop.
+    kind: str
+    """Of the artefact."""
 
-    Args:
-        train: features and log prices of the training rows.
-        held_out: those of the validation rows.
-        group: each training row's group; a group is in one fold whole.
-    """
-    import lightgbm
+    def fit(self, dataset: "PricingDataset", variant: Variant, log: Log) -> str:
+        from vps_ml.features.dataset import CODE_VERSION
 
-    def fit(learnt: Rows, stop: Rows, objective: dict) -> lightgbm.Booster:
-        data = lightgbm.Dataset(*learnt)
-        judge = lightgbm.Dataset(*stop, reference=data)
-        patience = lightgbm.early_stopping(PATIENCE, verbose=False)
-        settings = {**TREES, **objective, "seed": seed}
-        return lightgbm.train(settings, data, MOST_ROUNDS, valid_sets=[judge], callbacks=[patience])
+        parts = dataset.data_id, variant.split_kind, variant.seed, dataset.recipe.described()
+        model_id = identity(self.kind, CODE_VERSION, self.version, *parts)
 
-    x, y = train
-    fold = fold_of_group(group, FOLDS, seed)
-    error = np.zeros(len(y))
-    for k in range(FOLDS):
-        inside, outside = fold != k, fold == k
-        error[outside] = np.abs(y[outside] - fit((x[inside], y[inside]), held_out, PRICE).predict(x[outside]))
-    price = fit(train, held_out, PRICE)
-    unseen = held_out[0], np.abs(held_out[1] - price.predict(held_out[0]))
-    return price.model_to_string(), fit((x, error), unseen, ERROR).model_to_string()
+        def fill() -> Contents:
+            map_id, x = dataset.matrix(variant.features, variant.split_kind)
+            log(f"{self.kind.replace('_', ' ')} on the {variant.split_kind} split")
+            fitted = self.fitted(dataset, variant, x, log, model_id)
+            card: dict[str, Any] = {
+                "kind": self.kind,
+                "model_id": model_id,
+                "features": variant.features,
+                "feature_map_id": map_id,
+                "embedding_id": dataset.embedding_id,
+                "roles_id": dataset.roles_id(),
+            }
+            return Contents(card, fitted.arrays, fitted.frames, fitted.texts)
 
+        return dataset.artefacts.models.make(model_id, fill)
 
-def judge_trees(price_model: str, error_model: str, x: Float[np.ndarray, "N F"]) -> Judgement:
-    """What the two boosters say of some rows: the less error they expect, the more qualified."""
-    import lightgbm
-
-    price, error = (lightgbm.Booster(model_str=text).predict(x) for text in (price_model, error_model))
-    expected = np.maximum(np.asarray(error, dtype=np.float64), LEAST_EXPECTED_ERROR)
-    return Judgement(np.asarray(price, dtype=np.float64), -expected, expected)
+    @abstractmethod
+    def fitted(
+        self, dataset: "PricingDataset", variant: Variant, x: "FeatureMatrix", log: Log, model_id: str
+    ) -> Contents:
+        """What is fitted on the variant's training rows, its validation rows deciding when to stop; without a card."""
 
 
-def judge_median(log_price: Float[np.ndarray, " N"], category: np.ndarray, asked: np.ndarray) -> Judgement:
-    """The category's median for every asked listing: all qualified, all with the same expected error."""
-    priced = category_median(log_price, category, asked)
-    return Judgement(priced, np.zeros(len(asked)), np.ones(len(asked)))
+class BoostedTrees(FittedBaseline):
+    """LightGBM on the price models' features, with an error model as its gate; minutes at most, so no checkpoints."""
+
+    kind = "boosted_trees"
+
+    def fitted(
+        self, dataset: "PricingDataset", variant: Variant, x: "FeatureMatrix", log: Log, model_id: str
+    ) -> Contents:
+        from vps_ml.pricing.trees import boosted_trees
+
+        train, validation = (dataset.role(variant.split_kind, role) for role in ("train", "validation"))
+        learnt, stop = ((x.rows(rows).array(), dataset.log_price[rows]) for rows in (train, validation))
+        price, error = boosted_trees(learnt, stop, dataset.group[train], variant.seed)
+        return Contents({}, texts={"price": price, "error": error})
+
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+        from vps_ml.pricing.trees import judge_trees
+
+        assert model_id is not None, "boosted trees have an artefact"
+        models = dataset.artefacts.models
+        x = dataset.matrix_of(models.card(model_id))
+        return judge_trees(models.text(model_id, "price"), models.text(model_id, "error"), x.rows(rows).array())
 
 
-def judge_gaussians(networks: "Sequence[PriceNetwork]", x: "MatrixRows") -> Judgement:
-    """An ensemble's mixture of Gaussians as one (Lakshminarayanan et al., "Deep Ensembles", 2017, section 2.4)."""
-    from vps_ml.pricing.networks import outputs
+class DeepEnsemble(FittedBaseline):
+    """Gaussian-likelihood networks as one mixture (Lakshminarayanan et al., "Deep Ensembles", 2017)."""
 
-    said = np.stack([outputs(network, x) for network in networks])
-    mean = said[..., 0].mean(axis=0)
-    variance = (np.exp(said[..., 1]) + said[..., 0] ** 2).mean(axis=0) - mean**2
-    expected = np.sqrt(variance * 2 / np.pi)  # E|e| of a Gaussian
-    return Judgement(mean, -expected, expected)
+    kind = "deep_ensemble"
+    members = 5
+    """That are trained: as many as its authors used."""
+    read = 5
+    """That judge."""
+
+    def fitted(
+        self, dataset: "PricingDataset", variant: Variant, x: "FeatureMatrix", log: Log, model_id: str
+    ) -> Contents:
+        from vps_ml.pricing.learners import gaussian, train_alone
+        from vps_ml.pricing.networks import Examples, state_of
+        from vps_ml.training_loop import Session
+
+        recipe = dataset.recipe.pricing
+        rows = (dataset.role(variant.split_kind, role) for role in ("train", "validation"))
+        train, validation = (Examples.of(x.rows(part), dataset.log_price[part]) for part in rows)
+        session = Session(log, dataset.artefacts.models.resume_folder(model_id))
+        networks = {}
+        for k in range(self.members):
+            learner = gaussian(f"member {k + 1} of {self.members}", train, recipe)
+            seed = variant.seed * 1000 + k
+            networks[f"member{k}"] = train_alone(learner, train, validation, recipe, seed, session)
+        return Contents({}, arrays={"state": state_of(networks)})
+
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+        from vps_ml.pricing.networks import judge_gaussians, networks_of
+
+        assert model_id is not None, "an ensemble has an artefact"
+        models = dataset.artefacts.models
+        networks = list(networks_of(models.arrays(model_id, "state")).values())[: self.read]
+        return judge_gaussians(networks, dataset.matrix_of(models.card(model_id)).rows(rows))
+
+
+class GaussianNetwork(DeepEnsemble):
+    """The ensemble's first member alone (Nix and Weigend, 1994): read from the same artefact."""
+
+    read = 1
+
+
+BASELINES: Mapping[str, Baseline] = {
+    "category_median": CategoryMedian(),
+    "boosted_trees": BoostedTrees(),
+    "gaussian_network": GaussianNetwork(),
+    "deep_ensemble": DeepEnsemble(),
+}
+"""Name, which is also the baseline's objective in the tables, -> baseline."""
+GATED_BASELINES = tuple(name for name, baseline in BASELINES.items() if baseline.gated)
+
+
+def baseline_variants(seeds: int) -> tuple[Variant, ...]:
+    """Every baseline on both splits: gated ones at each δ and at full coverage for each seed, others as they are."""
+    plain = [(name, 1.0, 0) for name in BASELINES if name not in GATED_BASELINES]
+    read = [
+        (name, value, seed) for seed in range(seeds) for name in GATED_BASELINES for value in (*COVERAGE_TARGETS, 1.0)
+    ]
+    return tuple(
+        Variant(constraint_kind="baseline", constraint_value=value, objective=name, split_kind=split, seed=seed)
+        for split in ("group", "time")
+        for name, value, seed in [*plain, *read]
+    )

@@ -8,18 +8,18 @@ from jaxtyping import Bool, Float
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a model or a baseline says of some rows, before calibration."""
+    """Predictions of a model or a baseline for some rows, before calibration."""
 
     log_price: Float[np.ndarray, " item"]
     gate_logit: Float[np.ndarray, " item"]
-    """The higher, the more qualified; at 0 and above as trained."""
+    """The higher, the more qualified; before calibration qualified at 0 and above."""
     expected_error: Float[np.ndarray, " item"]
-    """|error| to be expected, in ln units, up to a factor."""
+    """Expected |error|, in ln units, up to a factor."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What validation rows say of a model's judgements."""
+    """The gate's threshold and the price range, fitted on validation rows."""
 
     logit_shift: float
     range_low: float
@@ -39,13 +39,13 @@ class Calibration:
 def calibrated(
     judged: Judgement, log_price: Float[np.ndarray, " item"], coverage: float | None, level: float
 ) -> Calibration:
-    """The gate's threshold and the price range from judgements of validation rows and what they were sold for.
+    """The gate's threshold and the price range from judgements of validation rows and their sold prices.
 
-    The range is of accepted rows alone: calibrated on all, it would be too wide for those (findings, 10).
+    The range is fitted on accepted rows alone: fitted on all, it would be too wide for those (findings, 10).
 
     Args:
-        judged: of the validation rows.
-        log_price: of the validation rows.
+        judged: judgements of the validation rows.
+        log_price: log sold prices of the validation rows.
         coverage: the share to qualify; None leaves the gate as trained.
         level: the price range's nominal coverage.
     """
@@ -56,9 +56,9 @@ def calibrated(
 
 
 def logit_shift(validation_logit: Float[np.ndarray, " item"], coverage_target: float) -> float:
-    """What to subtract from the gate's logits so that `coverage_target` of validation is at or above 0.
+    """The number to subtract from the gate's logits so that `coverage_target` of validation is at or above 0.
 
-    The rule "qualified when the gate is >= 0.5" then stays as it is. The k-th largest logit, k the target's
+    The rule "qualified when the gate is >= 0.5" then still holds. The k-th largest logit, k being the target's
     whole number of items, is the cut itself, so ties at the cut are all qualified.
     """
     k = max(1, round(coverage_target * validation_logit.size))
@@ -69,7 +69,7 @@ def price_range(scaled_residual: Float[np.ndarray, " item"], level: float) -> tu
     """Ends (low, high) of the price range, in multiples of the expected error: split conformal, signed residuals.
 
     The residuals are (y - f_reg) over the expected |y - f_reg| ("normalised" scores: Papadopoulos et al., 2008; Lei
-    et al., 2018, section 5.2), so that the range is narrow where the model knows much. Fewer than 9 residuals (at
+    et al., 2018, section 5.2), so that the range is narrow where the model is sure. Fewer than 9 residuals (at
     80%) cannot say where their tails end: their extremes are returned, which cover less.
 
     Each tail gets half of 1 - `level`, with the finite-sample correction (n + 1) of Vovk et al. (2005), as in

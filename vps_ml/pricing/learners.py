@@ -1,4 +1,4 @@
-"""What each price network learns, and from which errors.
+"""What each price network is trained on, with which loss.
 
 Axes: N item, B batch, O output, V validation item.
 """
@@ -14,10 +14,11 @@ from torch.nn.functional import gaussian_nll_loss, huber_loss, mse_loss
 
 from vps_ml.features.matrix import MatrixRows
 from vps_ml.pricing.folds import fold_of_group
-from vps_ml.pricing.loop import Examples, Loop, Phase, Session, optimise, phases, stage_one_twice
-from vps_ml.pricing.networks import PriceNetwork, mean_output, network_for, output
+from vps_ml.pricing.networks import Examples, PriceNetwork, all_outputs, mean_output, network_for, output
 from vps_ml.pricing.objectives import laplace_objective, percentile_objective, threshold_objective
+from vps_ml.pricing.schedule import batches_per_epoch, phases, stage_one_twice
 from vps_ml.recipes import PricingRecipe
+from vps_ml.training_loop import Loop, Phase, Session, optimise
 
 MARGIN_OF_CONSTRAINT_WEIGHT = 4.0
 """β over the regressor's mean squared error: β must exceed the loss at the δ boundary (findings, 7)."""
@@ -27,7 +28,11 @@ Objective = Callable[[Tensor, Tensor, bool], Tensor]
 
 
 def constraint_objective(kind: str, value: float, recipe: PricingRecipe, mean_squared_error: float) -> Objective:
-    """Eq. 1 (`percentile`, δ = value) or Eq. 3 (`threshold`, ε = value), its β set from data."""
+    """Eq. 1 (`percentile`, δ = value) or Eq. 3 (`threshold`, ε = value), its β set from data.
+
+    Raises:
+        ValueError: no objective has this kind of constraint.
+    """
     weight = MARGIN_OF_CONSTRAINT_WEIGHT * mean_squared_error
 
     def percentile(squared_error: Tensor, gate_logit: Tensor, warming_up: bool) -> Tensor:
@@ -52,12 +57,15 @@ def constraint_objective(kind: str, value: float, recipe: PricingRecipe, mean_sq
             surrogate=recipe.surrogate,
         )
 
-    return {"percentile": percentile, "threshold": threshold}[kind]
+    objectives = {"percentile": percentile, "threshold": threshold}
+    if kind not in objectives:
+        raise ValueError(f"no objective for the constraint {kind!r}; there are {', '.join(objectives)}")
+    return objectives[kind]
 
 
 @dataclass(frozen=True)
 class Learner:
-    """A network that learns alone: its loss of (its outputs (B O), the target (B)), and how it is held back."""
+    """How a network is trained alone: its loss of (its outputs (B O), the target (B)), and its regularisation."""
 
     name: str
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -65,14 +73,14 @@ class Learner:
     weight_decay: float
     schedule: Sequence[Phase]
     start: float = 0.0
-    """What its first output is before it has learnt anything."""
+    """Its first output before training."""
     outputs: int = 1
 
 
 def train_alone(
-    learner: Learner, train: Examples, held_out: Examples, recipe: PricingRecipe, seed: int, session: Session
+    learner: Learner, train: Examples, validation: Examples, recipe: PricingRecipe, seed: int, session: Session
 ) -> PriceNetwork:
-    """Train one network by its learner's loss."""
+    """Train one network with its learner's loss."""
     torch.manual_seed(seed)
     network = network_for(train.x.matrix.width, learner.start, recipe.hidden, learner.dropout, learner.outputs)
 
@@ -84,17 +92,20 @@ def train_alone(
         name=learner.name,
         networks={"network": network},
         optimizer=torch.optim.Adam(network.parameters(), weight_decay=learner.weight_decay, fused=True),
-        schedule=learner.schedule,
+        phases=learner.schedule,
         rows=len(train.x),
+        batches_per_epoch=batches_per_epoch(len(train.x), recipe.batch_size),
         loss=loss,
-        held_out_loss=lambda phase: learner.loss(held_out.said_by(network), held_out.target),
+        generator=torch.Generator().manual_seed(seed),
+        validation_loss=lambda phase: learner.loss(all_outputs(network, validation.x), validation.target),
+        patience=recipe.patience,
     )
-    optimise(loop, recipe, seed, session)
+    optimise(loop, session)
     return network
 
 
 def regressor(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
-    """f_reg alone on all items, by Huber's loss where the recipe has one, else by the squared error."""
+    """f_reg alone on all items, with Huber's loss if the recipe has one, else with the squared error."""
 
     def loss(out: Tensor, price: Tensor) -> Tensor:
         if recipe.huber_at is None:
@@ -106,7 +117,7 @@ def regressor(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
 
 
 def gaussian(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
-    """Mean and log variance of the log price by the Gaussian likelihood (Nix and Weigend, 1994)."""
+    """Mean and log variance of the log price, with the Gaussian likelihood (Nix and Weigend, 1994)."""
 
     def loss(out: Tensor, price: Tensor) -> Tensor:
         return gaussian_nll_loss(out[:, 0], price, out[:, 1].exp())
@@ -116,7 +127,7 @@ def gaussian(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
 
 
 def expected_error(train: Examples, recipe: PricingRecipe) -> Learner:
-    """The logarithm of the expected |error|, of out-of-fold errors, by the Laplace likelihood."""
+    """The logarithm of the expected |error|, trained on out-of-fold errors with the Laplace likelihood."""
     schedule = stage_one_twice(recipe, len(train.x))
     start = float(train.target.abs().mean().log())
     return Learner("expected error", lambda out, error: laplace_objective(error, out[:, 0]), recipe.gate_dropout,
@@ -124,7 +135,7 @@ def expected_error(train: Examples, recipe: PricingRecipe) -> Learner:
 
 
 def gate(train: Examples, objective: Objective, recipe: PricingRecipe) -> Learner:
-    """f_cls alone, of squared errors by networks that did not train on the item (stage 2's phases).
+    """f_cls alone, trained on squared errors of networks that did not see the item (stage 2's phases).
 
     Without weight decay: while the hinge is met nothing else may move it (docs/adr/0003).
     """
@@ -136,7 +147,7 @@ def gate(train: Examples, objective: Objective, recipe: PricingRecipe) -> Learne
 
 def train_jointly(
     train: Examples,
-    held_out: Examples,
+    validation: Examples,
     objective: Objective,
     recipe: PricingRecipe,
     warm_up: bool,
@@ -153,9 +164,9 @@ def train_jointly(
         x, y = train.batch(rows)
         return objective((y - price(x)).square(), accept(x), phase.warming_up)
 
-    def held_out_loss(phase: Phase) -> Tensor:
-        said, gate_logit = (held_out.said_by(network)[:, 0] for network in (price, accept))
-        return objective((held_out.target - said).square(), gate_logit, phase.warming_up)
+    def validation_loss(phase: Phase) -> Tensor:
+        predicted, gate_logit = (all_outputs(network, validation.x)[:, 0] for network in (price, accept))
+        return objective((validation.target - predicted).square(), gate_logit, phase.warming_up)
 
     # The gate has no weight decay: while the hinge is met in stage 1 nothing else moves it, and Adam, which
     # scales every gradient to its rate, would decay it to a constant.
@@ -164,44 +175,50 @@ def train_jointly(
         name="joint",
         networks={"regressor": price, "gate": accept},
         optimizer=torch.optim.Adam([decay, {"params": accept.parameters()}], fused=True),
-        schedule=phases(recipe, len(train.x), warm_up),
+        phases=phases(recipe, len(train.x), warm_up),
         rows=len(train.x),
+        batches_per_epoch=batches_per_epoch(len(train.x), recipe.batch_size),
         loss=loss,
-        held_out_loss=held_out_loss,
+        generator=torch.Generator().manual_seed(seed),
+        validation_loss=validation_loss,
+        patience=recipe.patience,
     )
-    optimise(loop, recipe, seed, session)
+    optimise(loop, session)
     return price, accept
 
 
 @dataclass(frozen=True)
 class FoldNetworks:
-    """K regressors, each trained without one fold, and what their errors on unseen items teach."""
+    """K regressors, each trained without one fold, and their errors on items that they did not see."""
 
     networks: list[PriceNetwork]
     residual: Float[np.ndarray, " N"]
     """y - f_reg of the network that was trained without the item, in ln units."""
     held_out_residual: Float[np.ndarray, " V"]
-    """y - the networks' mean, of the validation rows."""
+    """y - the networks' mean, on the validation rows, in ln units."""
     scale: PriceNetwork
-    """Logarithm of the |residual| that is to be expected."""
+    """Predicts the logarithm of the expected |residual|."""
 
 
 def train_folds(
     train: tuple[MatrixRows, np.ndarray],
-    held_out: tuple[MatrixRows, np.ndarray],
+    validation: tuple[MatrixRows, np.ndarray],
     group: np.ndarray,
     recipe: PricingRecipe,
     seed: int,
     session: Session,
 ) -> FoldNetworks:
-    """Cross-fitting: done once, shared among all δ and ε, on which it does not depend.
+    """Cross-fitting: done once and shared among all δ and ε, on which it does not depend.
 
     Args:
         train: features and log prices of the training rows.
-        held_out: those of the validation rows, which say when to stop.
-        group: each training row's group; a group is in one fold whole.
+        validation: those of the validation rows, for early stopping.
+        group: each training row's group; all rows of a group are in one fold.
+        recipe: how the networks are built and trained.
+        seed: of folds, initial weights and batches.
+        session: where the training reports.
     """
-    (x, y), stop = train, Examples.of(*held_out)
+    (x, y), stop = train, Examples.of(*validation)
     fold = fold_of_group(group, recipe.folds, seed)
     residual = np.zeros(len(y))
     networks = []
@@ -210,8 +227,8 @@ def train_folds(
         learner = regressor(f"fold {k + 1} of {recipe.folds}", inside, recipe)
         networks.append(train_alone(learner, inside, stop, recipe, seed * 1000 + k, session))
         residual[outside] = y[outside] - output(networks[-1], x.where(outside))
-    held_out_residual = held_out[1] - mean_output(networks, held_out[0])
+    held_out_residual = validation[1] - mean_output(networks, validation[0])
     errors = Examples.of(x, residual)
     learner = expected_error(errors, recipe)
-    scale = train_alone(learner, errors, Examples.of(held_out[0], held_out_residual), recipe, seed, session)
+    scale = train_alone(learner, errors, Examples.of(validation[0], held_out_residual), recipe, seed, session)
     return FoldNetworks(networks, residual, held_out_residual, scale)

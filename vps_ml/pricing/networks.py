@@ -1,9 +1,9 @@
-"""What a price model is: f_reg and f_cls, and how they are saved.
+"""What a price model is made of: f_reg, f_cls and the expected error, and how they are stored.
 
-Axes: N item, B batch, F feature.
+Axes: N item, B batch, F feature, O output.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from vps_ml.backbones.networks import accelerator
 from vps_ml.features.matrix import FeatureMatrix, MatrixRows
 from vps_ml.pricing.calibration import Judgement
+from vps_ml.training_loop import weights
 
 
 class PriceNetwork(nn.Module):
-    """A multilayer perceptron; f_reg and f_cls share this shape, with one output, not the weights (Figure 5)."""
+    """A multilayer perceptron; f_reg and f_cls have this shape, with one output, not these weights (Figure 5)."""
 
     def __init__(self, features: int, hidden: tuple[int, ...], dropout: float, outputs: int = 1) -> None:
         super().__init__()
@@ -32,7 +33,7 @@ class PriceNetwork(nn.Module):
 
 
 def network_for(features: int, start: float, hidden: tuple[int, ...], dropout: float, outputs: int = 1) -> PriceNetwork:
-    """A fresh network for so many features, its first output starting near `start`."""
+    """A fresh network for this many features; its first output starts near `start`."""
     network = PriceNetwork(features, hidden, dropout, outputs)
     last = network.layers[-1]
     assert isinstance(last, nn.Linear)
@@ -41,15 +42,36 @@ def network_for(features: int, start: float, hidden: tuple[int, ...], dropout: f
     return network.to(accelerator())
 
 
+@dataclass(frozen=True)
+class Examples:
+    """Rows to train on, or to stop by: features and what is predicted from them (a log price, or an error)."""
+
+    x: MatrixRows
+    target: Float[Tensor, " N"]
+
+    @classmethod
+    def of(cls, x: MatrixRows, target: np.ndarray) -> "Examples":
+        return cls(x, torch.from_numpy(np.asarray(target, dtype=np.float32)).to(x.numbers.device))
+
+    def batch(self, rows: Tensor) -> tuple[Float[Tensor, "B P"], Float[Tensor, " B"]]:
+        """Features and target of some rows."""
+        return self.x.batch(rows), self.target[rows.to(self.target.device)]
+
+
 Rows = MatrixRows | np.ndarray
 """Rows of features: of a matrix, or an array of them."""
 
 
+def all_outputs(network: PriceNetwork, x: MatrixRows) -> Float[Tensor, "N O"]:
+    """A network's outputs for all rows, on its device."""
+    return torch.cat([network.layers(part) for part in x.parts()])
+
+
 @torch.inference_mode()
 def outputs(network: PriceNetwork, x: Rows) -> Float[np.ndarray, "N O"]:
-    """All of a network's outputs for all rows, in double precision."""
+    """A network's outputs for all rows, in double precision."""
     rows = x if isinstance(x, MatrixRows) else FeatureMatrix.of(x).rows(np.arange(len(x)))
-    return torch.cat([network.layers(part) for part in rows.parts()]).double().cpu().numpy()
+    return all_outputs(network, rows).double().cpu().numpy()
 
 
 def output(network: PriceNetwork, x: Rows) -> Float[np.ndarray, " N"]:
@@ -64,52 +86,57 @@ def mean_output(networks: list[PriceNetwork], x: Rows) -> Float[np.ndarray, " N"
 
 @dataclass(frozen=True)
 class PricingModel:
-    """What prices a listing, before calibration: one or more regressors, a gate, and how far off they expect to be."""
+    """A price model before calibration: one or more regressors, a gate, and the expected error."""
 
     regressors: list[PriceNetwork]
     gate: PriceNetwork
     scale: PriceNetwork
-    """Logarithm of the expected |error|, in ln units, of a regressor on an item that it did not see."""
+    """Predicts the logarithm of the expected |error|, in ln units, of a regressor on an item that it did not see."""
 
     def judge(self, x: Rows) -> Judgement:
-        """What the networks say of some rows."""
+        """The networks' predictions for some rows."""
         return Judgement(mean_output(self.regressors, x), output(self.gate, x), np.exp(output(self.scale, x)))
 
 
-def model_state(model: PricingModel) -> dict[str, Tensor]:
+def judge_gaussians(networks: Sequence[PriceNetwork], x: Rows) -> Judgement:
+    """An ensemble's mixture of Gaussians as one Gaussian ("Deep Ensembles", section 2.4)."""
+    parameters = np.stack([outputs(network, x) for network in networks])
+    mean = parameters[..., 0].mean(axis=0)
+    variance = (np.exp(parameters[..., 1]) + parameters[..., 0] ** 2).mean(axis=0) - mean**2
+    expected = np.sqrt(variance * 2 / np.pi)  # E|e| of a Gaussian
+    return Judgement(mean, -expected, expected)
+
+
+def model_state(model: PricingModel) -> dict[str, np.ndarray]:
     """All of a model's weights under flat names."""
     regressors = {f"regressor{k}": network for k, network in enumerate(model.regressors)}
     return state_of(regressors | {"gate": model.gate, "scale": model.scale})
 
 
-def state_of(networks: Mapping[str, PriceNetwork]) -> dict[str, Tensor]:
+def state_of(networks: Mapping[str, PriceNetwork]) -> dict[str, np.ndarray]:
     """The weights of named networks under flat names."""
-    return {
-        f"{part}.{name}": value.detach().cpu().contiguous()
-        for part, network in networks.items()
-        for name, value in network.state_dict().items()
-    }
+    return {f"{part}.{name}": value for part, network in networks.items() for name, value in weights(network).items()}
 
 
-def networks_of(state: Mapping[str, Tensor]) -> dict[str, PriceNetwork]:
-    """The named networks whose `state_of` this is, in the order of their names; widths are read off the weights."""
+def networks_of(state: Mapping[str, np.ndarray]) -> dict[str, PriceNetwork]:
+    """The named networks of a `state_of`, in the order of their names; widths are those of the weights."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in state.items():
         part, _, parameter = name.partition(".")
-        parts.setdefault(part, {})[parameter] = value
+        parts.setdefault(part, {})[parameter] = torch.from_numpy(value)
     return {part: network_from_state(parts[part]) for part in sorted(parts)}
 
 
-def model_from_state(state: Mapping[str, Tensor]) -> PricingModel:
-    """The model whose `model_state` this is."""
+def model_from_state(state: Mapping[str, np.ndarray]) -> PricingModel:
+    """The model of a `model_state`."""
     networks = networks_of(state)
     gate, scale = networks.pop("gate"), networks.pop("scale")
     return PricingModel(list(networks.values()), gate, scale)
 
 
-def network_from_state(weights: dict[str, Tensor]) -> PriceNetwork:
+def network_from_state(state: Mapping[str, Tensor]) -> PriceNetwork:
     """A network with these weights, ready to predict."""
-    matrices = [value for value in weights.values() if value.ndim == 2]
+    matrices = [value for value in state.values() if value.ndim == 2]
     network = PriceNetwork(matrices[0].shape[1], tuple(m.shape[0] for m in matrices[:-1]), 0.0, matrices[-1].shape[0])
-    network.load_state_dict(weights)
+    network.load_state_dict(dict(state))
     return network.eval().to(accelerator())

@@ -1,30 +1,30 @@
-"""What a seller is told: a price with its range, or why the photo is not good enough."""
+"""The price model in force, and the seller's answer: a price with its range, or why the photo is not good enough."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from vps_ml.artefacts import card
+from vps_ml.artefacts import Artefacts
+from vps_ml.backbones.embedding import FeatureExtractors, embed, load_extractors
 from vps_ml.backbones.files import gathered
-from vps_ml.features.dataset import load_feature_map
-from vps_ml.features.scaling import PRICE_STATISTICS, SALE_COUNTS, FeatureMap, statistics_matrix
+from vps_ml.backbones.tasks import VISUAL_TASKS
+from vps_ml.features.roles import backbones_of
+from vps_ml.features.scaling import FeatureMap
 from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.pricing.calibration import Calibration
-from vps_ml.pricing.models import load_variant
-from vps_ml.recipes import VISUAL_TASKS, BackboneRecipe
-
-if TYPE_CHECKING:
-    from vps_ml.backbones.embedding import FeatureExtractors
+from vps_ml.pricing.models import load_model
+from vps_ml.pricing.networks import PricingModel
+from vps_ml.recipes import BackboneRecipe
 
 
 @dataclass(frozen=True)
-class Priced:
-    """What the champion says of one listing; prices in ln units."""
+class Prediction:
+    """A model's prediction for one listing; prices in ln units."""
 
     log_price: float
     low_log_price: float
@@ -33,86 +33,77 @@ class Priced:
 
 
 @dataclass(frozen=True)
-class Champion:
-    """The model that prices, with the feature map that it was trained on."""
+class Predictor:
+    """A price model with what it takes to predict for listings that it was not trained on."""
 
     model_id: str
-    model: Any
+    model: PricingModel
     calibration: Calibration
     feature_map: FeatureMap
     features: str
-    sale_counts: bool
+    """MSTFE or STFE."""
     embedding_id: str
-    """Which backbones' features it was trained on: it sees no others."""
+    """Which backbones' features it was trained on: it takes no others."""
+    artefacts: Artefacts
 
     @classmethod
-    def load(cls, folder: Path) -> "Champion":
-        """Read a pricing model's folder and its feature map beside it."""
-        model, calibration, about = load_variant(folder)
-        feature_map = load_feature_map(folder.parent / about["feature_map_id"])
-        sale_counts = about["recipe"]["pricing"]["sale_counts"]
-        ids = {"model_id": about["model_id"], "embedding_id": about["embedding_id"]}
-        seen = {"feature_map": feature_map, "features": about["features"], "sale_counts": sale_counts}
-        return cls(model=model, calibration=calibration, **ids, **seen)
+    def load(cls, artefacts: Artefacts, model_id: str) -> "Predictor":
+        """Read a price model and its feature map."""
+        model, calibration, card = load_model(artefacts, model_id)
+        feature_map = FeatureMap.load(artefacts, card["feature_map_id"])
+        return cls(model_id, model, calibration, feature_map, card["features"], card["embedding_id"], artefacts)
 
     def tasks(self, trained: Sequence[str]) -> list[str]:
-        """The tasks whose features the model sees, of those that are trained, in its order."""
+        """The tasks whose features the model takes, of those that are trained, in its order."""
         return [task for task in VISUAL_TASKS[self.features] if task in trained]
 
-    def extractors(self, home: Path) -> tuple["FeatureExtractors", int]:
-        """(the backbones that it was trained with, the side of the photos that they see, in pixels)."""
-        from vps_ml.backbones.embedding import load_extractors
+    def extractors(self) -> FeatureExtractors:
+        """The backbones that the model was trained with."""
+        backbones = backbones_of(self.artefacts, self.embedding_id)
+        # A model of statistics alone takes no task's features, but its photo still has to be measured.
+        used = {task: backbones[task] for task in self.tasks(list(backbones)) or list(backbones)[:1]}
+        recipe = BackboneRecipe(**self.artefacts.embeddings.card(self.embedding_id)["backbone_recipe"])
+        return load_extractors(used, recipe, self.artefacts)
 
-        made_by = card(home / "embeddings" / self.embedding_id)
-        folders = {task: home / path for task, path in made_by["backbones"].items()}
-        # a model of statistics alone sees no task, but a photo has to go through some network to be measured
-        used = {task: folders[task] for task in self.tasks(list(folders)) or list(folders)[:1]}
-        recipe = BackboneRecipe(**made_by["backbone_recipe"])
-        return load_extractors(used, recipe), recipe.photo_px
-
-    def features_of(self, photos: Sequence[Path], extractors: "FeatureExtractors") -> tuple[np.ndarray, np.ndarray]:
+    def embedded(self, photos: Sequence[Path], extractors: FeatureExtractors) -> tuple[np.ndarray, np.ndarray]:
         """(the photos' features as the model was trained on, their quality)."""
-        from vps_ml.backbones.embedding import embed
-
         features, quality = embed(photos, extractors)
-        seen = [features[task] for task in self.tasks(list(features))]
-        return np.concatenate([np.empty((len(photos), 0)), *seen], axis=1), quality
+        taken = [features[task] for task in self.tasks(list(features))]
+        return np.concatenate([np.empty((len(photos), 0)), *taken], axis=1), quality
 
-    def seen(self, rows: pl.DataFrame, home: Path) -> np.ndarray:
+    def visual_features(self, rows: pl.DataFrame) -> np.ndarray:
         """The rows' visual features as the model was trained on: stored ones, or embedded by its own backbones.
 
         Args:
-            rows: with embedding_id, embedding_path, embedding_row, tasks and photo_path.
-            home: the data directory, which the paths are relative to.
+            rows: with embedding_id, embedding_path, embedding_row, tasks and photo_hash.
         """
         if set(rows["embedding_id"]) == {self.embedding_id}:
-            paths = [home / path for path in rows["embedding_path"]]
-            return gathered(paths, rows["embedding_row"].to_list(), self.tasks(rows["tasks"][0].to_list()))
-        return self.features_of([home / path for path in rows["photo_path"]], self.extractors(home)[0])[0]
+            files = [self.artefacts.embedding_file(path) for path in rows["embedding_path"]]
+            return gathered(files, rows["embedding_row"].to_list(), self.tasks(rows["tasks"][0].to_list()))
+        photos = [self.artefacts.photo(photo_hash) for photo_hash in rows["photo_hash"]]
+        return self.embedded(photos, self.extractors())[0]
 
-    def judge(self, visual: np.ndarray, rows: pl.DataFrame) -> list[Priced]:
-        """What the model says of listings with these visual features and statistics."""
-        prices = rows.select(PRICE_STATISTICS).cast(pl.Float64).to_numpy()
-        sales = rows.select(SALE_COUNTS).cast(pl.Float64).to_numpy() if self.sale_counts else None
-        x = self.feature_map.matrix(visual, statistics_matrix(prices, sales))
-        judged = self.model.judge(x)
+    def predict(self, visual: np.ndarray, rows: pl.DataFrame) -> list[Prediction]:
+        """Predictions for listings with these visual features and tabular columns."""
+        judged = self.model.judge(self.feature_map.matrix(visual, rows))
         columns = judged.log_price, *self.calibration.log_range(judged), self.calibration.qualification(judged)
-        return [Priced(*(float(value) for value in row)) for row in zip(*columns, strict=True)]
+        return [Prediction(*(float(value) for value in row)) for row in zip(*columns, strict=True)]
 
 
-def suggestion(priced: Priced, quality: Mapping[str, Any]) -> dict:
+def suggestion(predicted: Prediction, quality: Mapping[str, Any]) -> dict[str, Any]:
     """The seller's answer: `quality` has the photo's measures (`QUALITY_COLUMNS`)."""
-    if priced.qualification < 0.5:
+    if predicted.qualification < 0.5:
         reason = unqualified_reason(PhotoQuality(*(quality[column] for column in QUALITY_COLUMNS)))
         nothing = {"suggested_price": None, "low": None, "high": None}
-        return {**nothing, "qualification": priced.qualification, "qualified": False, "reason": reason}
-    # A lopsided range could leave its own price out; a seller is never told that.
-    low, high = min(priced.low_log_price, priced.log_price), max(priced.high_log_price, priced.log_price)
+        return {**nothing, "qualification": predicted.qualification, "qualified": False, "reason": reason}
+    # A lopsided range could leave its own price out, which no seller would understand.
+    low = min(predicted.low_log_price, predicted.log_price)
+    high = max(predicted.high_log_price, predicted.log_price)
     return {
-        "suggested_price": round(exp(priced.log_price), 2),
+        "suggested_price": round(exp(predicted.log_price), 2),
         "low": round(exp(low), 2),
         "high": round(exp(high), 2),
-        "qualification": priced.qualification,
+        "qualification": predicted.qualification,
         "qualified": True,
         "reason": None,
     }

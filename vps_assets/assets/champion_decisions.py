@@ -1,0 +1,124 @@
+"""Which model prices open listings: pure decisions, and the history of all of them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import polars as pl
+
+from vps_assets.tables.models import CHAMPION_HISTORY, CHAMPION_MODEL
+from vps_assets.tables.schemas import aligned, conforming
+from vps_assets.warehouse.database import Warehouse
+from vps_ml.artefacts import Artefacts
+from vps_ml.evaluation.comparison import Comparison, can_predict
+from vps_ml.pricing.variants import SERVED
+
+ROLLED_BACK = "rolled back"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is decided about a model."""
+
+    decision: str
+    """promoted, refused, kept or rolled back."""
+    model_id: str
+    """In force from now on."""
+    evidence: str
+    tested: int | None = None
+    """Test listings that both models judged; None if nothing was compared."""
+
+
+def challenger(evaluation_reports: pl.DataFrame) -> dict | None:
+    """The report row of the served kind of model on the newest held-out days (the split by time).
+
+    If there is no time split yet (too few days), the split by group replaces it.
+    """
+    served = evaluation_reports.filter(pl.col("segment") == "all", *(pl.col(k) == v for k, v in SERVED.items()))
+    newest = served.filter(pl.col("split_kind") == "time")
+    candidates = served if newest.is_empty() else newest
+    return None if candidates.is_empty() else candidates.sort("aurc", "model_id").row(0, named=True)
+
+
+def decided(current: str | None, challenger_id: str, comparison: Comparison | None, out: Collection[str]) -> Verdict:
+    """What is decided about the challenger.
+
+    It replaces the champion only if it is better by a margin, and not by chance, on the newest held-out listings at
+    equal coverage (`vps_ml.evaluation.comparison`), or if the champion cannot be compared because its files are gone.
+
+    Args:
+        current: the champion's id.
+        challenger_id: the newest model of the served kind.
+        comparison: None if there is nothing to compare.
+        out: models that were rolled back: they stay out.
+    """
+    if current == challenger_id:
+        return Verdict("kept", current, "the champion is the newest model of its kind")
+    if current and challenger_id in out:
+        return Verdict("refused", current, "it was rolled back before, and stays out until it is trained anew")
+    if current is None:
+        return Verdict("promoted", challenger_id, "there was no champion")
+    if comparison is None:
+        return Verdict("promoted", challenger_id, f"the champion {current} cannot judge: its files are gone")
+    decision, model_id = ("promoted", challenger_id) if comparison.better else ("refused", current)
+    return Verdict(decision, model_id, comparison.evidence, comparison.judged)
+
+
+def decision_row(verdict: Verdict, current: str | None, challenger_id: str, artefacts: Artefacts) -> pl.DataFrame:
+    """The row of `champion_model` after a verdict, `current` having been in force before it."""
+    row = {
+        "model_id": verdict.model_id,
+        "path": artefacts.model_path(verdict.model_id),
+        "challenger_id": challenger_id,
+        "instead_of": current if verdict.model_id != current else None,
+        "decision": verdict.decision,
+        "evidence": verdict.evidence,
+        "tested": verdict.tested,
+        "decided_at": datetime.now(UTC),
+    }
+    return conforming(pl.DataFrame([row]), CHAMPION_MODEL)
+
+
+def champion_row(warehouse: Warehouse) -> pl.DataFrame | None:
+    """The row of `champion_model` as it is stored; None if there is none."""
+    row = warehouse.read("champion_model")
+    return None if row is None or row.is_empty() else aligned(row, CHAMPION_MODEL)
+
+
+def past_decisions(warehouse: Warehouse, champion_model: pl.DataFrame | None) -> pl.DataFrame:
+    """All decisions, also one that a killed run did not get into `champion_history`."""
+    stored = warehouse.read("champion_history")
+    history = aligned(pl.DataFrame() if stored is None else stored, CHAMPION_HISTORY)
+    return history if champion_model is None else with_decision(history, champion_model)
+
+
+def with_decision(history: pl.DataFrame, champion_model: pl.DataFrame) -> pl.DataFrame:
+    """The history with the decision in `champion_model`, once.
+
+    A decision that repeats the one before it word for word (two runs at once, an evaluation of the same rows) is left
+    out.
+    """
+    model = pl.when(pl.col("decision") == ROLLED_BACK).then("model_id").otherwise("challenger_id")
+    new = champion_model.filter(pl.col("decision") != "kept").with_columns(model_id=model)
+    rows = pl.concat([history, new.select(history.columns)])
+    words = pl.struct("model_id", "decision", "evidence")
+    return rows.sort("decided_at").filter((words != words.shift()).fill_null(value=True))
+
+
+def rolled_back(history: pl.DataFrame) -> set[str]:
+    """The models that were rolled back."""
+    return set(history.filter(pl.col("decision") == ROLLED_BACK)["instead_of"].drop_nulls())
+
+
+def looks(history: pl.DataFrame, challenger_id: str) -> list[int]:
+    """On how many listings a model was compared with a champion, each time."""
+    return history.filter(pl.col("model_id") == challenger_id)["tested"].drop_nulls().to_list()
+
+
+def earlier_champion(history: pl.DataFrame, current: str, artefacts: Artefacts) -> str | None:
+    """The model that was promoted before the one in force, that has its files and was not rolled back."""
+    promoted = history.filter(pl.col("decision") == "promoted").sort("decided_at")["model_id"].to_list()
+    last = len(promoted) - promoted[::-1].index(current) - 1 if current in promoted else len(promoted)
+    out = rolled_back(history) | {current}
+    candidates = (model_id for model_id in reversed(promoted[:last]) if model_id not in out)
+    return next((model_id for model_id in candidates if can_predict(artefacts, model_id)), None)

@@ -1,0 +1,35 @@
+"""The errors that a person reads: one tree, which the command line maps to exit codes.
+
+    VpsError
+    ├── UserError    exit 2: the user can correct it
+    └── Failure      exit 1: something did not work
+
+Each has one line: what is wrong and, where there is something to do, what. Modules derive their own from these two.
+"""
+
+
+class VpsError(Exception):
+    """An error with one line for a person."""
+
+    exit_code: int
+
+
+class UserError(VpsError):
+    """A mistake of the user's, or something that is missing and that the user can provide."""
+
+    exit_code = 2
+
+
+class Failure(VpsError):
+    """Something did not work; the state is as it was before, and running again is safe."""
+
+    exit_code = 1
+
+
+class WrongSetting(UserError):
+    """An environment variable has a value that makes no sense; the message names it and shows a valid one."""
+
+
+def one_line(error: object) -> str:
+    """An error's message on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,53 @@
+"""What is out of date now: what has landed, held against what the warehouse records."""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from vps_assets.landing.landed import LandedIndex
+from vps_assets.lineage.fingerprints import Fingerprints
+from vps_assets.lineage.planning import desired_fingerprints, out_of_date, policies_by_asset
+from vps_assets.lineage.retraining import policies_from_environment
+from vps_assets.warehouse.database import Warehouse
+from vps_ml.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class LineageState:
+    """What planning needs."""
+
+    stale: dict[str, list[str]]
+    """Asset -> partitions that are out of date."""
+    desired: Fingerprints
+    days: list[str]
+    """The dates that have rows or had some, ascending."""
+
+
+def lineage_state(
+    index: LandedIndex,
+    recipe: Recipe,
+    warehouse: Warehouse,
+    frozen: Collection[str] = (),
+    *,
+    wait_for_minimum_age: bool = False,
+) -> LineageState:
+    """The present state of the lineage.
+
+    Args:
+        index: what has landed.
+        recipe: in force.
+        warehouse: the working tables.
+        frozen: assets that stay as they are, whatever they would be made from.
+        wait_for_minimum_age: whether fitted assets below their policy's minimum age wait, as they do for sensors.
+
+    Raises:
+        WrongSetting: a retraining policy makes no sense.
+    """
+    recorded = warehouse.records()
+    policies = policies_by_asset(policies_from_environment())
+    if wait_for_minimum_age:
+        made_at, now = warehouse.made_at(), time.time()
+        policies = {asset: policy.at_age(now - made_at.get(asset, 0)) for asset, policy in policies.items()}
+    desired = desired_fingerprints(index.fingerprints, index.sales, recorded, recipe, policies, frozen)
+    days = sorted(index.fingerprints.keys() | recorded.made.get("raw_listings", {}).keys())
+    return LineageState(out_of_date(desired, recorded.made), desired, days)

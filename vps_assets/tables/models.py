@@ -1,0 +1,162 @@
+"""The tables of backbones, embeddings, price models, their evaluation, and suggestions."""
+
+import pandera.polars as pa
+import polars as pl
+
+from vps_assets.tables.columns import TEXTS, UTC, column, fraction, table
+from vps_assets.tables.listings import LISTED_ON
+
+DECISIONS = ["promoted", "refused", "rolled back"]
+
+TASK_BACKBONES = table(
+    "task_backbones",
+    {
+        "task": column(pl.String, "The partition", unique=True),
+        "backbone_id": column(pl.String, "The artefact", null=True),
+        "state": column(pl.String, "trained, or why the task was left out"),
+        "labels": column(pl.Int64, "Distinct labels that are learnt"),
+        "photos": column(pl.Int64, "Photos that had the label"),
+        "loss_by_epoch": column(pl.List(pl.Float64), "Mean training loss of each epoch"),
+        "validation_score": column(pl.Float64, "Found labels among held-out photos, 0 to 1", null=True),
+        "path": column(pl.String, "Artefact folder under VPS_HOME", null=True),
+    },
+)
+IMAGE_EMBEDDINGS = table(
+    "image_embeddings",
+    {
+        "listing_id": column(pl.String, "The listing", unique=True),
+        "listed_on": LISTED_ON,
+        "embedding_id": column(pl.String, "Which backbones made it"),
+        "path": column(pl.String, "The date's file under VPS_HOME"),
+        "row": column(pl.Int64, "Row of the file's matrices", pa.Check.ge(0)),
+        "tasks": column(TEXTS, "Tasks in the file"),
+        "sharpness": column(pl.Float64, "RMS Laplacian over contrast"),
+        "brightness": column(pl.Float64, "Mean luminance, 0 to 1", fraction()),
+        "contrast": column(pl.Float64, "Standard deviation of the luminance"),
+        "overexposed_share": column(pl.Float64, "Share of pixels at the white end", fraction()),
+    },
+)
+VARIANT = {
+    "model_id": column(pl.String, "The model"),
+    "constraint_kind": column(pl.String, "Of what", pa.Check.isin(["percentile", "threshold", "baseline"])),
+    "constraint_value": column(pl.Float64, "δ, ε, or the coverage a baseline is read at", fraction()),
+    "objective": column(pl.String, "paper, cross_fitted, or the baseline's name"),
+    "features": column(pl.String, "MSTFE or STFE", pa.Check.isin(["MSTFE", "STFE"])),
+    "warm_up": column(pl.Boolean, "Two stages, or stage 2 alone"),
+    "split_kind": column(pl.String, "group or time", pa.Check.isin(["group", "time"])),
+    "seed": column(pl.Int64, "Seed of initial weights, batches and folds"),
+}
+
+
+def model_table(name: str) -> pa.DataFrameSchema:
+    calibration = {
+        "logit_shift": column(pl.Float64, "Taken off the gate's logit so that 0.5 is the calibrated cut", null=True),
+        "range_low": column(pl.Float64, "Low end of the range, in multiples of the expected error", null=True),
+        "range_high": column(pl.Float64, "High end of it", null=True),
+        "trained_on": column(pl.Int64, "Training rows", null=True),
+        "path": column(pl.String, "Artefact folder under VPS_HOME", null=True),
+    }
+    return table(name, VARIANT | calibration, unique=["model_id"])
+
+
+PERCENTILE_PRICING_MODELS = model_table("percentile_pricing_models")
+THRESHOLD_PRICING_MODELS = model_table("threshold_pricing_models")
+BASELINE_PRICING_MODELS = model_table("baseline_pricing_models")
+EVALUATION_PREDICTIONS = table(
+    "evaluation_predictions",
+    {
+        "model_id": column(pl.String, "The model"),
+        "listing_id": column(pl.String, "A test listing of the model's split"),
+        "log_price": column(pl.Float64, "Natural log of the sold price"),
+        "predicted_log_price": column(pl.Float64, "f_reg"),
+        "low_log_price": column(pl.Float64, "Low end of the price range, as a log price"),
+        "high_log_price": column(pl.Float64, "High end of it"),
+        "qualification": column(pl.Float64, "f_cls after calibration", fraction()),
+        "qualified": column(pl.Boolean, "qualification >= 0.5"),
+        "gate_logit": column(pl.Float64, "Logit of f_cls before calibration"),
+    },
+    unique=["model_id", "listing_id"],
+)
+REPORT = {
+    "run_id": column(pl.String, "Dagster run"),
+    **VARIANT,
+    "segment": column(pl.String, "all, or a category"),
+    "tested": column(pl.Int64, "Test listings"),
+    "qualified": column(pl.Int64, "Of which qualified"),
+    "coverage": column(pl.Float64, "Qualified share, with the calibrated gate", fraction()),
+    "raw_coverage": column(pl.Float64, "Qualified share with the gate at 0.5 as trained", fraction(), null=True),
+    "male": column(pl.Float64, "Mean |ln error| of qualified items; null of none", null=True),
+    "rmsle": column(pl.Float64, "Root mean square ln error of qualified items; null of none", null=True),
+    "male_of_all": column(pl.Float64, "Mean |ln error| of all tested items"),
+    "risk_curve": column(
+        pl.List(pl.Float64), "Mean |ln error| of the most qualified 5%, 10%, ... 100%; null without a gate", null=True
+    ),
+    "male_of_top_half": column(pl.Float64, "Mean |ln error| of the most qualified half: at equal coverage", null=True),
+    "range_level": column(pl.Float64, "Nominal coverage of the price range", fraction()),
+    "range_coverage": column(pl.Float64, "Share of qualified items sold within their range", fraction(), null=True),
+    "range_width": column(pl.Float64, "Mean ln(high / low) of qualified items", null=True),
+    "aurc": column(pl.Float64, "Area under the risk-coverage curve, ln units; null without a gate", null=True),
+    "evaluated_at": column(UTC, "When, UTC"),
+}
+EVALUATION_REPORTS = table("evaluation_reports", REPORT, unique=["model_id", "segment"])
+ABLATION_REPORTS = table(
+    "ablation_reports",
+    REPORT | {"ablation": column(pl.String, "Table 4 or 5", pa.Check.isin(["features", "warm_up"]))},
+    unique=["model_id", "segment", "ablation"],
+)
+CHAMPION_MODEL = table(
+    "champion_model",
+    {
+        "model_id": column(pl.String, "The model that prices open listings"),
+        "path": column(pl.String, "Artefact folder under VPS_HOME"),
+        "challenger_id": column(pl.String, "The model of which this was decided"),
+        "instead_of": column(pl.String, "The champion before, where it is another now", null=True),
+        "decision": column(pl.String, "What was decided", pa.Check.isin([*DECISIONS, "kept"])),
+        "evidence": column(pl.String, "On what figures"),
+        "tested": column(pl.Int64, "Test listings that both models judged; null if none were compared", null=True),
+        "decided_at": column(UTC, "When, UTC"),
+    },
+)
+CHAMPION_HISTORY = table(
+    "champion_history",
+    {
+        "model_id": column(pl.String, "The model that was judged"),
+        "decided_at": column(UTC, "When, UTC"),
+        "decision": column(pl.String, "What was decided", pa.Check.isin(DECISIONS)),
+        "instead_of": column(pl.String, "The champion that gave way to it", null=True),
+        "evidence": column(pl.String, "On what figures"),
+        "tested": column(pl.Int64, "Test listings that both models judged; null if none were compared", null=True),
+    },
+)
+CORRUPTION_REPORTS = table(
+    "corruption_reports",
+    {
+        "model_id": column(pl.String, "The champion that judged"),
+        "corruption": column(pl.String, "blur, darken or crop"),
+        "severity": column(pl.Int64, "0 (the photo as it is) to 4", pa.Check.ge(0)),
+        "strength": column(pl.Float64, "See vps_ml.photos.corruptions; null at severity 0", null=True),
+        "photos": column(pl.Int64, "Test photos judged"),
+        "qualification": column(pl.Float64, "Mean over the photos", fraction()),
+        "qualified_share": column(pl.Float64, "Share at 0.5 and above", fraction()),
+        "change": column(pl.Float64, "Mean change of qualification from severity 0"),
+        "change_error": column(pl.Float64, "Its standard error over the photos"),
+    },
+    unique=["corruption", "severity"],
+)
+PRICE_SUGGESTIONS = table(
+    "price_suggestions",
+    {
+        "listing_id": column(pl.String, "An open listing", unique=True),
+        "listed_on": LISTED_ON,
+        "suggested_price": column(pl.Float64, "Money; null if the photo is unqualified", pa.Check.gt(0), null=True),
+        "low": column(pl.Float64, "Low end of the price range, money", pa.Check.gt(0), null=True),
+        "high": column(pl.Float64, "High end of the price range, money", pa.Check.gt(0), null=True),
+        "qualification": column(pl.Float64, "0 to 1; qualified at 0.5 and above", fraction()),
+        "qualified": column(pl.Boolean, "Good enough to price the item"),
+        "reason": column(
+            pl.String, "blurred, dark, overexposed or too_little_information; null if qualified", null=True
+        ),
+        "model_id": column(pl.String, "Which model priced it"),
+        "suggested_at": column(UTC, "When, UTC"),
+    },
+)

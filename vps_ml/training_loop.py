@@ -1,0 +1,200 @@
+"""The loop in which every network is trained: phases, early stopping, checkpoints."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import isfinite
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vps_ml.checkpoints import Checkpoint, Stateful
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Some epochs, at one learning rate unless the loop has a schedule."""
+
+    epochs: int
+    learning_rate: float
+    warming_up: bool = False
+    """Stage 1 of the paper's training (section 3.4)."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where a training loop reports its progress and keeps its checkpoints (None: nowhere)."""
+
+    log: Callable[[str], None]
+    folder: Path | None = None
+    log_every_s: float = 20.0
+
+    def checkpoint(self, name: str) -> Checkpoint | None:
+        return Checkpoint(self.folder / f"{name}.pt") if self.folder else None
+
+
+@dataclass
+class Plateau:
+    """Counts epochs in which a loss has not fallen."""
+
+    patience: int | None
+    """Epochs without a lower loss that end a phase; None: it never ends early."""
+    lowest: float = float("inf")
+    stale: int = 0
+
+    def reached(self, loss: Callable[[], float]) -> bool:
+        """Whether the loss, computed only if needed, has not fallen for `patience` epochs."""
+        if self.patience is None:
+            return False
+        now = loss()
+        self.stale = 0 if now < self.lowest else self.stale + 1
+        self.lowest = min(self.lowest, now)
+        return self.stale >= self.patience
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One training: which networks, in which phases, on how many rows, with which loss."""
+
+    name: str
+    networks: Mapping[str, nn.Module]
+    optimizer: torch.optim.Optimizer
+    phases: Sequence[Phase]
+    rows: int
+    batches_per_epoch: int
+    loss: Callable[[Tensor, Phase], Tensor]
+    """The loss of a batch, given as row numbers."""
+    generator: torch.Generator
+    """Shuffles the rows, and drives what else is random in `loss`."""
+    validation_loss: Callable[[Phase], Tensor] | None = None
+    patience: int | None = None
+    """See `Plateau`; needs a `validation_loss`."""
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None
+    """Sets the learning rate after every batch, in place of the phases' own."""
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
+        """What a checkpoint holds."""
+        schedule: dict[str, Stateful] = {"schedule": self.schedule} if self.schedule else {}
+        return {**self.networks, "optimizer": self.optimizer, **schedule}
+
+    @property
+    def learning_rate(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+
+def shuffled_batches(rows: int, batches: int, generator: torch.Generator) -> Iterable[Tensor]:
+    """A shuffled epoch of row numbers, in batches of nearly equal size."""
+    return torch.randperm(rows, generator=generator).tensor_split(batches)
+
+
+@dataclass
+class Progress:
+    """How far a loop has come: the next epoch to train, and what early stopping has seen of its phase."""
+
+    phase: int = 0
+    epoch: int = 0
+    lowest: float = float("inf")
+    stale: int = 0
+    loss_by_epoch: list[float] = field(default_factory=list)
+
+
+def optimise(loop: Loop, session: Session) -> list[float]:
+    """Train all phases; the mean training loss of every epoch.
+
+    A phase ends early when the validation loss has not fallen for `patience` epochs. Continues from its checkpoint if
+    there is one, and then ends with the weights of an uninterrupted run.
+
+    Raises:
+        FloatingPointError: a loss is not finite; the message has the epoch and the learning rate.
+    """
+    checkpoint = session.checkpoint(loop.name)
+    resumed = checkpoint.resume(loop.parts, loop.generator) if checkpoint else None
+    start = Progress(**resumed) if resumed else Progress()
+    losses, logged_at = start.loss_by_epoch, monotonic()
+    for number in range(start.phase, len(loop.phases)):
+        phase, first, plateau = loop.phases[number], 0, Plateau(loop.patience)
+        if number == start.phase:
+            first, plateau = start.epoch, Plateau(loop.patience, start.lowest, start.stale)
+        set_learning_rate(loop, phase)
+        for epoch in range(first, phase.epochs):
+            losses.append(one_epoch(loop, phase, epoch))
+            if monotonic() - logged_at >= session.log_every_s:
+                session.log(f"{loop.name}: {position(loop, number, epoch)}, loss {losses[-1]:.4f}")
+                logged_at = monotonic()
+            if plateau.reached(partial(finite_validation_loss, loop, phase, epoch)):
+                break
+            if checkpoint and checkpoint.due():
+                now = Progress(number, epoch + 1, plateau.lowest, plateau.stale, losses)
+                checkpoint.save(loop.parts, loop.generator, vars(now))
+    for network in loop.networks.values():
+        network.eval()
+    if checkpoint:
+        checkpoint.save(loop.parts, loop.generator, vars(Progress(phase=len(loop.phases), loss_by_epoch=losses)))
+    return losses
+
+
+def set_learning_rate(loop: Loop, phase: Phase) -> None:
+    """Begin a phase at its rate; a loop with a schedule keeps to that."""
+    for group in loop.optimizer.param_groups if loop.schedule is None else ():
+        group["lr"] = phase.learning_rate
+
+
+def position(loop: Loop, phase: int, epoch: int) -> str:
+    """Where a loop is, for its log."""
+    of_phase = f"phase {phase + 1}, " if len(loop.phases) > 1 else ""
+    return f"{of_phase}epoch {epoch + 1:,} of {loop.phases[phase].epochs:,}"
+
+
+def one_epoch(loop: Loop, phase: Phase, epoch: int) -> float:
+    """Train on every row once; the mean loss of the batches.
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+    """
+    for network in loop.networks.values():
+        network.train()
+    mean = 0.0
+    for rows in shuffled_batches(loop.rows, loop.batches_per_epoch, loop.generator):
+        loss = loop.loss(rows, phase)
+        mean += finite(loss, loop, epoch) / loop.batches_per_epoch
+        loop.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        loop.optimizer.step()
+        if loop.schedule:
+            loop.schedule.step()
+    return mean
+
+
+def finite(loss: Tensor, loop: Loop, epoch: int) -> float:
+    """The loss as a number.
+
+    Raises:
+        FloatingPointError: it is not finite.
+    """
+    value = float(loss.item())
+    if not isfinite(value):
+        where = f"epoch {epoch + 1} at learning rate {loop.learning_rate:g}"
+        raise FloatingPointError(f"{loop.name}: the loss is {value} in {where}")
+    return value
+
+
+@torch.no_grad()
+def finite_validation_loss(loop: Loop, phase: Phase, epoch: int) -> float:
+    """The loss on the validation rows, without dropout.
+
+    Raises:
+        FloatingPointError: it is not finite.
+    """
+    assert loop.validation_loss is not None, "early stopping needs a validation loss"
+    for network in loop.networks.values():
+        network.eval()
+    return finite(loop.validation_loss(phase), loop, epoch)
+
+
+def weights(network: nn.Module) -> dict[str, np.ndarray]:
+    """A network's state as arrays, which an artefact can hold."""
+    return {name: value.detach().cpu().contiguous().numpy() for name, value in network.state_dict().items()}
