@@ -33,7 +33,7 @@ from vps_assets.warehouse.io_manager import WarehouseIOManager
 from vps_assets.warehouse.settings import Settings
 from vps_ml.allocator import keep_freed_memory
 
-LAYERS = (listings, statistics, backbones, embeddings, pricing, evaluation, champion, corruptions, suggestions)
+ASSET_MODULES = (listings, statistics, backbones, embeddings, pricing, evaluation, champion, corruptions, suggestions)
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26))
 """A day's listings should have come in, been judged and been priced by the day after, with an hour or two to spare."""
 READ = ("evaluation_reports", "price_suggestions")
@@ -64,7 +64,7 @@ def defs() -> dg.Definitions:
 
     warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # map_asset_specs, in 1.13.27, which is pinned
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(LAYERS),
+        assets=dg.load_assets_from_modules(ASSET_MODULES),
         asset_checks=[*checks.all_checks(), *drift_checks.all_warnings()],
         jobs=[*sensors.JOBS, champion.rollback_job],
         sensors=sensors.all_sensors(sensors.default_status()),

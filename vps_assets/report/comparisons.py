@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from vps_assets.report.published import Published
-from vps_ml.pricing.baselines import GATED_BASELINES
+from vps_ml.pricing.baselines import gated_baselines
 
 
 def shown(value: float | None) -> str:
@@ -85,6 +85,6 @@ def margin(better: pl.DataFrame, worse: pl.DataFrame, column: str) -> Margin | N
 def best_baseline(published: Published, split_kind: str) -> tuple[str, pl.DataFrame] | None:
     """(name, report rows of every seed) of the gated baseline with the least AURC."""
     reports = published["evaluation_reports"]
-    of_name = {name: overall(reports, Models("baseline", 0.5, name, split_kind)) for name in GATED_BASELINES}
+    of_name = {name: overall(reports, Models("baseline", 0.5, name, split_kind)) for name in gated_baselines()}
     judged = [(mean(rows, "aurc") or 0.0, name, rows) for name, rows in of_name.items() if rows.height]
     return min(judged, key=lambda pair: pair[:2])[1:] if judged else None

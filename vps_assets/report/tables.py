@@ -26,7 +26,7 @@ from vps_assets.report.paper import (
 )
 from vps_assets.report.published import Published
 from vps_assets.tables.splits import with_roles
-from vps_ml.pricing.baselines import GATED_BASELINES
+from vps_ml.pricing.baselines import gated_baselines
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,6 @@ def baseline_table(published: Published, split_kind: str) -> Table:
     )
 
 
-RANGED = ("cross_fitted", *GATED_BASELINES)
-
-
 def range_bar(level: float, items: float) -> float:
     """How far off its level a range's coverage of so many items may be: 2 points, or three standard errors."""
     return max(0.02, 3 * (level * (1 - level) / max(items, 1)) ** 0.5)
@@ -130,7 +127,9 @@ def range_table(published: Published) -> Table:
     """Whether qualified test items were sold within their price range: in all, and in the category furthest off."""
     level = published["evaluation_reports"]["range_level"][0]
     reports = published["evaluation_reports"].filter(
-        pl.col("objective").is_in(RANGED), pl.col("constraint_kind") != "threshold", pl.col("constraint_value") < 1
+        pl.col("objective").is_in(["cross_fitted", *gated_baselines()]),
+        pl.col("constraint_kind") != "threshold",
+        pl.col("constraint_value") < 1,
     )
     keys = ["split_kind", "objective", "constraint_value"]
     seeds = reports.group_by(*keys, "segment").agg(pl.mean("range_coverage", "range_width", "qualified"))

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float
 
 from vps_ml.artefacts import Artefacts, Contents
-from vps_ml.features.tabular import TABULAR, tabular_matrix
+from vps_ml.features.tabular import tabular_matrix
 
 MOST_DEVIATIONS = 1000.0
 """Of a standardised feature: one that hardly varied in training must not leave the range of half precision later."""
@@ -19,6 +19,13 @@ MAP = "map"
 """Name of the arrays in a feature map's artefact."""
 COLUMNS = "columns"
 """Entry of its card: the tabular columns."""
+UNNAMED_COLUMNS = (
+    "marketplace_q1", "marketplace_median", "marketplace_q3", "marketplace_mean",
+    "category_q1", "category_median", "category_q3", "category_mean",
+    "seller_q1", "seller_median", "seller_q3", "seller_mean",
+    "marketplace_sales", "category_sales", "seller_sales",
+)  # fmt: skip
+"""The columns, or the first of them, of a map that was fitted before the card named them."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,7 @@ class FeatureMap:
     def load(cls, artefacts: Artefacts, map_id: str) -> "FeatureMap":
         """Read a fitted map."""
         arrays = artefacts.models.arrays(map_id, MAP)
-        columns = artefacts.models.card(map_id).get(COLUMNS)
-        if columns is None:  # fitted before the card named them: the first columns of the table
-            columns = list(TABULAR)[: arrays["statistic_mean"].size]
+        columns = artefacts.models.card(map_id).get(COLUMNS, UNNAMED_COLUMNS[: arrays["statistic_mean"].size])
         return cls(**arrays, columns=tuple(columns))
 
     def contents(self, features: str, split_kind: str) -> Contents:

@@ -71,7 +71,7 @@ def train_missing(context: dg.OpExecutionContext, job: BackboneJob, missing: dic
     for task, artefact_id in missing.items():
 
         def fill(task: str = task, artefact_id: str = artefact_id) -> Contents:
-            session = Session(context.log.info, models.resume_folder(artefact_id), log_every_s=0)
+            session = Session(context.log.info, models.resume_folder(artefact_id), log_every_s=0.0)
             trained = train_backbone(task, source, job.rows[task].to_list(), recipe, seed, session)
             card = {
                 "kind": "backbone",
