@@ -35,6 +35,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -c 'import sys, vps_assets.definitions as d; d.defs(); assert "torch" not in sys.modules, "definitions import torch"'
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/dg check defs
 	@if $(BIN)/python -c 'import requests; requests.get("$(KNOWN_BAD)", timeout=5).json()["vulnerabilities"][0]' 2>/dev/null; \
 		then $(MAKE) audit; else echo "audit left out: PyPI's advisories cannot be had from here"; fi

@@ -31,43 +31,43 @@ import torch
 from landing import draw_photos
 from measure import peak_mib, report, tell
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 
 from vps_ml.allocator import keep_freed_memory
-from vps_ml.backbones.embedding import embed, load_extractors
+from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.backbones.embedding import embed, embedded, load_extractors
 from vps_ml.backbones.networks import normalised, resnet
 from vps_ml.photos.decoding import BATCH_PHOTOS, in_batches
 from vps_ml.recipes import BackboneRecipe, demo, paper, small
+from vps_ml.training_loop import weights
 
 Features = dict[str, np.ndarray]
 Embedder = Callable[[], Features]
-Way = Callable[[list[Path], dict[str, Path], BackboneRecipe], Embedder]
+Way = Callable[[list[Path], Artefacts, BackboneRecipe], Embedder]
 TASKS = ("category", "brand", "attribute", "specification")
 ROUNDS = 3
 
 
-def backbones(folder: Path, recipe: BackboneRecipe) -> dict[str, Path]:
-    """A network per task, from random starts; what is frozen is equal in all."""
+def backbones(folder: Path, recipe: BackboneRecipe) -> Artefacts:
+    """A network per task, its id the task's name, from random starts; what is frozen is equal in all."""
     shared = resnet(recipe.architecture, "random", 0)
     stages = ["conv1", "bn1", *(f"layer{i}" for i in range(1, 5))][: recipe.frozen_stages + 1]
     frozen = stages if recipe.frozen_stages else []
-    made = {}
+    artefacts = Artefacts(folder)
     for i, task in enumerate(TASKS):
         network = resnet(recipe.architecture, "random", i)
         for name in frozen:
             getattr(network, name).load_state_dict(getattr(shared, name).state_dict())
-        made[task] = folder / task
-        made[task].mkdir(parents=True)
-        save_file({n: v.contiguous() for n, v in network.state_dict().items()}, made[task] / "state.safetensors")
-    return made
+        artefacts.models.make(task, lambda network=network: Contents({}, arrays={"state": weights(network)}))
+    return artefacts
 
 
-def naive(paths: list[Path], folders: dict[str, Path], recipe: BackboneRecipe) -> Embedder:
+def naive(paths: list[Path], artefacts: Artefacts, recipe: BackboneRecipe) -> Embedder:
     """What one writes first: a pass over the files for each task, photo by photo decoded, batches of 16."""
     networks = {}
-    for task, folder in folders.items():
-        networks[task] = resnet(recipe.architecture, str(folder / "state.safetensors"), 0).eval()
+    for task in TASKS:
+        state = artefacts.models.folder / task / "state.safetensors"
+        networks[task] = resnet(recipe.architecture, str(state), 0).eval()
         networks[task].fc = nn.Identity()
 
     def embedder() -> Features:
@@ -96,14 +96,14 @@ def normalised_plainly(photos: torch.Tensor) -> torch.Tensor:
     return normalised(photos).contiguous(memory_format=torch.contiguous_format)
 
 
-def ours(paths: list[Path], folders: dict[str, Path], recipe: BackboneRecipe) -> Embedder:
-    extractors = load_extractors(folders, recipe)
+def ours(paths: list[Path], artefacts: Artefacts, recipe: BackboneRecipe) -> Embedder:
+    extractors = load_extractors({task: task for task in TASKS}, recipe, artefacts)
     return lambda: embed(paths, extractors)[0]
 
 
-def forward(paths: list[Path], folders: dict[str, Path], recipe: BackboneRecipe) -> Embedder:
-    """Our networks on batches that are there already."""
-    extractors = load_extractors(folders, recipe)
+def forward(paths: list[Path], artefacts: Artefacts, recipe: BackboneRecipe) -> Embedder:
+    """Our networks on batches that are decoded already."""
+    extractors = load_extractors({task: task for task in TASKS}, recipe, artefacts)
     photos = torch.randint(0, 256, (BATCH_PHOTOS, 3, recipe.photo_px, recipe.photo_px), dtype=torch.uint8)
 
     def embedder() -> Features:
@@ -121,9 +121,9 @@ class Worker:
     """One way in a process of its own, so that allocators and threads do not mix; called many times."""
 
     def __init__(self, way: Way, tuned: bool, *arguments: object) -> None:
-        self.here, there = multiprocessing.get_context("spawn").Pipe()
+        self.here, other_end = multiprocessing.get_context("spawn").Pipe()
         context = multiprocessing.get_context("spawn")
-        self.process = context.Process(target=serve, args=(there, way, tuned, arguments), daemon=True)
+        self.process = context.Process(target=serve, args=(other_end, way, tuned, arguments), daemon=True)
         self.process.start()
 
     def __call__(self) -> tuple[float, Features]:
@@ -136,20 +136,20 @@ class Worker:
         self.process.join()
 
 
-def serve(there: "multiprocessing.connection.Connection", way: Way, tuned: bool, arguments: tuple) -> None:
+def serve(end: "multiprocessing.connection.Connection", way: Way, tuned: bool, arguments: tuple) -> None:
     if tuned:
         keep_freed_memory()
     embedder = way(*arguments)
-    while there.recv() == "go":
+    while end.recv() == "go":
         start = time.perf_counter()
         found = embedder()
-        there.send((time.perf_counter() - start, found))
+        end.send((time.perf_counter() - start, found))
 
 
 def compared(ways: dict[str, tuple[Way, bool]], paths: list[Path], recipe: BackboneRecipe, folder: Path) -> dict:
     """Median seconds of interleaved rounds by way, and the least cosine of ours with the naive loop's features."""
-    folders = backbones(folder, recipe)
-    workers = {name: Worker(way, tuned, paths, folders, recipe) for name, (way, tuned) in ways.items()}
+    artefacts = backbones(folder, recipe)
+    workers = {name: Worker(way, tuned, paths, artefacts, recipe) for name, (way, tuned) in ways.items()}
     spent: dict[str, list[float]] = {name: [] for name in ways}
     found = {}
     for number in range(ROUNDS + 1):  # the first warms up
@@ -159,13 +159,13 @@ def compared(ways: dict[str, tuple[Way, bool]], paths: list[Path], recipe: Backb
                 spent[name].append(seconds)
     for worker in workers.values():
         worker.stop()
-    told = {name: float(np.median(seconds)) for name, seconds in spent.items()}
-    for name, seconds in told.items():
+    medians = {name: float(np.median(seconds)) for name, seconds in spent.items()}
+    for name, seconds in medians.items():
         rate = len(paths) / seconds
-        tell(f"  {name:28} {rate:8.1f} photos/s  {told['naive'] / seconds:5.2f} x naive")
-    told["cosine"] = least_cosine(found["naive"], found["ours"])
-    tell(f"  least cosine of ours with the naive features: {told['cosine']:.6f}")
-    return told
+        tell(f"  {name:28} {rate:8.1f} photos/s  {medians['naive'] / seconds:5.2f} x naive")
+    medians["cosine"] = least_cosine(found["naive"], found["ours"])
+    tell(f"  least cosine of ours with the naive features: {medians['cosine']:.6f}")
+    return medians
 
 
 def least_cosine(a: Features, b: Features) -> float:
@@ -178,13 +178,11 @@ def least_cosine(a: Features, b: Features) -> float:
 
 def embedded_many(folder: str, times: int) -> None:
     """The asset's stream over many photos, for its memory: nothing is kept of a batch."""
-    from vps_ml.backbones.embedding import embedded
-
     keep_freed_memory()
     recipe = demo().backbone
     paths = sorted(Path(folder).glob("*.jpg")) * times
-    folders = {path.name: path for path in sorted((Path(folder).parent / "nets").iterdir())}
-    for _ in embedded(in_batches(paths), load_extractors(folders, recipe)):
+    extractors = load_extractors({task: task for task in TASKS}, recipe, Artefacts(Path(folder).parent / "nets"))
+    for _ in embedded(in_batches(paths), extractors):
         pass
 
 

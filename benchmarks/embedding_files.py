@@ -3,7 +3,7 @@
     python benchmarks/embedding_files.py [--rows 10000] [--full]
 
 A date's file is written and read back when 2 and when 20 other dates are there. Then a matrix of rows x 8,192 features
-is assembled from the files of 90 dates and a few batches are trained on: the table tells what the process holds beside
+is assembled from the files of 90 dates and a few batches are trained on: the table shows what the process holds beside
 the mapped file. A million listings need 16.8 GB on disk and, by the rows measured here, no more memory.
 """
 
@@ -20,12 +20,14 @@ import argparse
 import tempfile
 
 import numpy as np
+import polars as pl
 from measure import interleaved, memory_mib, report, tell, wall_seconds
 from training import joint_rate
 
 from vps_ml.backbones.files import blocks, load_embeddings, save_embeddings
 from vps_ml.features.matrix import FeatureMatrix
-from vps_ml.features.scaling import FeatureMap, VisualMoments, statistic_moments
+from vps_ml.features.scaling import FeatureMap, VisualMoments, tabular_moments
+from vps_ml.features.tabular import tabular_columns, tabular_matrix
 
 TASKS = ("category", "brand", "attribute", "specification")
 WIDTH = 2048
@@ -41,7 +43,7 @@ def write_date(folder: Path, number: int, rows: int) -> Path:
 
 
 def one_date(dates: int, rows: int) -> float:
-    """Seconds to write and read a date when so many others are there."""
+    """Seconds to write and read a date when this many others exist."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number in range(dates):
@@ -56,21 +58,23 @@ def one_date(dates: int, rows: int) -> float:
 
 
 def assembled(rows: int, scratch: Path) -> dict[str, float]:
-    """Assemble and train on a matrix of so many rows; seconds, samples a second, and memory in MiB."""
+    """Assemble and train on a matrix of this many rows; seconds, samples a second, and memory in MiB."""
     per_date = rows // DATES
     with tempfile.TemporaryDirectory(dir=scratch) as name:
         folder = Path(name)
         files = [write_date(folder, number, per_date) for number in range(DATES)]
         paths = [path for path in files for _ in range(per_date)]
         row_of = list(range(per_date)) * DATES
-        statistics = np.random.default_rng(0).normal(size=(len(paths), 12))
+        columns, rng = tabular_columns(beyond_paper=False), np.random.default_rng(0)
+        table = pl.DataFrame({name: np.exp(rng.normal(size=len(paths))) for name in columns})
         found: dict[str, FeatureMatrix] = {}
         before = memory_mib("RssAnon")
 
         def assemble() -> None:
             moments = VisualMoments.of(block for _, block in blocks(paths, row_of, TASKS))
-            fitted = FeatureMap(moments.mean, moments.scale, *statistic_moments(statistics))
-            found["matrix"] = FeatureMatrix.assembled(fitted, blocks(paths, row_of, TASKS), statistics, folder)
+            tabular = tabular_moments(tabular_matrix(table, columns))
+            fitted = FeatureMap(moments.mean, moments.scale, *tabular, columns)
+            found["matrix"] = FeatureMatrix.assembled(fitted, blocks(paths, row_of, TASKS), table, folder)
 
         seconds = wall_seconds(assemble)
         held = memory_mib("RssAnon") - before
@@ -91,10 +95,10 @@ def main() -> None:
     few, many = (one_date(dates, 1000) for dates in (2, 20))
     tell(f"a date of 1,000 photos, written and read: {few * 1e3:.0f} ms beside 2 dates, {many * 1e3:.0f} ms beside 20")
     sizes = {count: assembled(count, arguments.scratch) for count in (rows // 4, rows)}
-    for count, told in sizes.items():
-        tell(f"{count:,} rows x 8,192 features, {told['on_disk_mib']:,.0f} MiB in half precision")
-        tell(f"  assembled in {told['assemble_s']:.1f} s, {told['held_mib']:,.0f} MiB held beside the mapped file")
-        tell(f"  training: {told['held_in_training_mib']:,.0f} MiB, {told['samples_per_s']:,.0f} samples/s")
+    for count, size in sizes.items():
+        tell(f"{count:,} rows x 8,192 features, {size['on_disk_mib']:,.0f} MiB in half precision")
+        tell(f"  assembled in {size['assemble_s']:.1f} s, {size['held_mib']:,.0f} MiB held beside the mapped file")
+        tell(f"  training: {size['held_in_training_mib']:,.0f} MiB, {size['samples_per_s']:,.0f} samples/s")
     report(date_growth=many / few, matrix=sizes)
 
 

@@ -58,12 +58,14 @@ def timed_run(home: Path, recipe: object) -> dict[str, float]:
     import dagster as dg
 
     from vps_assets.home import Home
+    from vps_assets.lineage.planning import Request
+    from vps_assets.orchestration import run as orchestration
     from vps_assets.orchestration.instance import open_instance
-    from vps_assets.orchestration.run import Request, run_lineage
+    from vps_assets.warehouse import io_manager
     from vps_assets.warehouse.database import Warehouse
 
     spent: dict[str, float] = defaultdict(float)
-    publish = Warehouse.publish
+    publish = io_manager.publish
 
     def timed_publish(warehouse: Warehouse) -> bool:
         start = time.perf_counter()
@@ -71,12 +73,12 @@ def timed_run(home: Path, recipe: object) -> dict[str, float]:
         spent["publishing"] += time.perf_counter() - start
         return done
 
-    Warehouse.publish = timed_publish
+    io_manager.publish = orchestration.publish = timed_publish
     began = time.time()
     start = time.perf_counter()
-    runs = run_lineage(Home(home), recipe, Request(), lambda message: None)
+    runs = orchestration.run_lineage(Home(home), recipe, Request(), lambda message: None)
     total = time.perf_counter() - start
-    Warehouse.publish = publish
+    io_manager.publish = orchestration.publish = publish
     with open_instance(Home(home)) as instance:
         for run in instance.get_runs():
             for step in instance.get_run_step_stats(run.run_id):
@@ -113,13 +115,13 @@ def measured(folder: str, count: int) -> dict[str, dict[str, float]]:
 
 def loading_seconds() -> float:
     with tempfile.TemporaryDirectory() as home:
-        code = "import vps_assets.definitions, sys; assert 'torch' not in sys.modules"
+        code = "import vps_assets.definitions as d, sys; d.defs(); assert 'torch' not in sys.modules"
         start = time.perf_counter()
         subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"VPS_HOME": home})
         return time.perf_counter() - start
 
 
-def told(count: int, found: dict[str, dict[str, float]]) -> dict[str, float]:
+def shown(count: int, found: dict[str, dict[str, float]]) -> dict[str, float]:
     """Print both runs by stage; the shares."""
     first, new = found["first"], found["new day"]
     tell(f"{count:,} listings over 90 days: {first['rows']:,.0f}, then {new['rows']:,.0f} of the new day")
@@ -154,7 +156,7 @@ def main() -> None:
     for count in [3_000, 10_000, 30_000] if arguments.full else arguments.listings:
         context = multiprocessing.get_context("spawn")
         with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, context) as pool:
-            results[count] = told(count, pool.submit(measured, folder, count).result())
+            results[count] = shown(count, pool.submit(measured, folder, count).result())
     loading = min(loading_seconds() for _ in range(3))
     tell(f"definitions load in {loading:.2f} s")
     report(by_listings=results, new_day_share=results[max(results)]["new_day_share"], loading_s=loading)

@@ -21,11 +21,11 @@ import numpy as np
 import polars as pl
 from measure import cpu_seconds, interleaved, peak_mib, report, tell, tell_seconds, wall_seconds
 
-from vps_assets.assets.statistics import with_statistics
 from vps_assets.home import Home
+from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.statistics_state import KEYS, correct_history
-from vps_ml.features.statistics import History, price_history
+from vps_ml.features.statistics import History, price_history, with_statistics
 from vps_ml.recipes import demo
 
 DAYS = 90
@@ -152,7 +152,7 @@ class NewDay:
 
 def put(warehouse: Warehouse, listings: pl.DataFrame, version: str, changed: list[str] | None = None) -> None:
     dates = [str(day) for day in listings["listed_on"].unique()]
-    made: dict[str, str | None] = {day: "new" if changed and day in changed else version for day in dates}
+    made = {day: Fingerprint("new" if changed and day in changed else version) for day in dates}
     warehouse.replace("clean_listings", listings.sort("listed_on"), "true", [], made)
 
 

@@ -25,20 +25,24 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import torch
 from measure import memory_mib, report, tell
 from torch.utils.data import DataLoader, TensorDataset
 
 from vps_ml.allocator import keep_freed_memory
 from vps_ml.features.matrix import FeatureMatrix
-from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, statistic_moments
+from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
+from vps_ml.features.tabular import tabular_columns, tabular_matrix
 from vps_ml.pricing import learners as training
-from vps_ml.pricing import loop
-from vps_ml.pricing.models import COVERAGE_TARGETS, ERROR_TOLERANCES
-from vps_ml.pricing.networks import network_for
+from vps_ml.pricing.networks import Examples, network_for
+from vps_ml.pricing.variants import COVERAGE_TARGETS, ERROR_TOLERANCES
 from vps_ml.recipes import demo, paper
+from vps_ml.training_loop import Session
 
-VISUAL, STATISTICS = 8192, 12
+VISUAL = 8192
+COLUMNS = tabular_columns(beyond_paper=False)
+FEATURES = VISUAL + len(COLUMNS)
 ROUNDS = 3
 
 
@@ -63,9 +67,10 @@ def paper_sized(rows: int, folder: Path) -> tuple[FeatureMatrix, np.ndarray]:
     """(a matrix of the paper's width in a mapped file, log prices)."""
     blocks, rng = random_blocks(rows, VISUAL), np.random.default_rng(1)
     moments = VisualMoments.of(block for _, block in blocks[:1])
-    statistics = rng.normal(size=(rows, STATISTICS))
-    fitted = FeatureMap(moments.mean, moments.scale, *statistic_moments(statistics))
-    return FeatureMatrix.assembled(fitted, blocks, statistics, folder), rng.normal(4, 1, rows)
+    table = pl.DataFrame({name: np.exp(rng.normal(size=rows)) for name in COLUMNS})
+    tabular = tabular_moments(tabular_matrix(table, COLUMNS))
+    fitted = FeatureMap(moments.mean, moments.scale, *tabular, COLUMNS)
+    return FeatureMatrix.assembled(fitted, blocks, table, folder), rng.normal(4, 1, rows)
 
 
 def gemm_flops(features: int, batch: int, hidden: int) -> float:
@@ -82,10 +87,10 @@ def gemm_flops(features: int, batch: int, hidden: int) -> float:
 def joint_rate(matrix: FeatureMatrix, y: np.ndarray, numbers: np.ndarray | None = None) -> float:
     """Samples a second of the training's own code, on all rows or on those with these numbers."""
     recipe = replace(paper().pricing, epochs=(1, 1, 1, 1))
-    examples = loop.Examples.of(matrix.rows(np.arange(len(y)) if numbers is None else numbers), y)
+    examples = Examples.of(matrix.rows(np.arange(len(y)) if numbers is None else numbers), y)
     objective = training.constraint_objective("percentile", 0.5, recipe, 1.0)
     start = time.perf_counter()
-    training.train_jointly(examples, examples, objective, recipe, True, 0, loop.Session(quiet))
+    training.train_jointly(examples, examples, objective, recipe, True, 0, Session(quiet))
     return 4 * len(y) / (time.perf_counter() - start)
 
 
@@ -108,18 +113,18 @@ def naive_rate(matrix: FeatureMatrix, y: np.ndarray) -> float:
 
 def against_the_ceiling(batches: int) -> dict[str, float]:
     recipe = paper().pricing
-    flop = flop_per_sample(VISUAL + STATISTICS, recipe.hidden)
+    flop = flop_per_sample(FEATURES, recipe.hidden)
     found: dict[str, list[float]] = {"ceiling": [], "ours": [], "naive": []}
     with tempfile.TemporaryDirectory() as folder:
         matrix, y = paper_sized(batches * recipe.batch_size, Path(folder))
         for number in range(ROUNDS + 1):
-            ceiling = gemm_flops(VISUAL + STATISTICS, recipe.batch_size, recipe.hidden[0]) / flop
-            told = {"ceiling": ceiling, "ours": joint_rate(matrix, y), "naive": naive_rate(matrix, y)}
-            for name, rate in told.items():
+            ceiling = gemm_flops(FEATURES, recipe.batch_size, recipe.hidden[0]) / flop
+            rates_now = {"ceiling": ceiling, "ours": joint_rate(matrix, y), "naive": naive_rate(matrix, y)}
+            for name, rate in rates_now.items():
                 if number:
                     found[name].append(rate)
     rates = {name: float(np.median(values)) for name, values in found.items()}
-    tell(f"{VISUAL + STATISTICS:,} features, batch {recipe.batch_size:,}, {flop / 1e6:.1f} MFLOP a sample")
+    tell(f"{FEATURES:,} features, batch {recipe.batch_size:,}, {flop / 1e6:.1f} MFLOP a sample")
     for name, rate in rates.items():
         tell(f"  {name:10} {rate:8,.0f} samples/s  {rate / rates['ceiling']:.2f} of the ceiling")
     return rates
@@ -133,25 +138,25 @@ def ten_models(rows: int) -> dict[str, float]:
     flat = FeatureMatrix.of(visual)
     mean, axes = principal_axes(visual, int(recipe.reduced_features or 0), 0)
     reduced = FeatureMatrix.of((visual.astype(np.float32) - mean) @ axes)
-    wanted = [("percentile", value) for value in COVERAGE_TARGETS] + [("threshold", v) for v in ERROR_TOLERANCES]
+    constraints = [("percentile", value) for value in COVERAGE_TARGETS] + [("threshold", v) for v in ERROR_TOLERANCES]
 
     def folds(matrix: FeatureMatrix) -> training.FoldNetworks:
-        held_out = matrix.rows(np.arange(64)), y[:64]
+        validation = matrix.rows(np.arange(64)), y[:64]
         every = matrix.rows(np.arange(rows)), y
-        return training.train_folds(every, held_out, np.arange(rows), recipe, 0, loop.Session(quiet))
+        return training.train_folds(every, validation, np.arange(rows), recipe, 0, Session(quiet))
 
     def gate(matrix: FeatureMatrix, made: training.FoldNetworks, kind: str, value: float) -> None:
-        errors = loop.Examples.of(matrix.rows(np.arange(rows)), np.square(made.residual))
+        errors = Examples.of(matrix.rows(np.arange(rows)), np.square(made.residual))
         objective = training.constraint_objective(kind, value, recipe, 1.0)
-        training.train_alone(training.gate(errors, objective, recipe), errors, errors, recipe, 0, loop.Session(quiet))
+        training.train_alone(training.gate(errors, objective, recipe), errors, errors, recipe, 0, Session(quiet))
 
     def shared(matrix: FeatureMatrix) -> None:
         made = folds(matrix)
-        for kind, value in wanted:
+        for kind, value in constraints:
             gate(matrix, made, kind, value)
 
     def separate(matrix: FeatureMatrix) -> None:
-        for kind, value in wanted:
+        for kind, value in constraints:
             gate(matrix, folds(matrix), kind, value)
 
     ways = {
