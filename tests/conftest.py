@@ -1,17 +1,20 @@
 """A clean environment for every test, and one small marketplace run through the real command line."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
+import duckdb
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, settings
 
 from vps_assets.home import Home
-from vps_assets.warehouse.io_manager import Settings
+from vps_assets.warehouse.settings import Settings
 
 # No deadline: the machines are shared, and a slow example is not a wrong one. The same examples each time, so that a
 # change is judged by what it changes; `make test-all` draws others, and many more.
@@ -48,11 +51,11 @@ def evaluated(
 ) -> tuple[dg.AssetCheckEvaluation, bool]:
     """(what a check says of a warehouse, whether the run succeeded), run by Dagster as the UI does."""
     job = dg.define_asset_job("checking", dg.AssetSelection.checks(check))
-    resources = {"settings": Settings(home=str(home.path), recipe_name="demo")}
+    resources = {"settings": Settings(data_directory=str(home.path), recipe_name="demo")}
     defs = dg.Definitions(asset_checks=[check], resources=resources, jobs=[job])
     result = defs.resolve_job_def("checking").execute_in_process(tags=tags, raise_on_error=False)
-    (told,) = result.get_asset_check_evaluations()
-    return told, result.success
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation, result.success
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,22 @@ class Marketplace:
     home: Home
     output: str
     progress: str
+
+    def query(self, sql: str) -> list[tuple]:
+        """The rows that an analyst gets."""
+        with duckdb.connect(str(self.home.analytics), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def frame(self, table: str) -> pl.DataFrame:
+        """A published table."""
+        with duckdb.connect(str(self.home.analytics), read_only=True) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            return pl.DataFrame(connection.execute(f'from "{table}"').to_arrow_table())
+
+    def copied(self, folder: Path) -> Home:
+        """A data directory of its own, for a test that changes it."""
+        shutil.copytree(self.home.path, folder, ignore=shutil.ignore_patterns("demo"))
+        return Home(folder)
 
 
 @pytest.fixture(scope="session")

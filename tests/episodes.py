@@ -1,4 +1,4 @@
-"""A marketplace that comes in day by day, and what its tables come to, for tests that break things off."""
+"""A marketplace that comes in day by day, and what its tables come to, for tests that interrupt things."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ import duckdb
 import polars as pl
 from conftest import REPOSITORY, VPS
 from polars.testing import assert_frame_equal
+from scenario import quiet
 
 from vps_assets.demo.market import make_market
 from vps_assets.home import Home
@@ -20,12 +21,12 @@ from vps_assets.sweeping import leftovers
 from vps_assets.warehouse.io_manager import partition_column
 
 STAMPS = {"landed_at", "evaluated_at", "decided_at", "suggested_at", "fitted_at", "run_id"}
-"""Columns that say when, or in which run: they differ between two runs that say the same."""
+"""Columns that have when, or in which run: they differ between two runs with the same result."""
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
-    """The rows of a partition; equal to others that say the same, but for what batches of another size round off."""
+class Rows:
+    """The rows of a partition; equal to others with the same, but for what batches of another size round off."""
 
     rows: pl.DataFrame
 
@@ -37,30 +38,30 @@ class Said:
         return True
 
     @classmethod
-    def of(cls, rows: pl.DataFrame) -> "Said":
+    def of(cls, rows: pl.DataFrame) -> "Rows":
         """In an order that does not depend on figures."""
         names = rows.select(pl.exclude(pl.Float32, pl.Float64)).columns
         order = rows.select(pl.concat_str(pl.col(names).map_elements(str, pl.String), separator=" ")) if names else None
         return cls(rows if order is None else rows.with_columns(_o=order.to_series()).sort("_o").drop("_o"))
 
 
-State = dict[tuple[str, str], Said]
-"""(table, partition) -> what it says."""
+State = dict[tuple[str, str], Rows]
+"""(table, partition) -> its rows."""
 
 
 def days_of(folder: Path, listings: int, days: int) -> list[Path]:
     """Listing files: all but the last `days` days of a demo marketplace, then a file a day, late sales with it."""
-    market = make_market(folder / "market", listings, 0, lambda told: None)
+    market = make_market(folder / "market", listings, 0, quiet)
     rows = pl.read_parquet(market / "listings.parquet")
     listed, sold = pl.col("listed_at").dt.date(), pl.col("sold_at").dt.date()
     last: date = rows.select(listed.max()).item()
     files = []
     for number in range(days + 1):
         today = last - timedelta(days=days - number)
-        known = rows.filter(listed.fill_null(today) <= today).with_columns(
+        so_far = rows.filter(listed.fill_null(today) <= today).with_columns(
             pl.when(sold <= today).then("sold_at"), pl.when(sold <= today).then("sold_price")
         )
-        new = known if number == 0 else known.filter((listed == today) | (sold == today))
+        new = so_far if number == 0 else so_far.filter((listed == today) | (sold == today))
         files.append(market / f"day{number}.parquet")
         new.write_parquet(files[-1])
     return files
@@ -81,7 +82,7 @@ def succeed(home: Path, *arguments: str, **environment: str) -> str:
 
 
 def state_of(database: Path) -> State:
-    """What each partition of each table says; empty where there is no database yet."""
+    """The rows of each partition of each table; empty if there is no database yet."""
     found: State = {}
     if not database.exists():
         return found
@@ -94,7 +95,7 @@ def state_of(database: Path) -> State:
             for (partition,), part in (
                 rows.with_columns(_partition=key).partition_by("_partition", as_dict=True).items()
             ):
-                found[asset, partition] = Said.of(part.drop("_partition", *STAMPS & set(part.columns)))
+                found[asset, partition] = Rows.of(part.drop("_partition", *STAMPS & set(part.columns)))
     return found
 
 

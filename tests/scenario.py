@@ -7,6 +7,11 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
+from vps_assets.home import Home
+from vps_assets.landing.land import land
+from vps_assets.landing.landed import landed_rows
+from vps_assets.tables.listings import RAW_LISTINGS
+
 DAY = date(2024, 1, 10)
 
 
@@ -70,3 +75,26 @@ def listings_file(folder: Path, rows: list[dict], name: str = "listings.parquet"
         stamps = [pl.col(c).dt.to_string("iso:strict") for c in ("listed_at", "sold_at") if c in frame.columns]
         frame.with_columns(*joined, *stamps).write_csv(path)
     return path
+
+
+ALL = list(RAW_LISTINGS.columns)
+
+
+def quiet(message: str) -> None:
+    """No progress."""
+
+
+def rows_landed(home: Home, rows: list[dict], folder: Path, name: str = "listings.parquet") -> pl.DataFrame:
+    """Land the rows as a file; everything that is in force then."""
+    land([listings_file(folder, rows, name)], None, home, quiet)
+    return landed_rows(home, ALL).sort("listing_id")
+
+
+def with_sellers(home: Home, folder: Path, *rows: tuple[int, str]) -> None:
+    """Land a listing a number, of this seller."""
+    land([listings_file(folder / "in", [listing(n, seller_id=s) for n, s in rows])], None, home, quiet)
+
+
+def by_seed(*values: float) -> pl.DataFrame:
+    """Report rows of a model, one per seed."""
+    return pl.DataFrame({"seed": range(len(values)), "aurc": values})

@@ -17,7 +17,7 @@ def test_every_command_has_help(command: str, tmp_path: Path) -> None:
 
 
 def mistake(*arguments: str, home: Path, **environment: str) -> str:
-    """The one line that a user's mistake is told in."""
+    """The one line that a user's mistake is reported in."""
     ran = vps(*arguments, home=home, **environment)
     assert ran.returncode == 2, ran.stderr
     lines = ran.stderr.strip().splitlines()
@@ -44,16 +44,16 @@ def test_an_unknown_recipe_is_named_with_those_there_are(tmp_path: Path) -> None
 def test_dates_in_the_wrong_order_are_named(tmp_path: Path) -> None:
     (tmp_path / "landing").mkdir()
     (tmp_path / "landing" / "x.parquet").write_bytes(b"")
-    told = mistake("run", "--from", "2024-05-10", "--to", "2024-05-01", home=tmp_path)
-    assert "2024-05-10" in told
+    message = mistake("run", "--from", "2024-05-10", "--to", "2024-05-01", home=tmp_path)
+    assert "2024-05-10" in message
 
 
 @pytest.mark.parametrize("arguments", [("run", "--from", "yesterday"), ("land",), ("runn",), ("suggest", "a.jpg")])
-def test_wrong_arguments_are_told_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_wrong_arguments_are_reported_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert mistake(*arguments, home=tmp_path).startswith("vps: ")
 
 
-def test_a_damaged_landing_file_is_a_failure_told_in_one_line(tmp_path: Path) -> None:
+def test_a_damaged_landing_file_is_a_failure_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "landing").mkdir()
     (tmp_path / "landing" / "x.parquet").write_bytes(b"not parquet")
     ran = vps("run", home=tmp_path)

@@ -59,14 +59,14 @@ def test_four_runs_at_once_come_to_what_one_run_comes_to_and_no_reader_sees_a_mi
     looking = Looking(crowded.analytics)
     looking.start()
     dates = ("--select", "+image_embeddings", "--from", "2024-05-25")
-    asked = [("run",), ("run",), ("run", *dates), ("run", *dates)]
+    requests = [("run",), ("run",), ("run", *dates), ("run", *dates)]
     started = []
-    for number, arguments in enumerate(asked):
+    for number, arguments in enumerate(requests):
         line, keywords = command(crowded.path, *arguments)
-        told = (tmp_path / f"told{number}").open("w")
-        started.append(subprocess.Popen(line, stdout=told, stderr=told, **keywords))
+        log = (tmp_path / f"log{number}").open("w")
+        started.append(subprocess.Popen(line, stdout=log, stderr=log, **keywords))
     codes = [process.wait(500) for process in started]
-    assert codes == [0] * 4, [(tmp_path / f"told{number}").read_text()[-800:] for number in range(4)]
+    assert codes == [0] * 4, [(tmp_path / f"log{number}").read_text()[-800:] for number in range(4)]
     looking.done.set()
     looking.join()
     assert keeper.poll() is None
@@ -78,7 +78,7 @@ def test_four_runs_at_once_come_to_what_one_run_comes_to_and_no_reader_sees_a_mi
     succeed(crowded.path, "run")
     after = state_of(alone.warehouse)
     assert state_of(crowded.warehouse) == after
-    assert Warehouse(crowded).fingerprints() == Warehouse(alone).fingerprints()
+    assert Warehouse(crowded).records() == Warehouse(alone).records()
     nothing_is_left_behind(crowded)
     for seen in looking.seen:
         each_partition_is_whole(seen, before, after)

@@ -19,7 +19,7 @@ from vps_assets.home import Home
 from vps_assets.landing.landed import landed_index
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration.instance import UNFINISHED, open_instance, prepare_instance
-from vps_assets.orchestration.run import state
+from vps_assets.orchestration.state import lineage_state
 from vps_assets.warehouse.database import Warehouse
 from vps_ml.recipes import demo
 
@@ -40,10 +40,10 @@ class Daemon:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("VPS_")}
         settings = {"VPS_RETRAIN_PRICE_MODELS": "10% 0h", "VPS_RETRAIN_BACKBONES": "50% 0h"}
         paths = {"VPS_HOME": str(self.home.path), "DAGSTER_HOME": str(prepare_instance(self.home))}
-        told = (self.home.path.parent / "daemon.log").open("a")
+        log = (self.home.path.parent / "daemon.log").open("a")
         command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-w", "workspace.yaml"]
         self.process = subprocess.Popen(
-            command, env=clean | settings | paths, cwd=REPOSITORY, stdout=told, stderr=told, start_new_session=True
+            command, env=clean | settings | paths, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True
         )
 
     def kill_all(self) -> None:
@@ -83,7 +83,7 @@ def settled(home: Home) -> bool:
         waiting = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
         if instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED, *waiting])):
             return False
-    return not state(landed_index(home), demo(), Warehouse(home))[0]
+    return not lineage_state(landed_index(home), demo(), Warehouse(home)).stale
 
 
 def wait_for(what: object, home: Home) -> None:

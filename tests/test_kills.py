@@ -29,36 +29,36 @@ IN_TURN = ("writing a table", "embedding", "publishing", "training", "promoting"
 def moments(home: Home) -> dict[str, tuple[Callable[[Path], bool], float]]:
     """What a kill waits for, given the file of the process's progress, and the longest pause after that, seconds."""
 
-    def there(pattern: str) -> Callable[[Path], bool]:
-        return lambda told: next(home.path.glob(pattern), None) is not None
+    def exists(pattern: str) -> Callable[[Path], bool]:
+        return lambda log: next(home.path.glob(pattern), None) is not None
 
-    def said(words: str) -> Callable[[Path], bool]:
-        return lambda told: words in told.read_text()
+    def logged(words: str) -> Callable[[Path], bool]:
+        return lambda log: words in log.read_text()
 
     return {
-        "landing": (there("landing/.*.tmp"), 0.03),
-        "writing a table": (there("warehouse.duckdb.wal"), 0.01),
-        "training": (there("models/.*.tmp"), 1.5),
-        "embedding": (said("image_embeddings"), 0.8),
-        "publishing": (there(".analytics.*"), 0.03),
-        "promoting": (said("champion_model"), 0.7),
+        "landing": (exists("landing/.*.tmp"), 0.03),
+        "writing a table": (exists("warehouse.duckdb.wal"), 0.01),
+        "training": (exists("models/.*.tmp"), 1.5),
+        "embedding": (logged("image_embeddings"), 0.8),
+        "publishing": (exists(".analytics.*"), 0.03),
+        "promoting": (logged("champion_model"), 0.7),
     }
 
 
-def killed(home: Home, told: Path, moment: str, patience_s: float, *arguments: str, **environment: str) -> str:
+def killed(home: Home, log: Path, moment: str, patience_s: float, *arguments: str, **environment: str) -> str:
     """Start the command and kill it at this moment, or when patience ends; at which, or "" if it was done before."""
     condition, longest_s = moments(home)[moment]
     line, keywords = command(home.path, *arguments, **environment)
     end = time.monotonic() + patience_s
-    with told.open("w") as progress:
+    with log.open("w") as progress:
         process = subprocess.Popen(line, stdout=progress, stderr=progress, **keywords)
-        until(lambda: condition(told) or time.monotonic() > end, process)
-        met = condition(told)
+        until(lambda: condition(log) or time.monotonic() > end, process)
+        met = condition(log)
         with suppress(subprocess.TimeoutExpired):
             process.wait(random.uniform(0, longest_s) if met else 0)
         process.kill()
         code = process.wait()
-    assert code in (0, -9), told.read_text()[-2000:]
+    assert code in (0, -9), log.read_text()[-2000:]
     return (moment if met else "anywhere") if code == -9 else ""
 
 
@@ -74,18 +74,18 @@ def test_fifty_kills_leave_what_an_unbroken_run_leaves(tmp_path: Path) -> None:
     random.seed(0)
     days, start = days_of(tmp_path, 360, DAYS), str(weights(tmp_path))
     broken, unbroken = Home(tmp_path / "broken"), Home(tmp_path / "unbroken")
-    images, told = str(days[0].parent), tmp_path / "told"
+    images, log = str(days[0].parent), tmp_path / "log"
     kills: Counter[str] = Counter()
     for number, day in enumerate(days):
         environment = {"VPS_WEIGHTS": start} if number >= CHANGED_RECIPE_ON else {}
         land = ("land", str(day), "--images", images)
         before = state_of(broken.analytics)
-        kills[killed(broken, told, "landing", 60, *land)] += 1
+        kills[killed(broken, log, "landing", 60, *land)] += 1
         succeed(broken.path, *land)
         seen = []
         for moment in islice(cycle(IN_TURN), MOST_KILLS_A_DAY):
             patience_s = random.uniform(4, 9)
-            at = killed(broken, told, moment, patience_s, "run", **environment)
+            at = killed(broken, log, moment, patience_s, "run", **environment)
             if not at:
                 break
             kills[at] += 1
@@ -98,8 +98,8 @@ def test_fifty_kills_leave_what_an_unbroken_run_leaves(tmp_path: Path) -> None:
         succeed(unbroken.path, *land)
         succeed(unbroken.path, "run", **environment)
         assert after == state_of(unbroken.warehouse)
-        assert Warehouse(broken).fingerprints() == Warehouse(unbroken).fingerprints()
-        artefacts = [{path.name for path in home.models.iterdir()} for home in (broken, unbroken)]
+        assert Warehouse(broken).records() == Warehouse(unbroken).records()
+        artefacts = [{path.name for path in home.artefacts.models.folder.iterdir()} for home in (broken, unbroken)]
         assert artefacts[0] >= artefacts[1]
     del kills[""]  # a landing that was done before it could be killed
     print(f"{kills.total()} kills: {dict(kills)}")

@@ -18,8 +18,8 @@ import pytest
 from conftest import REPOSITORY, Marketplace, vps
 from scenario import listing, listings_file
 
-from vps_assets.assets.champion import folder_of
 from vps_assets.home import Home
+from vps_assets.warehouse.analytics import publish
 from vps_assets.warehouse.database import Warehouse
 
 GUIDE = (REPOSITORY / "docs" / "operations.md").read_text()
@@ -40,31 +40,26 @@ def with_vps(folder: Path) -> Path:
     return folder
 
 
-def copied(marketplace: Marketplace, folder: Path) -> Home:
-    shutil.copytree(marketplace.home.path, folder, ignore=shutil.ignore_patterns("demo"))
-    return Home(folder)
-
-
 def other_model(home: Home) -> str:
     """A trained model that is not the champion, as if it had been champion before."""
     warehouse = Warehouse(home)
     current = warehouse.read("champion_model")["model_id"][0]
     models = warehouse.read("percentile_pricing_models", "split_kind = 'time'")["model_id"]
     other = next(model_id for model_id in models if model_id != current)
-    assert (home.path / folder_of(other)).is_dir()
+    assert (home.path / home.artefacts.model_path(other)).is_dir()
     history = warehouse.read("champion_history")
     before = history.head(1).with_columns(
         model_id=pl.lit(other), decided_at=pl.lit(datetime(2024, 1, 1, tzinfo=UTC)).cast(history.schema["decided_at"])
     )
-    made = warehouse.fingerprints()["champion_history"]
+    made = warehouse.records().made["champion_history"]
     warehouse.replace("champion_history", pl.concat([before, history]), "true", [], made)
-    warehouse.publish()
+    publish(warehouse)
     return other
 
 
 @pytest.mark.slow
 def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, marketplace: Marketplace) -> None:
-    home, work = copied(marketplace, tmp_path / "home"), tmp_path / "work"
+    home, work = marketplace.copied(tmp_path / "home"), tmp_path / "work"
     champion = Warehouse(home).read("champion_model")["model_id"][0]
     other_model(home)
     listings_file(work, [listing(n, image_path=f"photos/{n}.png") for n in (1, 2)])
@@ -77,7 +72,7 @@ def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, marketplac
         "PYTHONPATH": str(REPOSITORY),
     }
     (home.path / "inbox").mkdir(exist_ok=True)
-    told = {}
+    output = {}
     for command in commands():
         if command == "export VPS_HOME=/srv/restored":
             environment["VPS_HOME"] = str(tmp_path / "restored")
@@ -89,17 +84,17 @@ def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, marketplac
         )
         if (command, ran.returncode) != ("vps doctor", 1):
             assert ran.returncode == 0, f"{command}: {ran.stderr[-2000:]}"
-        told[command] = ran.stdout
-    assert len(told["vps doctor"].splitlines()) == 10
-    assert "prices open listings again" in told["vps rollback"]
-    assert told["vps forget --seller S001"].startswith("Forgotten: ")
+        output[command] = ran.stdout
+    assert len(output["vps doctor"].splitlines()) == 10
+    assert "prices open listings again" in output["vps rollback"]
+    assert output["vps forget --seller S001"].startswith("Forgotten: ")
     restored = Warehouse(Home(tmp_path / "restored"))
     assert "S001" not in set(restored.read("clean_listings")["seller_id"])
     assert "kites" in set(restored.read("clean_listings")["category"])
 
 
 def test_a_rollback_prices_open_listings_with_the_champion_before(tmp_path: Path, marketplace: Marketplace) -> None:
-    home = copied(marketplace, tmp_path / "home")
+    home = marketplace.copied(tmp_path / "home")
     current, other = Warehouse(home).read("champion_model")["model_id"][0], other_model(home)
     ran = vps("rollback", home=home.path)
     assert ran.returncode == 0, ran.stderr
@@ -112,14 +107,14 @@ def test_a_rollback_prices_open_listings_with_the_champion_before(tmp_path: Path
     assert "first champion" in again.stderr
 
 
-def test_a_doctor_says_ten_lines_and_exits_with_1_where_something_does_not_work(
+def test_a_doctor_prints_ten_lines_and_exits_with_1_where_something_does_not_work(
     tmp_path: Path, marketplace: Marketplace
 ) -> None:
     ran = vps("doctor", home=marketplace.home.path)
     assert ran.returncode == 0, ran.stdout
     assert len(ran.stdout.splitlines()) == 10
     assert "are up to date" in ran.stdout
-    home = copied(marketplace, tmp_path / "home")
+    home = marketplace.copied(tmp_path / "home")
     shutil.rmtree(home.path / Warehouse(home).read("champion_model")["path"][0])
     home.warehouse.write_bytes(b"no database")
     sick = vps("doctor", home=home.path)
@@ -144,12 +139,12 @@ def serves(port: int) -> bool:
 
 @pytest.mark.slow
 def test_make_ui_serves_on_loopback_alone_and_runs_the_sensors(tmp_path: Path, marketplace: Marketplace) -> None:
-    home, port = copied(marketplace, tmp_path / "home"), free_port()
+    home, port = marketplace.copied(tmp_path / "home"), free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("VPS_")} | {"PYTHONPATH": str(REPOSITORY)}
     arguments = [f"VPS_HOME={home.path}", f"BIN={Path(sys.executable).parent}", f"PORT={port}"]
-    told = (tmp_path / "ui.log").open("w")
+    log = (tmp_path / "ui.log").open("w")
     process = subprocess.Popen(
-        ["make", "-o", "install", "ui", *arguments], cwd=REPOSITORY, env=environment, stdout=told, stderr=told
+        ["make", "-o", "install", "ui", *arguments], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
     )
     family: list[psutil.Process] = []
     try:

@@ -1,28 +1,35 @@
+"""The code location as Dagster sees it."""
+
+import os
 import subprocess
 import sys
-from datetime import date
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import polars as pl
 import pytest
-from scenario import listing, listings_file
+from scenario import listing, listings_file, quiet
 
 from vps_assets import definitions
 from vps_assets.home import Home
 from vps_assets.landing.land import land
 from vps_assets.lineage.graph import LINEAGE
-from vps_assets.tables.partitions import first_listing_date
-from vps_assets.tables.schemas import TABLES, column_schema, conforming, types
+from vps_assets.tables.schemas import TABLES
+
+
+@cache
+def location() -> dg.Definitions:
+    return definitions.defs()
 
 
 def graph() -> Any:
-    return definitions.defs.resolve_asset_graph()
+    return location().resolve_asset_graph()
 
 
 def test_definitions_load_without_torch() -> None:
     code = (
-        "import sys; from vps_assets.definitions import defs; defs.get_repository_def();"
+        "import sys; from vps_assets.definitions import defs; defs().get_repository_def();"
         "print([m for m in ('torch', 'torchvision', 'lightgbm', 'sklearn', 'matplotlib') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -60,16 +67,16 @@ def test_daily_assets_share_their_partitions() -> None:
 
 def test_ops_that_use_the_accelerator_are_tagged_and_pooled() -> None:
     found = {}
-    for asset in definitions.defs.assets:
+    for asset in location().assets:
         nodes = getattr(asset.node_def, "node_dict", {})
         found |= {name: (node.definition.tags.get("vps/device"), node.definition.pool) for name, node in nodes.items()}
-    gpu = {name for name, told in found.items() if told == ("gpu", "gpu")}
+    gpu = {name for name, tags in found.items() if tags == ("gpu", "gpu")}
     assert gpu == {
-        "train_task_backbones", "embed_photos", "train_pricing_models", "train_baseline_models",
+        "train_task_backbones", "embed_photos", "train_pricing_models",
         "predict_test_rows", "train_and_predict_ablations", "judge_corrupted_photos",
         "suggest_prices", "compare_with_champion",
     }  # fmt: skip
-    writers = {name for name, told in found.items() if told[1] == "duckdb_writer"}
+    writers = {name for name, tags in found.items() if tags[1] == "duckdb_writer"}
     assert {name for name in found if name.startswith("record_")} == writers
 
 
@@ -81,26 +88,41 @@ def test_every_table_has_a_blocking_schema_check() -> None:
     assert ("clean_listings", "splits_are_disjoint") in checks
 
 
-def test_the_first_partition_is_the_first_landed_day(home: Home, tmp_path_factory: pytest.TempPathFactory) -> None:
-    land([listings_file(tmp_path_factory.mktemp("l"), [listing(2), listing(5)])], None, home, lambda message: None)
-    assert first_listing_date(home) == date(2024, 1, 3)
+def loaded(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True
+    )
 
 
-def test_the_first_partition_can_be_given(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VPS_FIRST_DATE", "2017-06-01")
-    assert first_listing_date(home) == date(2017, 6, 1)
+IMPORT = "import vps_assets.definitions, vps_assets.cli, vps_assets.orchestration.sensors"
 
 
-def test_a_given_first_date_never_cuts_off_what_has_landed(
-    home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"VPS_FIRST_DATE": "yesterday"}, "VPS_FIRST_DATE: 'yesterday' is not a date"),
+        ({"VPS_HOME": "damaged"}, "damaged"),
+    ],
+)
+def test_importing_reads_nothing_and_what_is_wrong_is_said_when_dagster_loads_the_definitions(
+    environment: dict[str, str], words: str, tmp_path: Path
 ) -> None:
-    land([listings_file(tmp_path_factory.mktemp("l"), [listing(2)])], None, home, lambda message: None)
-    monkeypatch.setenv("VPS_FIRST_DATE", "2025-01-01")
-    assert first_listing_date(home) == date(2024, 1, 3)
+    if environment.get("VPS_HOME"):
+        environment = {"VPS_HOME": str(tmp_path / "damaged")}
+        (tmp_path / "damaged" / "landing").mkdir(parents=True)
+        (tmp_path / "damaged" / "landing" / "1.parquet").write_bytes(b"no parquet")
+    assert loaded(IMPORT, **environment).stderr == ""
+    told = loaded(f"{IMPORT}; vps_assets.definitions.defs()", **environment)
+    assert told.returncode == 1
+    assert words in told.stderr
 
 
-@pytest.mark.parametrize("asset", TABLES)
-def test_an_empty_table_conforms_to_its_schema(asset: str) -> None:
-    frame = conforming(pl.DataFrame(), TABLES[asset])
-    assert frame.schema == pl.Schema(types(TABLES[asset]))
-    assert len(column_schema(TABLES[asset]).columns) == frame.width
+def test_listing_dates_begin_with_the_first_landed_of_the_directory_that_is_set_when_they_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, day in (("one", 3), ("other", 9)):
+        home = Home(tmp_path / name)
+        land([listings_file(tmp_path / f"of {name}", [listing(day - 1)])], None, home, quiet)
+        monkeypatch.setenv("VPS_HOME", str(home.path))
+        partitions = definitions.defs().resolve_asset_graph().get(dg.AssetKey("raw_listings")).partitions_def
+        assert partitions.get_first_partition_key() == f"2024-01-{day:02}"

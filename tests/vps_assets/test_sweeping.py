@@ -6,12 +6,12 @@ from pathlib import Path
 
 from vps_assets.home import Home
 from vps_assets.sweeping import leftovers, sweep
-from vps_ml.artefacts import temporary_name, whole_file
+from vps_ml.atomic import temporary_name, whole_file
 
 LEAVE = """
 import os, sys
 from pathlib import Path
-from vps_ml.artefacts import temporary_name
+from vps_ml.atomic import temporary_name
 for folder in sys.argv[1:]:
     Path(folder).mkdir(parents=True, exist_ok=True)
     (Path(folder) / temporary_name("x")).mkdir()
@@ -56,7 +56,7 @@ def test_a_process_number_that_came_again_is_another_process(home: Home) -> None
 
 
 def test_checkpoints_are_kept_for_three_days_and_what_ops_hand_on_for_one(home: Home) -> None:
-    kept = [aged(home.models / ".young.resume", 2.9), aged(home.op_outputs / "young", 0.9)]
-    swept = [aged(home.models / ".old.resume", 3.1), aged(home.op_outputs / "old", 1.1)]
+    kept = [aged(home.artefacts.models.folder / ".young.resume", 2.9), aged(home.op_outputs / "young", 0.9)]
+    swept = [aged(home.artefacts.models.folder / ".old.resume", 3.1), aged(home.op_outputs / "old", 1.1)]
     sweep(home)
     assert [path.exists() for path in (*kept, *swept)] == [True, True, False, False]

@@ -1,0 +1,50 @@
+"""A small dataset with stored embeddings, on which price models and baselines really train, in seconds."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+
+from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.backbones.files import save_embeddings
+from vps_ml.features.tabular import TABULAR
+from vps_ml.recipes import Recipe, demo
+
+ROLES = ["train"] * 7 + ["validation"] * 2 + ["test"]
+
+
+def quick_recipe() -> Recipe:
+    """The demo recipe with the least training that still runs every step of it."""
+    base = demo()
+    pricing = replace(base.pricing, hidden=(8, 4), epochs=(2, 1, 2, 1), folds=2, reduced_features=4, patience=None)
+    return replace(base, pricing=pricing)
+
+
+def sold_rows(artefacts: Artefacts, count: int = 200, seed: int = 0) -> pl.DataFrame:
+    """Sold listings as `PricingDataset` takes them; the price goes with the first visual feature."""
+    rng = np.random.default_rng(seed)
+    visual = rng.normal(size=(count, 6)).astype(np.float16)
+    log_price = 3 + 0.5 * visual[:, 0].astype(float) + rng.normal(0, 0.1, count)
+    learnt = pl.DataFrame({"group_key": ["other"], "photo_hash": ["other"]})
+    artefacts.models.make("b", lambda: Contents({"kind": "backbone"}, frames={"learnt": learnt}))
+    artefacts.embeddings.make("e", lambda: Contents({"backbones": {"category": "models/b"}}))
+    path = artefacts.embedding_path("e", "2024-01-01", "x")
+    save_embeddings(artefacts.embedding_file(path), {"category": visual}, np.zeros((count, 4)))
+    numbers = [str(i) for i in range(count)]
+    roles = [ROLES[i % len(ROLES)] for i in range(count)]
+    columns = {
+        "listing_id": numbers,
+        "listed_on": [date(2024, 1, 1) + timedelta(days=i % 28) for i in range(count)],
+        "category": [("phone", "shoes")[i % 2] for i in range(count)],
+        "group_key": numbers,
+        "photo_hash": numbers,
+        "log_price": log_price,
+        "group_role": roles,
+        "time_role": roles,
+        "embedding_path": [path] * count,
+        "embedding_row": list(range(count)),
+        "embedding_id": ["e"] * count,
+        "tasks": [["category"]] * count,
+    }
+    return pl.DataFrame(columns | {name: rng.integers(1, 50, count).astype(float) for name in TABULAR})

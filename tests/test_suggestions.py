@@ -1,0 +1,53 @@
+"""What sellers get: a price or a reason, from the table and from `vps suggest`."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from conftest import Marketplace, vps
+
+
+def test_open_listings_get_a_price_or_a_reason(marketplace: Marketplace) -> None:
+    suggestions = marketplace.frame("price_suggestions")
+    assert suggestions.height == marketplace.frame("clean_listings")["sold_on"].null_count()
+    priced, refused = suggestions.filter("qualified"), suggestions.filter(~pl.col("qualified"))
+    assert (priced["low"] <= priced["suggested_price"]).all()
+    assert (priced["suggested_price"] <= priced["high"]).all()
+    assert priced["reason"].null_count() == priced.height
+    assert refused["suggested_price"].null_count() == refused.height
+    assert set(refused["reason"]) <= {"blurred", "dark", "overexposed", "too_little_information"}
+
+
+def test_suggest_prices_one_photo(marketplace: Marketplace) -> None:
+    photo = next((marketplace.home.path / "demo" / "images").glob("*.jpg"))
+    ran = vps("suggest", str(photo), "--category", "phone", "--seller", "S001", home=marketplace.home.path)
+    assert ran.returncode == 0, ran.stderr
+    answer = json.loads(ran.stdout)
+    expected = {"qualified", "suggested_price", "low", "high", "currency", "qualification", "reason", "model_id"}
+    assert expected <= set(answer)
+    assert answer["currency"] == "EUR"
+    assert (answer["suggested_price"] is None) == (not answer["qualified"]) == ("advice" in answer)
+
+
+def test_suggest_agrees_with_the_table_of_suggestions(marketplace: Marketplace) -> None:
+    """Both judge the photo of an open listing of the newest day; only the statistics have moved on by that day."""
+    rows = marketplace.query(
+        "select image_path, category, seller_id, s.qualified, s.qualification, s.suggested_price "
+        "from price_suggestions s join clean_listings using (listing_id) where seller_id is not null "
+        "order by s.listed_on desc, abs(s.qualification - 0.5) desc, listing_id limit 3",
+    )
+    for image, category, seller, qualified, qualification, price in rows:
+        photo = str(marketplace.home.path / "demo" / image)
+        ran = vps("suggest", photo, "--category", category, "--seller", seller, home=marketplace.home.path)
+        answer = json.loads(ran.stdout)
+        assert answer["qualified"] == qualified
+        assert answer["qualification"] == pytest.approx(qualification, abs=0.1)
+        assert price is None or answer["suggested_price"] == pytest.approx(price, rel=0.3)
+
+
+def test_a_file_that_is_no_photo_is_the_users_mistake(marketplace: Marketplace, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("<html>")
+    ran = vps("suggest", str(tmp_path / "a.jpg"), "--category", "phone", home=marketplace.home.path)
+    assert ran.returncode == 2
+    assert len(ran.stderr.strip().splitlines()) == 1

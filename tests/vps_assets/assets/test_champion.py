@@ -1,0 +1,135 @@
+"""What is written about a champion: the decision after a comparison, and a rollback by hand."""
+
+import shutil
+
+import dagster as dg
+import polars as pl
+import pytest
+from champions import BETTER, BY_LUCK, OF_FEW, decision, with_models
+
+from vps_assets.assets.champion import record_decision, rollback_job
+from vps_assets.assets.champion_decisions import looks, past_decisions
+from vps_assets.home import Home
+from vps_assets.lineage.fingerprints import Fingerprint, basis_of
+from vps_assets.tables.partitions import WHOLE
+from vps_assets.warehouse.analytics import current
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.settings import Settings
+from vps_ml.evaluation.comparison import Comparison
+from vps_ml.ops.comparison import ComparisonResult
+from vps_ml.recipes import demo
+
+
+def settings_of(home: Home) -> Settings:
+    return Settings(data_directory=str(home.path), recipe_name="demo")
+
+
+def recorded_row(home: Home, current: str, challenger_id: str, comparison: Comparison | None) -> pl.DataFrame:
+    """The row that is written after this comparison, which began when `current` was the champion."""
+    context = dg.build_op_context(resources={"settings": settings_of(home)})
+    return record_decision(context, result=ComparisonResult(current, challenger_id, comparison))
+
+
+def recorded(home: Home, current: str, challenger_id: str, comparison: Comparison | None) -> tuple[str, str]:
+    """(what is decided, which model is in force)."""
+    row = recorded_row(home, current, challenger_id, comparison)
+    return row["decision"][0], row["model_id"][0]
+
+
+def test_a_decision_that_a_killed_run_left_out_of_the_history_gets_there_before_the_next(home: Home) -> None:
+    warehouse = Warehouse(home)
+    warehouse.replace("champion_model", decision("a", "b", "rolled back", "b", 0), "true", [], {})
+    assert recorded(home, "a", "b", BETTER) == ("refused", "a")
+    (row,) = warehouse.read("champion_history").to_dicts()
+    assert (row["decision"], row["model_id"], row["instead_of"]) == ("rolled back", "a", "b")
+
+
+def test_a_comparison_is_a_look_and_a_refusal_for_want_of_listings_is_none(home: Home) -> None:
+    Warehouse(home).replace("champion_model", decision("old", "old", "promoted", None, 0), "true", [], {})
+    for comparison in (OF_FEW, BY_LUCK):
+        row = recorded_row(home, "old", "new", comparison)
+        Warehouse(home).replace("champion_model", row, "true", [], {})
+    history = past_decisions(Warehouse(home), row)
+    assert looks(history, "new") == [BY_LUCK.tested]
+    assert looks(history, "old") == []
+
+
+def test_a_rollback_during_a_comparison_stands(home: Home) -> None:
+    Warehouse(home).replace("champion_model", decision("a", "b", "rolled back", "b", 0), "true", [], {})
+    assert recorded(home, "b", "c", BETTER) == ("refused", "a")
+
+
+def test_a_challenger_that_was_promoted_during_its_comparison_is_not_refused(home: Home) -> None:
+    Warehouse(home).replace("champion_model", decision("c", "c", "promoted", "b", 0), "true", [], {})
+    assert recorded(home, "b", "c", BETTER) == ("kept", "c")
+
+
+def rolled_back(home: Home, to: str) -> dg.ExecuteInProcessResult:
+    """The run of `rollback_job`, as the UI starts it."""
+    config = {"ops": {"record_rollback": {"config": {"to": to}}}}
+    resources = {"settings": settings_of(home)}
+    return rollback_job.execute_in_process(config, resources=resources, raise_on_error=False)
+
+
+@pytest.fixture
+def in_force(home: Home) -> Warehouse:
+    """The files of models a, b and c; b has been promoted instead of a."""
+    warehouse = Warehouse(with_models(home))
+    row = decision("b", "b", "promoted", "a", 0)
+    warehouse.replace("champion_model", row, "true", [], {WHOLE: Fingerprint("basis", 100, "of b")})
+    return warehouse
+
+
+def test_a_rollback_puts_the_model_in_force_and_is_in_the_history_with_what_was_decided_before(
+    in_force: Warehouse,
+) -> None:
+    assert rolled_back(in_force.home, "a").success
+    (row,) = in_force.read("champion_model").to_dicts()
+    assert (row["decision"], row["model_id"], row["instead_of"]) == ("rolled back", "a", "b")
+    assert row["path"] == "models/a"
+    history = in_force.read("champion_history").select("decision", "model_id", "instead_of").rows()
+    assert history == [("promoted", "b", "a"), ("rolled back", "a", "b")]
+    assert current(in_force.home), "analysts see it too"
+
+
+def test_a_rollback_that_is_requested_twice_is_one(in_force: Warehouse) -> None:
+    assert rolled_back(in_force.home, "a").success
+    row, history = in_force.read("champion_model"), in_force.read("champion_history")
+    assert rolled_back(in_force.home, "a").success
+    assert in_force.read("champion_model").equals(row)
+    assert in_force.read("champion_history").equals(history)
+    assert row["model_id"].to_list() == ["a"]
+    assert history["decision"].to_list().count("rolled back") == 1
+
+
+def test_after_a_rollback_what_was_priced_is_stale_and_champion_and_history_are_not(in_force: Warehouse) -> None:
+    rolled_back(in_force.home, "a")
+    made = in_force.records().made
+    champion, history = made["champion_model"][WHOLE], made["champion_history"][WHOLE]
+    assert (champion.basis, champion.sales) == ("basis", 100)
+    assert champion.content != "of b"
+    assert history.basis == basis_of("champion_history", WHOLE, demo(), in_force.records())
+
+
+def test_a_rollback_is_recorded_as_a_materialization_of_champion_and_history(in_force: Warehouse) -> None:
+    made = rolled_back(in_force.home, "a").get_asset_materialization_events()
+    assert [event.asset_key.to_user_string() for event in made] == ["champion_model", "champion_history"]
+
+
+@pytest.mark.parametrize(("to", "gone"), [("d", None), ("a", "models/roles"), ("backbone", None)])
+def test_a_rollback_to_a_model_that_cannot_predict_fails_and_changes_nothing(
+    in_force: Warehouse, to: str, gone: str | None
+) -> None:
+    if gone:
+        shutil.rmtree(in_force.home.path / gone)
+    ran = rolled_back(in_force.home, to)
+    assert not ran.success
+    assert f"no price model {to}" in ran.get_step_failure_events()[0].step_failure_data.error.message
+    assert in_force.read("champion_model")["model_id"].to_list() == ["b"]
+    assert in_force.read("champion_history") is None
+
+
+def test_without_a_champion_there_is_nothing_to_roll_back(home: Home) -> None:
+    ran = rolled_back(with_models(home), "a")
+    assert not ran.success
+    assert "no champion" in ran.get_step_failure_events()[0].step_failure_data.error.message

@@ -1,0 +1,52 @@
+"""What each listing sees of the statistics tables: the past as of its listing date, and nothing later."""
+
+import polars as pl
+from sales import CLEAN, tables_of
+
+from vps_ml.features.statistics import with_statistics
+
+TABLES = tables_of(CLEAN)
+
+
+def statistics_of(listing_id: str) -> dict:
+    return with_statistics(CLEAN, TABLES).filter(pl.col("listing_id") == listing_id).row(0, named=True)
+
+
+def test_a_listing_of_the_first_day_has_no_history() -> None:
+    row = statistics_of("a")
+    assert row["marketplace_median"] is None
+    assert row["seller_sales"] == row["category_sales"] == row["marketplace_sales"] == 0
+
+
+def test_a_sale_counts_from_the_day_after_it() -> None:
+    assert statistics_of("c")["marketplace_sales"] == 0  # listed on the day of the first sale
+    assert statistics_of("d")["marketplace_sales"] == 1
+
+
+def test_no_listing_sees_its_own_sale() -> None:
+    same_day = pl.DataFrame(CLEAN).with_columns(sold_on=pl.col("listed_on"), sold_price=pl.lit(1.0))
+    joined = with_statistics(same_day, tables_of(same_day))
+    earlier = {d: same_day.filter(pl.col("sold_on") < d).height for d in same_day["listed_on"]}
+    assert joined["marketplace_sales"].to_list() == [earlier[d] for d in joined["listed_on"]]
+
+
+def test_a_listing_sees_its_own_sellers_and_categorys_history() -> None:
+    row = statistics_of("d")
+    assert (row["seller_median"], row["seller_sales"]) == (10.0, 1)
+    assert (row["category_median"], row["category_sales"]) == (10.0, 1)
+
+
+def test_a_seller_without_history_falls_back_to_the_category_and_keeps_a_count_of_zero() -> None:
+    row = statistics_of("e")
+    assert (row["category_median"], row["category_sales"]) == (15.0, 2)
+    assert (row["seller_median"], row["seller_sales"]) == (15.0, 0)
+
+
+def test_a_category_without_history_falls_back_to_all() -> None:
+    row = statistics_of("f")
+    assert row["seller_median"] == row["category_median"] == row["marketplace_median"] == 20.0
+    assert row["seller_sales"] == row["category_sales"] == 0
+
+
+def test_rows_keep_their_order() -> None:
+    assert with_statistics(CLEAN, TABLES)["listing_id"].to_list() == list("abcdef")

@@ -1,0 +1,68 @@
+"""The demo marketplace: its listings, and the truth behind them."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from scenario import quiet
+
+from vps_assets.demo.catalogue import CATEGORIES
+from vps_assets.demo.market import ABSURD_SHARE, BAD_ROWS, FAULT_SHARE, MISSING, make_market, simulated
+
+
+@pytest.fixture(scope="module")
+def market() -> tuple[pl.DataFrame, pl.DataFrame]:
+    listings, truths, _ = simulated(4800, 0)
+    return pl.DataFrame(listings, infer_schema_length=None), pl.DataFrame(truths, infer_schema_length=None)
+
+
+def test_the_same_seed_draws_the_same_marketplace() -> None:
+    assert simulated(300, 1)[0] == simulated(300, 1)[0]
+    assert simulated(300, 1)[0] != simulated(300, 2)[0]
+
+
+def test_it_has_the_papers_categories_thirty_days_and_hundreds_of_unequal_sellers(market: tuple) -> None:
+    listings, _ = market
+    assert set(listings["category"].drop_nulls()) == set(CATEGORIES)
+    assert listings["listed_at"].dt.date().n_unique() == 30
+    counts = listings["seller_id"].value_counts(sort=True)["count"]
+    assert counts.len() > 200
+    assert counts[0] > 20 * counts.median()
+
+
+def test_labels_faults_and_absurd_prices_come_at_their_stated_shares(market: tuple) -> None:
+    listings, truth = market
+    for column, share in MISSING.items():  # three standard errors over 4,800 rows are at most 0.019
+        assert listings[column].null_count() / 4800 == pytest.approx(share, abs=0.019)
+    assert truth["fault"].is_not_null().mean() == pytest.approx(FAULT_SHARE, abs=0.016)
+    assert truth["absurd"].mean() == pytest.approx(ABSURD_SHARE, abs=0.008)
+    assert truth["spoilt"].sum() == BAD_ROWS
+
+
+def test_most_items_are_sold_and_the_newest_are_open(market: tuple) -> None:
+    listings, _ = market
+    sold = listings.with_columns(sold=pl.col("sold_at").is_not_null(), day=pl.col("listed_at").dt.date())
+    by_day = sold.group_by("day").agg(pl.col("sold").mean()).sort("day")["sold"]
+    assert by_day[:20].mean() > 0.85
+    assert by_day[-1] < 0.5
+
+
+def test_the_noise_depends_on_the_category(market: tuple) -> None:
+    listings, truth = market
+    sales = listings.join(truth, on="listing_id").filter(~pl.col("absurd"), ~pl.col("spoilt").fill_null(False))
+    residual = sales["sold_price"].log() - sales["noise_free_log_price"]
+    spread = (
+        sales.with_columns(residual=residual).group_by("true_category").agg(pl.col("residual").std(), pl.first("noise"))
+    )
+    # ten standard errors of a standard deviation over the rarest category's hundred sales are 0.7 of it
+    assert np.corrcoef(spread["residual"], spread["noise"])[0, 1] > 0.95
+
+
+def test_the_truth_lies_apart_from_what_is_landed(tmp_path: Path) -> None:
+    folder = make_market(tmp_path / "demo", 300, 0, quiet)
+    assert "noise_free_log_price" not in pl.read_parquet(folder / "listings.parquet").columns
+    assert pl.read_parquet(folder / "truth.parquet").height == 300
+    made = (folder / "market.json").stat().st_mtime_ns
+    make_market(folder, 300, 0, quiet)
+    assert (folder / "market.json").stat().st_mtime_ns == made

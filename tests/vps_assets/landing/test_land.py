@@ -1,0 +1,78 @@
+"""Landing: a file's rows and photos, checked and stored."""
+
+from pathlib import Path
+
+import pytest
+from scenario import ALL, listing, listings_file, quiet, rows_landed
+
+from vps_assets.home import Home
+from vps_assets.landing.files import RefusedFile
+from vps_assets.landing.land import land
+from vps_assets.landing.landed import landed_rows
+
+
+def test_a_good_photo_is_stored_by_its_hash_once(home: Home, tmp_path: Path) -> None:
+    rows = rows_landed(home, [listing(1), listing(2, image_path="1.png")], tmp_path)
+    assert rows["photo_hash"].n_unique() == 1
+    assert home.artefacts.photo(rows["photo_hash"][0]).read_bytes() == (tmp_path / "1.png").read_bytes()
+
+
+def test_a_file_that_breaks_off_in_the_middle_is_refused_and_leaves_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vps_assets.landing.files.BATCH_ROWS", 2)
+    good = listings_file(tmp_path, [listing(1)])
+    listings_file(tmp_path, [listing(i) for i in range(6)], "b.csv")
+    broken = tmp_path / "b.csv"
+    text = broken.read_text().splitlines()
+    broken.write_text("\n".join([*text[:5], text[5] + ",one,two,many", *text[6:]]) + "\n")
+    with pytest.raises(RefusedFile, match=r"b\.csv: cannot be read"):
+        land([good, broken], None, home, quiet)
+    assert list(home.landing.iterdir()) == []
+
+
+def test_landing_twice_is_landing_once(home: Home, tmp_path: Path) -> None:
+    path = listings_file(tmp_path, [listing(1), listing(2)])
+    first, second = (land([path], None, home, quiet)[0] for _ in range(2))
+    assert (first.already_landed, second.already_landed) == (False, True)
+    assert len(list(home.landing.glob("*.parquet"))) == 1
+
+
+def test_a_photo_that_is_no_photo_is_a_reason(home: Home, tmp_path: Path) -> None:
+    path = listings_file(tmp_path, [listing(1)])
+    (tmp_path / "1.png").write_bytes(b"<html>")
+    land([path], None, home, quiet)
+    assert landed_rows(home, ALL)["landing_reasons"].to_list() == [["photo cannot be decoded: it is not an image"]]
+
+
+def test_a_missing_photo_is_a_reason(home: Home, tmp_path: Path) -> None:
+    path = listings_file(tmp_path, [listing(1)])
+    (tmp_path / "1.png").unlink()
+    land([path], None, home, quiet)
+    assert landed_rows(home, ALL)["landing_reasons"].to_list() == [["photo is missing"]]
+
+
+def test_a_row_without_a_date_lies_in_the_partition_of_its_landing_day(home: Home, tmp_path: Path) -> None:
+    row = rows_landed(home, [listing(1, listed_at=None)], tmp_path).row(0, named=True)
+    assert row["listed_on"] == row["landed_at"].date()
+
+
+def test_a_refused_file_keeps_its_companions_out_too(home: Home, tmp_path: Path) -> None:
+    good = listings_file(tmp_path, [listing(1)])
+    (tmp_path / "bad.parquet").write_bytes(b"not parquet")
+    with pytest.raises(RefusedFile, match=r"bad\.parquet: cannot be read"):
+        land([good, tmp_path / "bad.parquet"], None, home, quiet)
+    assert not home.landing.exists()
+
+
+def test_a_second_currency_is_refused(home: Home, tmp_path: Path) -> None:
+    rows_landed(home, [listing(1)], tmp_path / "a")
+    with pytest.raises(RefusedFile, match="EUR, GBP"):
+        rows_landed(home, [listing(2, currency="GBP")], tmp_path / "b")
+
+
+def test_a_file_that_was_overtaken_counts_again_when_it_lands_again(home: Home, tmp_path: Path) -> None:
+    open_again = [listing(1, sold_at=None, sold_price=None)]
+    rows_landed(home, open_again, tmp_path / "a")
+    rows_landed(home, [listing(1)], tmp_path / "b")
+    assert rows_landed(home, open_again, tmp_path / "a")["sold_price"].to_list() == [None]

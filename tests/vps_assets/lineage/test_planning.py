@@ -1,0 +1,84 @@
+"""What is out of date after something has landed, and the runs that make it."""
+
+import pytest
+from simulated_runs import KEYS, SALES, after_a_full_run, run, stale_after
+
+from vps_assets.lineage.fingerprints import Records
+from vps_assets.lineage.graph import LAYERS, LINEAGE
+from vps_assets.lineage.planning import Plan, Request, date_ranges, few_fresh_between, next_day, plans
+from vps_assets.lineage.retraining import DEFAULT_POLICIES
+from vps_assets.tables.partitions import WHOLE
+
+KEPT = [asset for asset, node in LINEAGE.items() if node.kept_as]
+
+
+def test_nothing_is_stale_after_a_full_run() -> None:
+    assert stale_after({"2024-01-01": "a"}, after_a_full_run({"2024-01-01": "a"})) == {}
+
+
+def test_everything_is_stale_before_the_first_run() -> None:
+    assert set(stale_after({"2024-01-01": "a"}, Records())) == set(LINEAGE)
+
+
+def test_a_new_day_touches_its_own_partitions_of_the_daily_listings() -> None:
+    stale = stale_after({"2024-01-01": "a", "2024-01-02": "b"}, after_a_full_run({"2024-01-01": "a"}))
+    assert stale["raw_listings"] == stale["clean_listings"] == ["2024-01-02"]
+    assert stale["seller_statistics"] == [WHOLE]
+    assert "price_bounds" not in stale
+
+
+def test_a_day_whose_rows_have_moved_away_is_made_again_and_forgotten() -> None:
+    recorded = after_a_full_run({"2024-01-01": "a", "2024-01-02": "b"})
+    assert "2024-01-02" in stale_after({"2024-01-01": "a"}, recorded)["clean_listings"]
+
+
+def test_stale_days_are_joined_across_days_without_listings_and_a_week_of_fresh_ones() -> None:
+    days = [f"2024-01-{day:02}" for day in range(1, 31)]
+    stale = ["2024-01-01", "2024-01-09", "2024-01-18"]
+    assert date_ranges(stale, few_fresh_between(days)) == [
+        ("2024-01-01", "2024-01-09"),
+        ("2024-01-18", "2024-01-18"),
+    ]
+    assert date_ranges(stale, few_fresh_between(days[:9] + days[17:])) == [("2024-01-01", "2024-01-18")]
+
+
+def test_a_named_asset_is_made_although_it_is_up_to_date() -> None:
+    request = Request("clean_listings")
+    layer = next(layer for layer in LAYERS if "clean_listings" in layer)
+    assert plans(layer, request, {}, ["2024-01-01"], KEYS) == [Plan(("clean_listings",), "2024-01-01", "2024-01-01")]
+
+
+def test_an_asset_that_a_plus_adds_is_made_only_if_stale() -> None:
+    request = Request("+clean_listings")
+    assert plans(("raw_listings",), request, {}, ["2024-01-01"], KEYS) == []
+
+
+def test_a_new_day_keeps_what_was_fitted_and_makes_the_rest_again() -> None:
+    recorded = after_a_full_run({"2024-01-01": "a", "2024-01-02": "b"})
+    made, _ = run({"2024-01-01": "a", "2024-01-02": "b", "2024-01-03": "c"}, recorded)
+    assert not made.keys() & set(KEPT)
+    assert made["image_embeddings"] == made["price_suggestions"] == ["2024-01-03"]
+    assert made["evaluation_reports"] == made["champion_model"] == [WHOLE]
+
+
+@pytest.mark.parametrize("asset", KEPT)
+def test_what_was_fitted_is_fitted_again_once_sales_have_outgrown_it(asset: str) -> None:
+    recorded = after_a_full_run({"2024-01-01": "a"})
+    outgrown = round(SALES * (1 + DEFAULT_POLICIES[LINEAGE[asset].kept_as].share))
+    assert asset not in run({"2024-01-01": "a"}, recorded, outgrown - 1)[0]
+    assert asset in run({"2024-01-01": "a"}, recorded, outgrown)[0]
+
+
+def test_several_seeds_train_and_judge_again_although_nothing_is_stale() -> None:
+    made = {asset for layer in LAYERS for plan in plans(layer, Request(seeds=3), {}, [], KEYS) for asset in plan.assets}
+    assert made == {
+        "percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models", "ablation_reports",
+        "evaluation_predictions", "evaluation_reports",
+    }  # fmt: skip
+
+
+def test_dates_in_a_row_are_one_range_across_the_end_of_a_month() -> None:
+    assert date_ranges(["2024-01-31", "2024-02-01", "2024-02-03"], next_day) == [
+        ("2024-01-31", "2024-02-01"),
+        ("2024-02-03", "2024-02-03"),
+    ]

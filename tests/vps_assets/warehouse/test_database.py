@@ -1,0 +1,115 @@
+"""The working tables: replaced in one transaction, and waited for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from prices import COMMITTED, ROWS, X, Y, Z, killed_after_commit, with_prices
+
+from vps_assets.home import Home
+from vps_assets.tables.partitions import WHOLE
+from vps_assets.warehouse.analytics import publish
+from vps_assets.warehouse.database import Warehouse, WarehouseBusy, log_of
+
+
+@pytest.fixture
+def warehouse(home: Home) -> Warehouse:
+    return with_prices(home)
+
+
+def test_only_the_named_partition_is_replaced(warehouse: Warehouse) -> None:
+    warehouse.replace("prices", ROWS.filter(pl.col("day") == 2), "day = ?", [2], {"2": Z})
+    assert warehouse.read("prices").height == 3
+    assert warehouse.records().made == {"prices": {"1": X, "2": Z}}
+
+
+def test_columns_are_matched_by_name_not_by_position(warehouse: Warehouse) -> None:
+    warehouse.replace("prices", ROWS.select("high", "day", "low"), "true", [], {})
+    assert warehouse.read("prices").sort("low")["low"].to_list() == [1.0, 2.0, 3.0]
+
+
+def test_a_table_of_older_code_takes_the_columns_of_today(warehouse: Warehouse) -> None:
+    width, centre = pl.col("high") - pl.col("low"), (pl.col("high") + pl.col("low")) / 2
+    today = ROWS.filter(pl.col("day") == 2).select("day", "low", width=width, centre=centre)
+    warehouse.replace("prices", today, "day = ?", [2], {})
+    rows = warehouse.read("prices").sort("low")
+    assert rows.columns == ["day", "low", "width", "centre"]
+    assert rows.select("width", "centre").rows() == [(None, None), (None, None), (3.0, 4.5)]
+
+
+def test_a_failed_write_leaves_rows_and_fingerprints_as_they_were(warehouse: Warehouse) -> None:
+    with pytest.raises(duckdb.Error):
+        warehouse.replace("prices", ROWS.with_columns(low=pl.lit("oops")), "true", [], {"1": Z})
+    assert warehouse.read("prices").sort("low").equals(ROWS)
+    assert warehouse.records().made == {"prices": {"1": X, "2": Y}}
+
+
+def test_a_forgotten_partition_has_no_fingerprint(warehouse: Warehouse) -> None:
+    warehouse.replace("prices", ROWS, "true", [], {"1": None})
+    assert warehouse.records().made == {"prices": {"2": Y}}
+
+
+def test_a_missing_table_reads_as_none(warehouse: Warehouse) -> None:
+    assert warehouse.read("nothing") is None
+
+
+def held_by_another_process(path: Path) -> subprocess.Popen:
+    code = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('held', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    return holder
+
+
+def test_a_busy_warehouse_is_waited_for_and_the_error_names_who_holds_it(warehouse: Warehouse) -> None:
+    holder = held_by_another_process(warehouse.home.warehouse)
+    try:
+        with pytest.raises(WarehouseBusy, match=str(holder.pid)):
+            warehouse.read("prices")
+    finally:
+        holder.communicate(b"")
+    assert warehouse.read("prices").height == 3
+
+
+@pytest.fixture
+def killed_writer(home: Home) -> Warehouse:
+    return killed_after_commit(home)
+
+
+def test_what_a_killed_writer_had_committed_outlives_a_rewrite(killed_writer: Warehouse) -> None:
+    killed_writer.rewrite()
+    assert sorted(killed_writer.read("prices").rows()) == COMMITTED
+    assert sorted(killed_writer.read("prices").rows()) == COMMITTED
+    assert not list(killed_writer.home.path.glob(".warehouse*"))
+
+
+def test_the_log_of_a_writer_that_comes_right_after_a_rewrite_is_left_alone(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = Warehouse(home)
+    warehouse.replace("prices", pl.DataFrame({"price": [1]}), "true", [], {})
+    replaced = Path.replace
+
+    def and_a_writer_comes(self: Path, target: Path) -> Path:
+        replaced(self, target)
+        log_of(home).write_bytes(b"somebody else's")
+        return target
+
+    monkeypatch.setattr(Path, "replace", and_a_writer_comes)
+    warehouse.rewrite()
+    assert log_of(home).read_bytes() == b"somebody else's"
+
+
+def test_a_warehouse_that_was_rewritten_has_the_same_tables_and_no_deleted_row_in_its_file(home: Home) -> None:
+    warehouse, secret = Warehouse(home), "anns-secret-listing-title"
+    rows = pl.DataFrame({"listing_id": [f"{secret}-{n}" for n in range(5000)], "seller": "ann"})
+    warehouse.replace("raw_listings", rows, "true", [], {WHOLE: X})
+    warehouse.replace("raw_listings", pl.DataFrame({"listing_id": ["b"], "seller": ["bob"]}), "true", [], {WHOLE: Y})
+    warehouse.rewrite()
+    assert secret.encode() not in home.warehouse.read_bytes()
+    assert warehouse.read("raw_listings").rows() == [("b", "bob")]
+    assert warehouse.records().made == {"raw_listings": {WHOLE: Y}}
+    publish(warehouse)
+    assert secret.encode() not in home.analytics.read_bytes()

@@ -1,0 +1,48 @@
+"""A seller's rows in the tables, and their deletion."""
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+from scenario import DAY, with_sellers
+
+from vps_assets.commands.forget import erasure_of, rewrite_landings
+from vps_assets.home import Home
+from vps_assets.landing.landed import all_landed
+from vps_assets.lineage.fingerprints import Fingerprint
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.erasure import OF_A_SELLER, erase_rows
+
+
+def test_a_sellers_rows_go_from_every_table_with_those_that_could_not_be_read(home: Home, tmp_path: Path) -> None:
+    with_sellers(home, tmp_path, (1, "ann"), (2, "bob"))
+    warehouse = Warehouse(home)
+    both = {"listing_id": ["L1", "L2"], "seller_id": ["ann", "bob"], "listed_on": [DAY, DAY]}
+    for table in ("raw_listings", "clean_listings"):
+        warehouse.replace(table, pl.DataFrame(both), "true", [], {})
+    for table in ("image_embeddings", "evaluation_predictions", "price_suggestions"):
+        rows = pl.DataFrame({"listing_id": ["L1", "L2"], "path": ["x", "x"]})
+        warehouse.replace(table, rows, "true", [], {})
+    bad = pl.DataFrame({"listing_id": [None, "L2"], "row": ['{"seller_id": "ann "}', '{"seller_id": "bob"}']})
+    warehouse.replace("quarantined_listings", bad, "true", [], {})
+    warehouse.replace("seller_statistics", pl.DataFrame({"seller_id": ["ann", "bob"]}), "true", [], {})
+    erase_rows(warehouse, "ann", ["L1"])
+    for table in [table for table in OF_A_SELLER if "." not in table]:
+        rows = warehouse.read(table)
+        assert rows.height == 1, table
+        assert "ann" not in str(rows.rows()), table
+
+
+def test_a_listing_that_is_somebody_elses_by_now_stays_and_its_date_is_made_again(home: Home, tmp_path: Path) -> None:
+    with_sellers(home, tmp_path, (1, "ann"))
+    with_sellers(home, tmp_path, (1, "anne"))
+    rows = pl.DataFrame({"listing_id": ["L1"], "seller_id": ["anne"], "listed_on": [date(2024, 1, 2)]})
+    Warehouse(home).replace("raw_listings", rows, "true", [], {"2024-01-02": Fingerprint("f")})
+    erasure = erasure_of(home, "ann")
+    rewrite_landings(home, "ann")
+    gone = sorted(set(erasure.listings) - set(all_landed(home, ["listing_id"])["listing_id"]))
+    assert gone == []
+    erase_rows(Warehouse(home), "ann", gone)
+    assert Warehouse(home).read("raw_listings").height == 1
+    erase_rows(Warehouse(home), "anne", ["L1"])
+    assert Warehouse(home).records().made == {}

@@ -1,0 +1,74 @@
+"""What the warehouse records of its tables, also one of version 0.1, which had a fingerprint as one text."""
+
+import duckdb
+import polars as pl
+import pytest
+from prices import X, Z
+
+from vps_assets.home import Home
+from vps_assets.lineage.fingerprints import Fingerprint, Records, cumulative
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.records import made_columns
+
+OLD = """
+create schema lineage;
+create table lineage.made (asset text, partition text, fingerprint text, made_at timestamptz);
+insert into lineage.made values
+    ('raw_listings', '2024-01-01', 'r', '2024-01-03T00:00:00Z'),
+    ('champion_model', '', 'b:120:c', '2024-01-03T00:00:00Z'),
+    ('seller_statistics', '', 's', '2024-01-04T00:00:00Z'),
+    ('seller_statistics as of', '2024-01-03', '2', '2024-01-04T00:00:00Z'),
+    ('seller_statistics as of', '2024-01-02', '1', '2024-01-04T00:00:00Z');
+"""
+CONVERTED = Records(
+    {
+        "raw_listings": {"2024-01-01": Fingerprint("r")},
+        "champion_model": {"": Fingerprint("b", 120, "c")},
+        "seller_statistics": {"": Fingerprint("s")},
+    },
+    {"seller_statistics": cumulative([("2024-01-02", "1"), ("2024-01-03", "2")])},
+)
+
+
+@pytest.fixture
+def old(home: Home) -> Warehouse:
+    """A warehouse of version 0.1."""
+    home.path.mkdir(parents=True)
+    with duckdb.connect(str(home.warehouse)) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute(OLD)
+    return Warehouse(home)
+
+
+def test_a_warehouse_that_is_new_has_no_records(home: Home) -> None:
+    assert Warehouse(home).records() == Records()
+    assert Warehouse(home).made_at() == {}
+
+
+def test_an_old_warehouse_is_read_as_it_is(old: Warehouse) -> None:
+    assert old.records() == CONVERTED
+    assert old.read_with_records("seller_statistics")[1] == Records(
+        {"seller_statistics": CONVERTED.made["seller_statistics"]}, CONVERTED.as_of
+    )
+    with old.connect(read_only=True) as connection:
+        assert "fingerprint" in made_columns(connection)
+
+
+def test_the_next_write_converts_an_old_warehouse_and_leaves_the_other_records_as_they_were(old: Warehouse) -> None:
+    made_at = old.made_at()
+    old.replace("prices", pl.DataFrame({"day": [1, 2]}), "true", [], {"1": X, "2": Z})
+    assert old.records() == CONVERTED.updated(Records({"prices": {"1": X, "2": Z}}))
+    assert {asset: at for asset, at in old.made_at().items() if asset in CONVERTED.made} == {
+        asset: at for asset, at in made_at.items() if asset in CONVERTED.made
+    }
+    with old.connect(read_only=True) as connection:
+        assert made_columns(connection) == {"asset", "partition", "basis", "sales", "content", "made_at"}
+
+
+def test_a_write_that_fails_leaves_an_old_warehouse_old(old: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vps_assets.warehouse.records.forget", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        old.replace("prices", pl.DataFrame({"day": [1]}), "true", [], {"1": X})
+    assert old.records() == CONVERTED
+    with old.connect(read_only=True) as connection:
+        assert "fingerprint" in made_columns(connection)

@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from worlds import tabular_rows
+
+from vps_ml.features.matrix import FeatureMatrix
+from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
+from vps_ml.features.tabular import tabular_columns, tabular_matrix
+
+
+def visual_blocks(visual: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The rows as two files would bring them, the later rows first."""
+    odd, even = (np.arange(start, len(visual), 2) for start in (1, 0))
+    return [(odd, visual[odd]), (even, visual[even])]
+
+
+@pytest.mark.parametrize("reduced", [None, 5])
+def test_a_matrix_assembled_block_by_block_is_that_of_all_rows_at_once(tmp_path: Path, reduced: int | None) -> None:
+    visual = np.random.default_rng(0).normal(3, 2, (40, 12)).astype(np.float16)
+    rows, columns = tabular_rows(40), tabular_columns(beyond_paper=True)
+    moments = VisualMoments.of(block for _, block in visual_blocks(visual))
+    seen = principal_axes(visual, reduced, 0) if reduced else (moments.mean, moments.scale)
+    fitted = FeatureMap(*seen, *tabular_moments(tabular_matrix(rows, columns)), columns)
+    matrix = FeatureMatrix.assembled(fitted, visual_blocks(visual), rows, tmp_path)
+    numbers = np.array([7, 0, 33])
+    expected = fitted.matrix(visual, rows)[numbers]
+    assert matrix.rows(numbers).array() == pytest.approx(expected, abs=1e-6 if reduced else 2e-3)
+    assert matrix.rows(numbers).where(np.array([True, False, True])).array() == pytest.approx(
+        expected[[0, 2]], abs=2e-3
+    )
+    assert list(tmp_path.iterdir()) == []  # the scratch file has no name

@@ -1,0 +1,139 @@
+"""Objectives and baselines by name: registered ones reach the tables, others are refused before any training."""
+
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+from datasets import quick_recipe, sold_rows
+
+from vps_assets.assets.evaluation import reports, variants_of
+from vps_assets.lineage.fingerprints import own_part
+from vps_assets.report.comparisons import best_baseline
+from vps_assets.report.published import Published
+from vps_assets.report.tables import baseline_table
+from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.features.dataset import PricingDataset
+from vps_ml.ops.pricing import PricingJob, predictions_of_test_rows, train_pricing_models
+from vps_ml.pricing.baselines import BASELINES, BoostedTrees, FittedBaseline, baseline_variants
+from vps_ml.pricing.calibration import Judgement
+from vps_ml.pricing.models import fit_variant, load_model
+from vps_ml.pricing.variants import Variant, model_variants
+
+
+class AlwaysTheMean(FittedBaseline):
+    """The mean log price of the training rows; a listing of many marketplace sales is the more qualified."""
+
+    kind = "always_the_mean"
+
+    def fitted(self, dataset: PricingDataset, variant: Variant, *rest: object) -> Contents:
+        train = dataset.role(variant.split_kind, "train")
+        return Contents({}, arrays={"mean": {"mean": np.array([dataset.log_price[train].mean()])}})
+
+    def judge(self, dataset: PricingDataset, variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+        mean = dataset.artefacts.models.arrays(str(model_id), "mean")["mean"][0]
+        gate = dataset.rows["marketplace_sales"].to_numpy()[rows]
+        return Judgement(np.full(len(rows), mean), gate, np.ones(len(rows)))
+
+
+def job(folder: Path, *variants: Variant) -> PricingJob:
+    artefacts = Artefacts(folder)
+    return PricingJob(sold_rows(artefacts), variants, quick_recipe(), artefacts)
+
+
+def trained(made: PricingJob) -> pl.DataFrame:
+    return train_pricing_models(dg.build_op_context(), job=made)
+
+
+def log(message: str) -> None:
+    """No log."""
+
+
+@pytest.mark.parametrize("kind", ["baseline", "percentile"])
+def test_a_name_that_is_not_registered_is_refused_before_anything_is_trained(tmp_path: Path, kind: str) -> None:
+    """The good variant comes first: it would have been trained."""
+    good = model_variants("percentile", 0.5, 1)[0]
+    wrong = Variant(constraint_kind=kind, constraint_value=0.5, objective="nearest_neighbours")
+    made = job(tmp_path, good, wrong)
+    before = made.artefacts.models.ids()
+    with pytest.raises(ValueError, match="'nearest_neighbours'; there are"):
+        trained(made)
+    assert made.artefacts.models.ids() == before
+
+
+def test_a_new_baseline_reaches_the_tables_and_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BASELINES, "always_the_mean", AlwaysTheMean())
+    chosen = [v for v in baseline_variants(1) if v.objective in ("always_the_mean", "category_median")]
+    assert len(chosen) == 2 * (6 + 1)
+    made = job(tmp_path, *chosen)
+    models = trained(made)
+    dataset = PricingDataset(made.rows, made.recipe, made.artefacts)
+    predictions = predictions_of_test_rows(dataset, models)
+    category = made.rows.select("listing_id", "category")
+    rows = reports(predictions, variants_of(models), category, 0.8, "run")
+    own = rows.filter(pl.col("objective") == "always_the_mean", pl.col("segment") == "all")
+    assert own.height == 2 * 6
+    assert own["aurc"].null_count() == 0
+    mean = dataset.log_price[dataset.role("group", "train")].mean()
+    of_own = predictions.filter(pl.col("model_id").str.starts_with("always_the_mean"))
+    assert of_own["predicted_log_price"].unique().to_list() == pytest.approx([mean])
+    published = Published({"evaluation_reports": rows.with_columns(pl.col("aurc").cast(pl.Float64))})
+    assert best_baseline(published, "group")[0] == "always_the_mean"
+    assert "always the mean" in {row[1] for row in baseline_table(published, "group").rows}
+
+
+def test_a_baselines_version_makes_it_again_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = {"constraint_kind": "baseline", "constraint_value": 0.5}
+    trees, network = (Variant(objective=name, **read) for name in ("boosted_trees", "gaussian_network"))
+    made = job(tmp_path, trees, network)
+    dataset = PricingDataset(made.rows, made.recipe, made.artefacts)
+    before = [fit_variant(dataset, variant, log) for variant in (trees, network)]
+    assert [fit_variant(dataset, variant, log) for variant in (trees, network)] == before
+    monkeypatch.setattr(BoostedTrees, "version", "2")
+    after = [fit_variant(dataset, variant, log) for variant in (trees, network)]
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+
+
+def test_a_new_or_changed_baseline_makes_the_baselines_table_out_of_date_and_no_price_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assets = ("baseline_pricing_models", "percentile_pricing_models", "ablation_reports")
+    before = [own_part(asset, quick_recipe()) for asset in assets]
+    monkeypatch.setitem(BASELINES, "always_the_mean", AlwaysTheMean())
+    added = [own_part(asset, quick_recipe()) for asset in assets]
+    monkeypatch.delitem(BASELINES, "always_the_mean")
+    monkeypatch.setattr(BoostedTrees, "version", "2")
+    changed = [own_part(asset, quick_recipe()) for asset in assets]
+    assert before[0] not in (added[0], changed[0])
+    assert before[1:] == added[1:] == changed[1:]
+
+
+def test_the_gaussian_network_and_the_ensemble_are_read_from_one_artefact(tmp_path: Path) -> None:
+    read = {"constraint_kind": "baseline", "constraint_value": 0.5}
+    made = job(tmp_path, *(Variant(objective=name, **read) for name in ("gaussian_network", "deep_ensemble")))
+    models = trained(made)
+    assert models["path"].n_unique() == 1
+    assert models["model_id"].n_unique() == 2
+    dataset = PricingDataset(made.rows, made.recipe, made.artefacts)
+    predictions = predictions_of_test_rows(dataset, models)
+    one, five = predictions.partition_by("model_id", maintain_order=True)
+    assert not one["predicted_log_price"].equals(five["predicted_log_price"])
+
+
+@pytest.mark.parametrize("objective", ["paper", "cross_fitted"])
+def test_a_fitted_model_is_fitted_once_and_loads_with_its_calibration_and_card(tmp_path: Path, objective: str) -> None:
+    variant = Variant(constraint_kind="percentile", constraint_value=0.5, objective=objective)
+    made = job(tmp_path, variant)
+    dataset = PricingDataset(made.rows, made.recipe, made.artefacts)
+    model_id = fit_variant(dataset, variant, log)
+    trained_at = {path.stat().st_mtime_ns for path in made.artefacts.models.folder.glob(f"{model_id}/*")}
+    assert fit_variant(PricingDataset(made.rows, made.recipe, made.artefacts), variant, log) == model_id
+    assert {path.stat().st_mtime_ns for path in made.artefacts.models.folder.glob(f"{model_id}/*")} == trained_at
+    model, calibration, card = load_model(made.artefacts, str(model_id))
+    assert len(model.regressors) == {"paper": 1, "cross_fitted": 2}[objective]
+    validation = dataset.role("group", "validation")
+    judged = model.judge(dataset.matrix_of(card).rows(validation))
+    assert (calibration.qualification(judged) >= 0.5).mean() == pytest.approx(0.5, abs=0.02)
+    assert card["trained_on"] == 140
