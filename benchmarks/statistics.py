@@ -80,9 +80,9 @@ def duckdb_per_day(sales: pl.DataFrame) -> dict[tuple[str, int], pl.DataFrame]:
 
 def polars_per_day(sales: pl.DataFrame) -> dict[tuple[str, int], pl.DataFrame]:
     quartiles = [pl.col("price").quantile(q, "linear").alias(f"q{q}") for q in (0.25, 0.5, 0.75)]
-    told = [pl.len().alias("sales"), *quartiles, pl.col("price").mean().alias("mean")]
+    statistics = [pl.len().alias("sales"), *quartiles, pl.col("price").mean().alias("mean")]
     return {
-        (group, day): sales.filter(pl.col("day") < day).group_by(group).agg(told)
+        (group, day): sales.filter(pl.col("day") < day).group_by(group).agg(statistics)
         for group in GROUPS
         for day in range(1, DAYS + 1)
     }
@@ -211,8 +211,8 @@ def feast_join(listings: pl.DataFrame, tables: dict[str, pl.DataFrame], folder: 
     store.apply(made)
     # a microsecond apart: Feast keeps one row of those that share a key and a moment
     moment = pl.col("listed_on").cast(pl.Datetime("us", "UTC")) + pl.duration(microseconds=pl.int_range(pl.len()))
-    asked = listings.select("category", "seller_id", event_timestamp=moment)
-    joined = store.get_historical_features(asked.to_pandas(), features, full_feature_names=True).to_df()
+    wanted = listings.select("category", "seller_id", event_timestamp=moment)
+    joined = store.get_historical_features(wanted.to_pandas(), features, full_feature_names=True).to_df()
     return pl.from_pandas(joined)
 
 
@@ -226,14 +226,14 @@ def join_against_feast(count: int) -> dict[str, float | None]:
             tell("  Feast is not installed: pip install feast==0.67.0")
             return {"join_s": mine, "feast_s": None, "join_speedup": None}
         theirs = (datetime.now() - start).total_seconds()
-        told = joined.select(
+        served = joined.select(
             row=(pl.col("event_timestamp") - pl.col("event_timestamp").dt.truncate("1d")).dt.total_microseconds(),
             theirs="seller__sales",
         )
         own = (
             with_statistics(listings, tables).with_row_index("row").select(pl.col("row").cast(pl.Int64), "seller_sales")
         )
-        both = told.with_columns(pl.col("row").cast(pl.Int64)).join(own, on="row")
+        both = served.with_columns(pl.col("row").cast(pl.Int64)).join(own, on="row")
         differ = both.filter(pl.col("theirs").fill_null(0) != pl.col("seller_sales")).height
         assert both.height == joined.height and not differ, f"the joins differ in {differ} rows"
         tell(f"  Feast returns {joined.height:,} of {listings.height:,} rows, all equal to ours")

@@ -112,9 +112,9 @@ def test_importing_reads_nothing_and_what_is_wrong_is_said_when_dagster_loads_th
         (tmp_path / "damaged" / "landing").mkdir(parents=True)
         (tmp_path / "damaged" / "landing" / "1.parquet").write_bytes(b"no parquet")
     assert loaded(IMPORT, **environment).stderr == ""
-    told = loaded(f"{IMPORT}; vps_assets.definitions.defs()", **environment)
-    assert told.returncode == 1
-    assert words in told.stderr
+    ran = loaded(f"{IMPORT}; vps_assets.definitions.defs()", **environment)
+    assert ran.returncode == 1
+    assert words in ran.stderr
 
 
 def test_listing_dates_begin_with_the_first_landed_of_the_directory_that_is_set_when_they_are_loaded(

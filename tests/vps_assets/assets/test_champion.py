@@ -5,23 +5,18 @@ import shutil
 import dagster as dg
 import polars as pl
 import pytest
-from champions import BETTER, BY_LUCK, OF_FEW, decision, with_models
+from champions import BETTER, BY_CHANCE, OF_FEW, decision, rolled_back, settings_of, with_models
 
-from vps_assets.assets.champion import record_decision, rollback_job
+from vps_assets.assets.champion import record_decision
 from vps_assets.assets.champion_decisions import looks, past_decisions
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, basis_of
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse.analytics import current
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.settings import Settings
 from vps_ml.evaluation.comparison import Comparison
 from vps_ml.ops.comparison import ComparisonResult
 from vps_ml.recipes import demo
-
-
-def settings_of(home: Home) -> Settings:
-    return Settings(data_directory=str(home.path), recipe_name="demo")
 
 
 def recorded_row(home: Home, current: str, challenger_id: str, comparison: Comparison | None) -> pl.DataFrame:
@@ -46,11 +41,11 @@ def test_a_decision_that_a_killed_run_left_out_of_the_history_gets_there_before_
 
 def test_a_comparison_is_a_look_and_a_refusal_for_want_of_listings_is_none(home: Home) -> None:
     Warehouse(home).replace("champion_model", decision("old", "old", "promoted", None, 0), "true", [], {})
-    for comparison in (OF_FEW, BY_LUCK):
+    for comparison in (OF_FEW, BY_CHANCE):
         row = recorded_row(home, "old", "new", comparison)
         Warehouse(home).replace("champion_model", row, "true", [], {})
     history = past_decisions(Warehouse(home), row)
-    assert looks(history, "new") == [BY_LUCK.tested]
+    assert looks(history, "new") == [BY_CHANCE.tested]
     assert looks(history, "old") == []
 
 
@@ -62,13 +57,6 @@ def test_a_rollback_during_a_comparison_stands(home: Home) -> None:
 def test_a_challenger_that_was_promoted_during_its_comparison_is_not_refused(home: Home) -> None:
     Warehouse(home).replace("champion_model", decision("c", "c", "promoted", "b", 0), "true", [], {})
     assert recorded(home, "b", "c", BETTER) == ("kept", "c")
-
-
-def rolled_back(home: Home, to: str) -> dg.ExecuteInProcessResult:
-    """The run of `rollback_job`, as the UI starts it."""
-    config = {"ops": {"record_rollback": {"config": {"to": to}}}}
-    resources = {"settings": settings_of(home)}
-    return rollback_job.execute_in_process(config, resources=resources, raise_on_error=False)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from champions import BETTER, BY_LITTLE, BY_LUCK, NOW, OF_FEW, decision, with_models
+from champions import BETTER, BY_CHANCE, BY_LITTLE, NOW, OF_FEW, decision, with_models
 
 from vps_assets.assets.champion_decisions import challenger, decided, earlier_champion, rolled_back, with_decision
 from vps_assets.home import Home
@@ -62,7 +62,7 @@ def test_a_better_challenger_is_promoted() -> None:
     assert (verdict.decision, verdict.model_id) == ("promoted", "new")
 
 
-@pytest.mark.parametrize("comparison", [BY_LUCK, BY_LITTLE, OF_FEW], ids=["by luck", "by little", "of few"])
+@pytest.mark.parametrize("comparison", [BY_CHANCE, BY_LITTLE, OF_FEW], ids=["by chance", "by little", "of few"])
 def test_a_challenger_that_is_better_by_luck_by_little_or_of_few_listings_is_refused(comparison: Comparison) -> None:
     verdict = decided("old", "new", comparison, ())
     assert (verdict.decision, verdict.model_id) == ("refused", "old")

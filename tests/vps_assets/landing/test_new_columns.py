@@ -6,17 +6,13 @@ import duckdb
 import polars as pl
 import pytest
 from conftest import vps
-from scenario import listing, listings_file
+from scenario import listing, listings_file, quiet
 
 from vps_assets.home import Home
 from vps_assets.landing import files, land, landed, rules
 from vps_assets.tables import listings
 from vps_assets.tables.columns import column, table
 from vps_assets.tables.listings import RAW_LISTINGS
-
-
-def quiet(message: str) -> None:
-    """No progress."""
 
 
 def with_material(monkeypatch: pytest.MonkeyPatch) -> list[str]:
