@@ -91,6 +91,12 @@ def test_a_heavy_import_at_the_top_of_what_definitions_load_is_named(module: str
     assert module in module_level_imports(tmp_path)
 
 
+def test_a_folder_without_init_which_the_contracts_do_not_see_is_named(tmp_path: Path) -> None:
+    (copied(tmp_path) / "vps_ml" / "serving").mkdir()
+    add(tmp_path, "vps_ml/serving/api.py", "import dagster")
+    assert "INP001" in checked(tmp_path, "ruff", "check", "--no-cache", "vps_ml")
+
+
 def loaded(folder: Path) -> str:
     """What the line of `make check` that loads the definitions finds."""
     line = next(row for row in (REPOSITORY / "Makefile").read_text().splitlines() if "definitions import torch" in row)

@@ -104,7 +104,7 @@ def test_a_rollback_prices_open_listings_with_the_champion_before(tmp_path: Path
     assert (last["decision"], last["model_id"], last["instead_of"]) == ("rolled back", other, current)
     again = vps("rollback", home=home.path)
     assert again.returncode == 2
-    assert "first champion" in again.stderr
+    assert "no champion before it" in again.stderr
 
 
 def test_a_doctor_prints_ten_lines_and_exits_with_1_where_something_does_not_work(

@@ -142,7 +142,9 @@ def suggest(
 
 @app.command()
 def rollback(
-    to: Annotated[str | None, typer.Option(help="A model id of champion_history; else the champion before.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="A price model, such as champion_history lists; else the champion before.")
+    ] = None,
 ) -> None:
     """Put the champion before in force again, and price the open listings with it."""
     from vps_assets.commands.rollback import roll_back

@@ -51,9 +51,19 @@ def settings_from_environment() -> Settings:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Assets, checks, jobs and sensors, as the environment and what has landed set them."""
+    """Assets, checks, jobs and sensors, as the environment and what has landed set them.
+
+    Raises:
+        ValueError: a check is of no asset.
+    """
     keep_freed_memory()  # in every process that loads the code location, those that train and embed among them
     settings = settings_from_environment()
+    asset_checks = [*checks.all_checks(), *drift_checks.all_warnings()]
+    strays = {
+        key.name for check in asset_checks for key in check.check_keys if key.asset_key.to_user_string() not in LINEAGE
+    }
+    if strays:
+        raise ValueError(f"checks of no asset, which would never run: {', '.join(sorted(strays))}")
     dates = daily_from(first_listing_date(first_landed_day(settings.home)))
 
     def in_place(spec: dg.AssetSpec) -> dg.AssetSpec:
@@ -65,7 +75,7 @@ def defs() -> dg.Definitions:
     warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # map_asset_specs, in 1.13.27, which is pinned
     return dg.Definitions(
         assets=dg.load_assets_from_modules(ASSET_MODULES),
-        asset_checks=[*checks.all_checks(), *drift_checks.all_warnings()],
+        asset_checks=asset_checks,
         jobs=[*sensors.JOBS, champion.rollback_job],
         sensors=sensors.all_sensors(sensors.default_status()),
         resources={

@@ -59,7 +59,8 @@ class Store:
     folder: Path
 
     def __contains__(self, artefact_id: str) -> bool:
-        return (self.folder / artefact_id / CARD).exists()
+        named = artefact_id == Path(artefact_id).name  # no path
+        return named and (self.folder / artefact_id / CARD).exists()
 
     def ids(self) -> list[str]:
         """The ids of all complete artefacts, ascending."""

@@ -28,7 +28,7 @@ class BackboneRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class PricingRecipe:
-    """How f_reg and f_cls are built and trained (method, sections 4 to 6)."""
+    """How f_reg and f_cls are built and trained."""
 
     reduced_features: int | None
     """Principal components kept of the visual features; None keeps them all, as the paper does."""

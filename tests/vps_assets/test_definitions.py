@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from scenario import listing, listings_file, quiet
 
 from vps_assets import definitions
+from vps_assets.assets import checks, drift_checks
 from vps_assets.home import Home
 from vps_assets.landing.land import land
 from vps_assets.lineage.graph import LINEAGE
@@ -126,3 +128,24 @@ def test_listing_dates_begin_with_the_first_landed_of_the_directory_that_is_set_
         monkeypatch.setenv("VPS_HOME", str(home.path))
         partitions = definitions.defs().resolve_asset_graph().get(dg.AssetKey("raw_listings")).partitions_def
         assert partitions.get_first_partition_key() == f"2024-01-{day:02}"
+
+
+def test_every_check_of_the_two_modules_is_collected() -> None:
+    written = {key for module in (checks, drift_checks) for key in keys_of(vars(module).values())}
+    collected = keys_of([*checks.all_checks(), *drift_checks.all_warnings()])
+    assert written <= collected
+    assert len(written) > 4
+
+
+def keys_of(found: Iterable[object]) -> set[dg.AssetCheckKey]:
+    return {key for check in found if isinstance(check, dg.AssetChecksDefinition) for key in check.check_keys}
+
+
+def test_a_check_of_no_asset_which_would_never_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dg.asset_check(asset="price_sugestions")
+    def misspelt() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=True)
+
+    monkeypatch.setattr(checks, "all_checks", lambda: [misspelt])
+    with pytest.raises(ValueError, match="checks of no asset, which would never run: misspelt"):
+        definitions.defs()

@@ -5,10 +5,13 @@ import polars as pl
 
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.report.figures import loss_curves
+from vps_assets.tables.schemas import check_labels
 from vps_assets.tables.splits import with_roles
 from vps_assets.warehouse.settings import Settings
 from vps_ml.backbones.tasks import TASKS
 from vps_ml.ops.backbones import BackboneJob, train_task_backbones
+
+check_labels(TASKS)
 
 
 def training_photos(clean_listings: pl.DataFrame) -> pl.DataFrame:

@@ -107,7 +107,7 @@ class Rollback(dg.Config):
     """Which model takes the champion's place."""
 
     to: str
-    """The id of a price model; the one in force stays out from then on."""
+    """The id of a price model; the one in force is not promoted again, unless by hand."""
 
 
 @dg.op(pool=WRITER)
@@ -128,9 +128,11 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
     if not can_predict(artefacts, config.to):
         message = f"There is no price model {config.to} to roll back to, or some of its files are gone."
         raise dg.Failure(message, allow_retries=False)
-    verdict = Verdict(ROLLED_BACK, config.to, f"by hand, instead of {current}, which stays out")
+    verdict = Verdict(ROLLED_BACK, config.to, f"by hand, instead of {current}, which is not promoted again")
     row = decision_row(verdict, current, current, artefacts)
-    history = with_decision(past_decisions(warehouse, in_force), row)
+    past = past_decisions(warehouse, in_force)
+    warehouse.replace("champion_history", past, "true", [], {})  # before the row is overwritten, as above
+    history = with_decision(past, row)
     before = warehouse.records().made.get("champion_model", {}).get(WHOLE, Fingerprint(""))
     after = Fingerprint(before.basis, before.sales, content_of("champion_model", row))
     noted = basis_of("champion_history", WHOLE, settings.recipe, Records({"champion_model": {WHOLE: after}}))

@@ -90,7 +90,9 @@ def table_options(asset: str, group: str) -> dict[str, Any]:
     }
 
 
-def op_chain(asset: str, group: str, description: str, ops: Sequence[dg.OpDefinition]) -> dg.AssetsDefinition:
+def op_chain(
+    asset: str, group: str, description: str, ops: Sequence[dg.OpDefinition], kinds: set[str] = NETWORK_KINDS
+) -> dg.AssetsDefinition:
     """An asset that a chain of ops makes: each takes the result of the op before it, and any parents of the asset.
 
     An input that is named as a parent is that parent's table; the one other input of an op is the result before it.
@@ -127,7 +129,7 @@ def op_chain(asset: str, group: str, description: str, ops: Sequence[dg.OpDefini
         group_name=group,
         descriptions_by_output_name={"result": description},
         metadata_by_output_name={"result": table_metadata(asset)},
-        tags_by_output_name={"result": {f"dagster/kind/{kind}": "" for kind in NETWORK_KINDS}},
+        tags_by_output_name={"result": {f"dagster/kind/{kind}": "" for kind in kinds}},
         owners_by_output_name={"result": [OWNERS[group]]},
         code_versions_by_output_name={"result": LINEAGE[asset].code_version},
     )

@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 
 from vps_assets.assets.features import sold_features
-from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
+from vps_assets.assets.options import NETWORK_KINDS, WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
 from vps_ml.ops.pricing import PricingJob, train_pricing_models
 from vps_ml.pricing.baselines import baseline_variants
@@ -106,4 +106,5 @@ baseline_pricing_models = op_chain(
 
 One row per baseline, split, seed and coverage at which it is read; same rows and features as the price models.""",
     [sold_features, baseline_job, train_pricing_models, record_models],
+    NETWORK_KINDS | {"lightgbm"},
 )

@@ -51,7 +51,9 @@ def rollback_target(home: Home, to: str | None) -> tuple[str, str]:
     current = champion["model_id"][0]
     target = to or earlier_champion(past_decisions(warehouse, champion), current, home.artefacts)
     if target is None:
-        raise NothingToRollBackTo(f"{current} is the first champion: there is none before it (see champion_history)")
+        raise NothingToRollBackTo(
+            f"{current} has no champion before it that was not rolled back: name one of champion_history with --to"
+        )
     if target == current:
         raise NothingToRollBackTo(f"{current} is in force already")
     if not can_predict(home.artefacts, target):

@@ -8,6 +8,8 @@ import polars as pl
 
 from vps_assets.errors import UserError
 from vps_assets.home import Home
+from vps_assets.tables.listings import CLEAN_LISTINGS
+from vps_assets.tables.schemas import types
 from vps_assets.warehouse.analytics import open_analytics
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import HISTORIES, TABULAR
@@ -20,13 +22,13 @@ class NoChampion(UserError):
 
 
 def suggest_one(image: Path, category: str, seller: str | None, home: Home) -> str:
-    """The suggestion as JSON (contract, "One suggestion").
+    """The suggestion as JSON.
 
     Reads the analysts' copy, so it works while runs go on, and never waits for a run.
 
     Raises:
         NoChampion: nothing has been promoted.
-        UserError: the photo cannot be decoded.
+        UserError: the photo cannot be decoded, or the champion needs a column that is gone.
     """
     if not home.analytics.exists():
         raise NoChampion("there is no champion yet: run `vps demo`, or `vps land` and `vps run`")
@@ -39,10 +41,10 @@ def suggest_one(image: Path, category: str, seller: str | None, home: Home) -> s
     champion = Predictor.load(home.artefacts, champion_ids[0])
     try:
         visual, quality = champion.embedded([image], champion.extractors())
+        row = with_statistics(listing_of_today(category, seller), histories)
+        (predicted,) = champion.predict(visual, row)
     except ValueError as error:
         raise UserError(str(error)) from error
-    row = with_statistics(listing_of_today(category, seller), histories)
-    (predicted,) = champion.predict(visual, row)
     answer = suggestion(predicted, dict(zip(QUALITY_COLUMNS, quality[0], strict=True)))
     shown = {
         "qualified": answer["qualified"],
@@ -61,7 +63,7 @@ def suggest_one(image: Path, category: str, seller: str | None, home: Home) -> s
 
 def listing_of_today(category: str, seller: str | None) -> pl.DataFrame:
     """The row of a listing of today; the tabular columns that its seller has not given are missing."""
-    statistics = {name for name in TABULAR if name.startswith(tuple(f"{history}_" for history in HISTORIES))}
     given = {"listed_on": [datetime.now(UTC).date()], "category": [category], "seller_id": [seller]}
-    absent = {name: [None] for name in TABULAR if name not in statistics and name not in given}
-    return pl.DataFrame({**given, **absent}, schema_overrides={"seller_id": pl.String})
+    clean = types(CLEAN_LISTINGS)
+    absent = [pl.Series(name, [None], clean[name]) for name in TABULAR if name in clean and name not in given]
+    return pl.DataFrame(given, schema_overrides={"seller_id": pl.String}).with_columns(absent)

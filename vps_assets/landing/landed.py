@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from vps_assets.errors import Failure
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, landed_fingerprints
 from vps_assets.tables.listings import RAW_LISTINGS
@@ -53,6 +54,18 @@ touches nothing. Only narrow columns are read for this, and whole rows only of t
 """
 
 
+FOREIGN = """
+select filename from landed
+where listing_key is null or content is null or line is null or landed_at is null or listed_on is null
+limit 1
+"""
+"""A file that lacks what every landing has."""
+
+
+class ForeignFile(Failure):
+    """A file in the landing folder is no landing: its rows would be left out without a word."""
+
+
 def landed_files(home: Home) -> list[str]:
     """Paths of all landings, by name."""
     return sorted(str(path) for path in home.landing.glob("*.parquet"))
@@ -73,12 +86,18 @@ def opened(files: Sequence[str]) -> Iterator[duckdb.DuckDBPyConnection]:
 def rows_in_force(
     files: Sequence[str], columns: Sequence[str], first: date | None = None, last: date | None = None
 ) -> pl.DataFrame:
-    """These columns of the rows in force of some landings, at least one, listed from `first` to `last`."""
+    """These columns of the rows in force of some landings, at least one, listed from `first` to `last`.
+
+    Raises:
+        ForeignFile: one of the files is no landing.
+    """
     window = [first or EARLIEST_DAY, last or date.today() + timedelta(days=1)]
     names = (
         f"parse_filename(filename, true) as {LANDING_ID}" if name == LANDING_ID else f'"{name}"' for name in columns
     )
     with opened(files) as connection:
+        if foreign := connection.execute(FOREIGN).fetchone():
+            raise ForeignFile(f"{foreign[0]} was not written by `vps land`: move it away, and land it")
         connection.execute(IN_FORCE, window)
         query = f"""
             select {", ".join(names)} from landed semi join in_force using (filename, line)
@@ -110,7 +129,10 @@ def all_landed(home: Home, columns: Sequence[str], seller: str | None = None) ->
 
 def first_landed_day(home: Home) -> date | None:
     """The first listing date of all landed rows; None if nothing has landed."""
-    return all_landed(home, ["listed_on"])["listed_on"].min()  # type: ignore[return-value]
+    if not (files := landed_files(home)):
+        return None
+    with opened(files) as connection:
+        return connection.execute("select min(listed_on) from landed").fetchall()[0][0]
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,10 @@ def whole_recipe(recipe: Recipe) -> object:
 
 
 def baseline_recipe(recipe: Recipe) -> object:
-    """The recipe, and the baselines that are new or have another version."""
+    """The recipe, and the baselines that are new, have another version or are gone."""
     versions = {name: baseline.version for name, baseline in BASELINES.items()}
-    changed = {name: version for name, version in versions.items() if BASELINES_AT_FIRST.get(name) != version}
+    names = sorted(versions.keys() | BASELINES_AT_FIRST)
+    changed = {name: versions.get(name) for name in names if versions.get(name) != BASELINES_AT_FIRST.get(name)}
     return recipe.described() | ({"baselines": changed} if changed else {})
 
 

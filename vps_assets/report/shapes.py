@@ -143,16 +143,16 @@ def ablation_shapes(published: Published) -> list[Shape]:
     return claims
 
 
-def rival_shapes(published: Published) -> list[Shape]:
+def baseline_shapes(published: Published) -> list[Shape]:
     """The served objective against the strongest baseline, on both splits."""
     claims = []
     for split_kind in ("group", "time"):
-        rival = best_baseline(published, split_kind)
+        baseline = best_baseline(published, split_kind)
         ours = overall(published["evaluation_reports"], Models("percentile", 0.5, "cross_fitted", split_kind))
-        if rival:
-            name = rival[0].replace("_", " ")
+        if baseline:
+            name = baseline[0].replace("_", " ")
             claim = f"cross_fitted beats {name}, the best baseline, by AURC (split by {split_kind})"
-            claims.append(beats(claim, ours, rival[1], "aurc"))
+            claims.append(beats(claim, ours, baseline[1], "aurc"))
     return claims
 
 
@@ -166,4 +166,4 @@ def shapes(published: Published) -> list[Shape]:
         coverage = by_value(published, "threshold", objective, "coverage")
         claims.append(rises(f"threshold, {objective}: coverage rises with ε", coverage, SATURATED))
     corrupted = falls_with_severity(published["corruption_reports"])
-    return claims + ablation_shapes(published) + rival_shapes(published) + corrupted
+    return claims + ablation_shapes(published) + baseline_shapes(published) + corrupted

@@ -220,12 +220,12 @@ def headline(published: Published) -> str:
         f"Asked to price half of the photos, our model (cross_fitted) takes {percent(mean(ours, 'coverage'))} of "
         f"unseen items and is off by a typical factor of {exp(male):.2f} (MALE {shown(male)})"
     )
-    rival = best_baseline(published, "group")
-    gain = margin(ours, rival[1], "aurc") if rival else None
-    if rival is None or gain is None:
+    baseline = best_baseline(published, "group")
+    gain = margin(ours, baseline[1], "aurc") if baseline else None
+    if baseline is None or gain is None:
         return sentence + "."
     verdict = "level with" if gain.within_noise else "ahead of" if gain.mean > 0 else "behind"
     return (
-        f"{sentence}; over all coverages (AURC) it is {verdict} {rival[0].replace('_', ' ')}, the best of what a user "
-        f"would pick instead, by {gain}."
+        f"{sentence}; over all coverages (AURC) it is {verdict} {baseline[0].replace('_', ' ')}, the best of what a "
+        f"user would pick instead, by {gain}."
     )

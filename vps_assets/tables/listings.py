@@ -25,7 +25,7 @@ LANDED = {
     "attributes": column(TEXTS, "Attribute labels (white, cotton)", null=True),
     "specifications": column(TEXTS, "Specification labels (XL, campus-style)", null=True),
 }
-"""What a user brings (contract): the one place where a column of the listings is added."""
+"""What a user brings: the one place where a column of the listings is added."""
 LISTED_ON = column(pl.Date, "UTC day of listed_at: the partition")
 
 RAW_LISTINGS = table(

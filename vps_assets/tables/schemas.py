@@ -1,10 +1,13 @@
 """Every table by name, and what it means for rows to conform to a schema."""
 
+from collections.abc import Mapping
+
 import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaError, SchemaErrors
 
 from vps_assets.tables import listings, models
+from vps_ml.backbones.tasks import LabelKind, Task
 
 TABLES: dict[str, pa.DataFrameSchema] = {
     str(schema.name): schema
@@ -13,6 +16,26 @@ TABLES: dict[str, pa.DataFrameSchema] = {
     if isinstance(schema, pa.DataFrameSchema)
 }
 """Table -> schema, of the schemas in `listings` and `models`."""
+
+
+LABEL_TYPES: Mapping[LabelKind, pl.DataType] = {
+    LabelKind.SINGLE: pl.String(),
+    LabelKind.MULTIPLE: pl.List(pl.String()),
+    LabelKind.VALUE: pl.Float64(),
+}
+
+
+def check_labels(tasks: Mapping[str, Task]) -> None:
+    """Whether `clean_listings` has every task's label, of its kind.
+
+    Raises:
+        ValueError: it has not; trained anyway, the letters of a text would be its labels.
+    """
+    columns = types(listings.CLEAN_LISTINGS)
+    for name, task in tasks.items():
+        expected, found = LABEL_TYPES[task.kind], columns.get(task.label)
+        if found != expected:
+            raise ValueError(f"task {name}: {task.kind.value} is of type {expected}, {task.label!r} is {found}")
 
 
 def types(schema: pa.DataFrameSchema) -> dict[str, pl.DataType]:

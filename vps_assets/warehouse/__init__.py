@@ -1,1 +1,1 @@
-"""All SQL: the working tables, their state, erasure, the analysts' copy."""
+"""DuckDB: the working tables, their state, erasure, the analysts' copy."""

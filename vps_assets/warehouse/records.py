@@ -10,6 +10,8 @@ import duckdb
 import polars as pl
 
 from vps_assets.lineage.fingerprints import Fingerprint, Records, cumulative
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.tables.partitions import STATIC_KEYS
 
 SCHEMA = """
 create schema if not exists lineage;
@@ -66,13 +68,19 @@ def read_records(connection: duckdb.DuckDBPyConnection, assets: Iterable[str] | 
     chosen = None if assets is None else set(assets)
     records = Records({}, {})
     for asset, partition, basis, sales, content, _ in connection.execute(made_query).fetchall():
-        if chosen is None or asset in chosen:
+        if (chosen is None or asset in chosen) and not removed(asset, partition):
             records.made.setdefault(asset, {})[partition] = Fingerprint(basis, sales, content)
     digests: dict[str, list[tuple[str, str]]] = {}
     for asset, as_of, digest in connection.execute(digest_query).fetchall():
         if chosen is None or asset in chosen:
             digests.setdefault(asset, []).append((as_of, digest))
     return Records(records.made, {asset: cumulative(rows) for asset, rows in digests.items()})
+
+
+def removed(asset: str, partition: str) -> bool:
+    """Whether this was a partition that the code no longer has, such as a task that was taken out."""
+    keys = STATIC_KEYS.get(LINEAGE[asset].partitions) if asset in LINEAGE else None
+    return keys is not None and partition not in keys
 
 
 def read_made_at(connection: duckdb.DuckDBPyConnection) -> dict[str, float]:

@@ -61,7 +61,7 @@ def standardised_values(labels: Sequence) -> Targets:
     present = np.isfinite(values)
     centre, scale = (values[present].mean(), values[present].std()) if present.any() else (0.0, 1.0)
     standard = np.where(present, (values - centre) / max(scale, 1e-9), 0.0)[:, None]
-    return Targets(("log_price",), standard, present, float(centre), float(scale))
+    return Targets(("value",), standard, present, float(centre), float(scale))
 
 
 def single_label_loss(output: Float[Tensor, "B L"], target: Float[Tensor, "B 1"]) -> Float[Tensor, ""]:

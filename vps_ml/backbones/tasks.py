@@ -32,10 +32,10 @@ TASKS: Mapping[str, Task] = {
 """Name, which is also the partition of `task_backbones`, -> task; features stand side by side in this order."""
 
 VISUAL_TASKS: Mapping[str, tuple[str, ...]] = {
-    "MSTFE": tuple(name for name, task in TASKS.items() if task.kind is not LabelKind.VALUE),
-    "STFE": tuple(name for name, task in TASKS.items() if task.kind is LabelKind.VALUE),
+    "MSTFE": tuple(name for name in TASKS if name != "price"),
+    "STFE": ("price",),
 }
-"""Which tasks' features a price model sees (method, section 3)."""
+"""Which tasks' features a price model sees (the paper, section 3.2)."""
 
 
 def task_named(name: str) -> Task:

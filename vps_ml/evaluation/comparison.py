@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.features.roles import backbones_of
+from vps_ml.features.scaling import COLUMNS
+from vps_ml.features.tabular import TABULAR
 
 FEWEST = 50
 """Listings; on fewer no difference can be told from chance."""
@@ -85,14 +87,16 @@ def chance_of(look: int) -> float:
 
 
 def can_predict(artefacts: Artefacts, model_id: str) -> bool:
-    """Whether this is a price model, and everything that it needs to predict for a listing exists."""
+    """Whether this is a price model, and everything that it needs to predict exists: artefacts and tabular columns."""
     models = artefacts.models
     if model_id not in models or (card := models.card(model_id)).get("kind") != "pricing_model":
         return False
     if card["embedding_id"] not in artefacts.embeddings:
         return False
     backbones = backbones_of(artefacts, card["embedding_id"]).values()
-    return all(needed in models for needed in (card["feature_map_id"], card["roles_id"], *backbones))
+    if not all(needed in models for needed in (card["feature_map_id"], card["roles_id"], *backbones)):
+        return False
+    return TABULAR.keys() >= set(models.card(card["feature_map_id"]).get(COLUMNS, ()))
 
 
 def compared(

@@ -1,4 +1,4 @@
-"""Point-in-time statistics of sold prices: computed exactly, and joined to listings (method, section 4)."""
+"""Point-in-time statistics of sold prices: computed exactly, and joined to listings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -36,11 +36,13 @@ def log_count(values: pl.Series) -> Float[np.ndarray, " row"]:
 TABULAR: Mapping[str, TabularColumn] = {
     **{
         f"{history}_{moment}": TabularColumn(log_price, in_paper=True) for history in HISTORIES for moment in MOMENTS
-    },  # money (method, section 4)
+    },  # money
     # A history's own sales, even if its prices fell back to a wider group.
     **{f"{history}_sales": TabularColumn(log_count, missing=0) for history in HISTORIES},
 }
-"""Column -> encoding. A column of `clean_listings` that is named here reaches every price model."""
+"""Column -> encoding. A column of `clean_listings` that is named here reaches every price model
+of a recipe that sees more than the paper's columns. An encoding never changes: models in force were trained with it; a
+changed one is a new column."""
 
 
 def tabular_columns(beyond_paper: bool) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ Log = Callable[[str], None]
 
 
 class Baseline(ABC):
-    """A rival of the price models, on the same rows and features."""
+    """What a user would choose instead of the price models, on the same rows and features."""
 
     version = "1"
     """Raise it when the fit or the judgement changes: `vps run` then makes this baseline again, and no other."""
@@ -63,7 +63,9 @@ class FittedBaseline(Baseline):
     """A baseline with an artefact of its own."""
 
     kind: str
-    """Of the artefact."""
+    """Of the artefact, whose id it enters: no two baselines have the same, unless one reads the other's artefact."""
+    shares: str | None = None
+    """The baseline whose artefact this one reads; a subclass says so itself."""
 
     def fit(self, dataset: "PricingDataset", variant: Variant, log: Log) -> str:
         from vps_ml.features.dataset import CODE_VERSION
@@ -157,15 +159,39 @@ class DeepEnsemble(FittedBaseline):
 class GaussianNetwork(DeepEnsemble):
     """The ensemble's first member alone (Nix and Weigend, 1994): read from the same artefact."""
 
+    shares = "deep_ensemble"
     read = 1
 
 
-BASELINES: Mapping[str, Baseline] = {
-    "category_median": CategoryMedian(),
-    "boosted_trees": BoostedTrees(),
-    "gaussian_network": GaussianNetwork(),
-    "deep_ensemble": DeepEnsemble(),
-}
+def check_kinds(baselines: Mapping[str, Baseline]) -> Mapping[str, Baseline]:
+    """The baselines, if none would find another's artefact under its own id.
+
+    Raises:
+        ValueError: one has no kind, or two have the same, and neither says that it shares the artefact.
+    """
+    owners: dict[str, str] = {}
+    for name, baseline in baselines.items():
+        if not isinstance(baseline, FittedBaseline) or vars(type(baseline)).get("shares") is not None:
+            continue
+        if not hasattr(baseline, "kind"):
+            raise ValueError(f"the baseline {name} has no `kind`, the name of its artefact")
+        if baseline.kind in owners:
+            raise ValueError(
+                f"the baselines {owners[baseline.kind]} and {name} would have one artefact, of kind "
+                f"{baseline.kind!r}: give {name} a `kind` of its own, or say whose artefact it `shares`"
+            )
+        owners[baseline.kind] = name
+    return baselines
+
+
+BASELINES: Mapping[str, Baseline] = check_kinds(
+    {
+        "category_median": CategoryMedian(),
+        "boosted_trees": BoostedTrees(),
+        "gaussian_network": GaussianNetwork(),
+        "deep_ensemble": DeepEnsemble(),
+    }
+)
 """Name, which is also the baseline's objective in the tables, -> baseline."""
 
 

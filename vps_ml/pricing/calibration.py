@@ -41,7 +41,7 @@ def calibrated(
 ) -> Calibration:
     """The gate's threshold and the price range from judgements of validation rows and their sold prices.
 
-    The range is fitted on accepted rows alone: fitted on all, it would be too wide for those (findings, 10).
+    The range is fitted on accepted rows alone: fitted on all, it would be too wide for those.
 
     Args:
         judged: judgements of the validation rows.

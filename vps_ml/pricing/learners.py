@@ -21,7 +21,7 @@ from vps_ml.recipes import PricingRecipe
 from vps_ml.training_loop import Loop, Phase, Session, optimise
 
 MARGIN_OF_CONSTRAINT_WEIGHT = 4.0
-"""β over the regressor's mean squared error: β must exceed the loss at the δ boundary (findings, 7)."""
+"""β over the regressor's mean squared error: β must exceed the loss at the δ boundary."""
 
 Objective = Callable[[Tensor, Tensor, bool], Tensor]
 """(squared_error, gate_logit, warming_up) -> loss."""

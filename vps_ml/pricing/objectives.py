@@ -46,7 +46,7 @@ def percentile_objective(
         coverage_target: δ, a fraction.
         constraint_weight: β, in squared ln units.
         warming_up: stage 1, where C1 = 1 in the regression term; the hinge stays live, so that both networks
-            are optimised jointly (method, section 6).
+            are optimised jointly.
         surrogate: what stands for C1, one of `SURROGATES`.
     """
     accepted = SURROGATES[surrogate](gate_logit)
@@ -68,7 +68,7 @@ def threshold_objective(
     """Eq. 3: Eq. 1 + γ · cross-entropy of f_cls against C2 = 1[|y - f_reg| <= ε].
 
     C2 is a label and C1 is hard in the regression term, so f_cls learns from the cross-entropy and the hinge
-    alone; with a surrogate in the first term small γ collapses the coverage (findings, 9).
+    alone; with a surrogate in the first term small γ collapses the coverage (ADR 0003).
 
     Args:
         squared_error: (y - f_reg)², in squared ln units.

@@ -28,7 +28,7 @@ PATIENCE = 30
 FOLDS = 5
 """For the error model's out-of-fold errors."""
 PRICE = {"objective": "huber", "alpha": 0.5}
-"""As `cross_fitted`'s regressors: a loss that suits MALE must not be kept from a rival."""
+"""As `cross_fitted`'s regressors: a loss that suits MALE must not be kept from a baseline."""
 ERROR = {"objective": "regression"}
 LEAST_EXPECTED_ERROR = 1e-3
 """ln units: an error model of trees may predict less than nothing."""
@@ -41,7 +41,7 @@ def boosted_trees(train: TrainingRows, validation: TrainingRows, group: np.ndarr
     """Boosted trees and their out-of-fold error model, as LightGBM's own text.
 
     The error model learns |y - prediction| of trees that did not see the item: the strongest baseline found in
-    trial (findings, head-to-head). As with our own networks, the price is learnt with Huber's loss, and the
+    trial. As with our own networks, the price is learnt with Huber's loss, and the
     validation rows decide when to stop.
 
     Args:

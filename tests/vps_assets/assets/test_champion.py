@@ -80,6 +80,27 @@ def test_a_rollback_puts_the_model_in_force_and_is_in_the_history_with_what_was_
     assert current(in_force.home), "analysts see it too"
 
 
+def test_a_rollback_that_is_killed_after_its_first_write_leaves_the_decision_before_it_in_the_history(
+    in_force: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither had the run before got its decision into the history."""
+    replace = Warehouse.replace
+
+    def killed(warehouse: Warehouse, table: str, *rest: object) -> None:
+        replace(warehouse, table, *rest)
+        if table == "champion_model":
+            raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Warehouse, "replace", killed)
+        assert not rolled_back(in_force.home, "a").success
+    row = in_force.read("champion_model")
+    assert past_decisions(in_force, row).select("decision", "model_id").rows() == [
+        ("promoted", "b"),
+        ("rolled back", "a"),
+    ]
+
+
 def test_a_rollback_that_is_requested_twice_is_one(in_force: Warehouse) -> None:
     assert rolled_back(in_force.home, "a").success
     row, history = in_force.read("champion_model"), in_force.read("champion_history")
@@ -115,6 +136,12 @@ def test_a_rollback_to_a_model_that_cannot_predict_fails_and_changes_nothing(
     assert f"no price model {to}" in ran.get_step_failure_events()[0].step_failure_data.error.message
     assert in_force.read("champion_model")["model_id"].to_list() == ["b"]
     assert in_force.read("champion_history") is None
+
+
+def test_a_path_to_a_model_is_no_model(in_force: Warehouse) -> None:
+    assert not rolled_back(in_force.home, "a/").success
+    assert not rolled_back(in_force.home, "../models/a").success
+    assert in_force.read("champion_model")["model_id"].to_list() == ["b"]
 
 
 def test_without_a_champion_there_is_nothing_to_roll_back(home: Home) -> None:

@@ -11,6 +11,7 @@ from vps_assets.assets.champion_decisions import challenger, decided, earlier_ch
 from vps_assets.home import Home
 from vps_assets.tables.models import CHAMPION_HISTORY
 from vps_assets.tables.schemas import conforming
+from vps_ml.artefacts import Contents
 from vps_ml.evaluation.comparison import Comparison, can_predict
 
 
@@ -108,6 +109,13 @@ def test_the_champion_before_is_that_before_its_last_promotion(models: Home) -> 
 def test_a_model_cannot_predict_without_what_it_was_trained_with(models: Home, gone: str) -> None:
     assert can_predict(models.artefacts, "a")
     shutil.rmtree(models.path / gone)
+    assert not can_predict(models.artefacts, "a")
+
+
+def test_a_model_that_saw_a_column_that_is_gone_cannot_predict(models: Home) -> None:
+    with_columns = {"kind": "feature_map", "columns": ["seller_median", "gone"]}
+    shutil.rmtree(models.path / "models" / "map")
+    models.artefacts.models.make("map", lambda: Contents(with_columns))
     assert not can_predict(models.artefacts, "a")
 
 

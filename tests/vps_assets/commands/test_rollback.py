@@ -47,7 +47,7 @@ def test_the_target_is_the_champion_before_this_one_or_the_one_that_is_named(pro
 
 def test_the_model_that_was_rolled_back_is_the_target_only_if_it_is_named(promoted: Home) -> None:
     rolled_back(promoted, "a")
-    with pytest.raises(NothingToRollBackTo, match="is the first champion"):
+    with pytest.raises(NothingToRollBackTo, match="no champion before it"):
         rollback_target(promoted, None)
     assert rollback_target(promoted, "b") == ("b", "a")
 

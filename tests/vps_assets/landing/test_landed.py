@@ -4,14 +4,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scenario import ALL, listing, listings_file, quiet, rows_landed
+from scenario import ALL, listing, listings_file, noon, quiet, rows_landed
 
 from vps_assets.commands.forget import rewrite_landings
 from vps_assets.home import Home
 from vps_assets.landing.land import land
-from vps_assets.landing.landed import landed_index, landed_rows
+from vps_assets.landing.landed import ForeignFile, first_landed_day, landed_index, landed_rows
 
 
 def test_an_open_listing_that_was_sold_since_replaces_its_row(home: Home, tmp_path: Path) -> None:
@@ -104,3 +105,17 @@ def test_landings_are_read_again_once_one_came_or_was_rewritten_and_not_before(h
     assert landed_index(home).sales == 3
     rewrite_landings(home, listing(1)["seller_id"])
     assert landed_index(home).sales == 2
+
+
+def test_a_file_that_is_no_landing_is_named_and_not_read_as_rows_without_keys(home: Home, tmp_path: Path) -> None:
+    rows_landed(home, [listing(1)], tmp_path)
+    pl.DataFrame([listing(2)]).write_parquet(home.landing / "mine.parquet")
+    with pytest.raises(ForeignFile, match="mine.parquet was not written by `vps land`"):
+        landed_index(home)
+
+
+def test_the_first_landed_day_is_of_all_rows_in_force_or_not(home: Home, tmp_path: Path) -> None:
+    assert first_landed_day(home) is None
+    rows_landed(home, [listing(4)], tmp_path / "a")
+    rows_landed(home, [listing(4, listed_at=noon(9)), listing(12)], tmp_path / "b")
+    assert str(first_landed_day(home)) == "2024-01-05"

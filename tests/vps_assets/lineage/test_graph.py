@@ -22,3 +22,12 @@ def test_an_unknown_asset_is_refused_by_name() -> None:
 
 def test_every_asset_is_in_exactly_one_layer_in_order() -> None:
     assert [asset for layer in LAYERS for asset in layer] == list(LINEAGE)
+
+
+def test_parents_are_made_before_their_children_and_a_layer_has_one_partitioning() -> None:
+    number = {asset: i for i, layer in enumerate(LAYERS) for asset in layer}
+    order = list(LINEAGE)
+    for asset, node in LINEAGE.items():
+        assert all(number[parent] <= number[asset] for parent in node.parents), asset
+        assert all(order.index(parent) < order.index(asset) for parent in node.parents), asset
+    assert all(len({node.partitions for node in layer.values()}) == 1 for layer in LAYERS)

@@ -72,3 +72,11 @@ def test_a_write_that_fails_leaves_an_old_warehouse_old(old: Warehouse, monkeypa
     assert old.records() == CONVERTED
     with old.connect(read_only=True) as connection:
         assert "fingerprint" in made_columns(connection)
+
+
+def test_a_partition_that_the_code_no_longer_has_is_not_read(home: Home) -> None:
+    """A task that was taken out: otherwise its row would be out of date for ever, with no partition to make it in."""
+    warehouse, made = Warehouse(home), {"category": X, "material": Z}
+    rows = pl.DataFrame({"task": ["category", "material"]})
+    warehouse.replace("task_backbones", rows, "true", [], made)
+    assert warehouse.records().made == {"task_backbones": {"category": X}}

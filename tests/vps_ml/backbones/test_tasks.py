@@ -32,3 +32,9 @@ def test_one_line_makes_a_task_that_is_learnt_as_its_kind(monkeypatch: pytest.Mo
 def test_models_see_every_task_but_the_price_or_the_price_alone() -> None:
     assert VISUAL_TASKS["MSTFE"] == ("category", "brand", "attribute", "specification")
     assert VISUAL_TASKS["STFE"] == ("price",)
+
+
+def test_price_alone_is_the_single_tasks_features() -> None:
+    """Whatever other tasks there are, numbers among them."""
+    assert VISUAL_TASKS["STFE"] == ("price",)
+    assert set(VISUAL_TASKS["MSTFE"]) == TASKS.keys() - {"price"}

@@ -16,7 +16,15 @@ from vps_assets.report.tables import baseline_table
 from vps_ml.artefacts import Artefacts, Contents
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.ops.pricing import PricingJob, predictions_of_test_rows, train_pricing_models
-from vps_ml.pricing.baselines import BASELINES, BoostedTrees, FittedBaseline, baseline_variants
+from vps_ml.pricing.baselines import (
+    BASELINES,
+    BoostedTrees,
+    DeepEnsemble,
+    FittedBaseline,
+    GaussianNetwork,
+    baseline_variants,
+    check_kinds,
+)
 from vps_ml.pricing.calibration import Judgement
 from vps_ml.pricing.models import fit_variant, load_model
 from vps_ml.pricing.variants import Variant, model_variants
@@ -83,6 +91,31 @@ def test_a_new_baseline_reaches_the_tables_and_the_report(tmp_path: Path, monkey
     assert "always the mean" in {row[1] for row in baseline_table(published, "group").rows}
 
 
+def test_two_baselines_of_one_kind_are_refused_unless_one_says_that_it_shares() -> None:
+    """The second would stand in the tables with the first's figures."""
+
+    class Large(DeepEnsemble):
+        members = 8
+
+    class OfOne(GaussianNetwork):
+        pass
+
+    for twin in (Large(), OfOne()):
+        with pytest.raises(ValueError, match="deep_ensemble and twin would have one artefact"):
+            check_kinds({**BASELINES, "twin": twin})
+    assert check_kinds(BASELINES) is BASELINES
+
+
+def test_a_baseline_that_is_gone_is_named_where_its_models_are_still_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = job(tmp_path, Variant(constraint_kind="baseline", constraint_value=1.0, objective="category_median"))
+    models = trained(made)
+    monkeypatch.delitem(BASELINES, "category_median")
+    with pytest.raises(ValueError, match="no baseline is called 'category_median'"):
+        predictions_of_test_rows(PricingDataset(made.rows, made.recipe, made.artefacts), models)
+
+
 def test_a_baselines_version_makes_it_again_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = {"constraint_kind": "baseline", "constraint_value": 0.5}
     trees, network = (Variant(objective=name, **read) for name in ("boosted_trees", "gaussian_network"))
@@ -106,8 +139,10 @@ def test_a_new_or_changed_baseline_makes_the_baselines_table_out_of_date_and_no_
     monkeypatch.delitem(BASELINES, "always_the_mean")
     monkeypatch.setattr(BoostedTrees, "version", "2")
     changed = [own_part(asset, quick_recipe()) for asset in assets]
-    assert before[0] not in (added[0], changed[0])
-    assert before[1:] == added[1:] == changed[1:]
+    monkeypatch.delitem(BASELINES, "gaussian_network")
+    removed = [own_part(asset, quick_recipe()) for asset in assets]
+    assert len({before[0], added[0], changed[0], removed[0]}) == 4
+    assert before[1:] == added[1:] == changed[1:] == removed[1:]
 
 
 def test_the_gaussian_network_and_the_ensemble_are_read_from_one_artefact(tmp_path: Path) -> None:
