@@ -5,7 +5,8 @@ Nothing is read when this module is imported: `defs` reads the environment and t
 
 import os
 import warnings
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 
 import dagster as dg
 
@@ -58,16 +59,24 @@ def defs() -> dg.Definitions:
     """
     keep_freed_memory()  # in every process that loads the code location, those that train and embed among them
     settings = settings_from_environment()
+    first_day = first_listing_date(first_landed_day(settings.home))
+    return definitions_of(tuple(settings.model_dump().items()), first_day, sensors.default_status())
+
+
+@lru_cache(maxsize=1)
+def definitions_of(
+    setting_values: tuple[tuple[str, str], ...], first_day: date, status: dg.DefaultSensorStatus
+) -> dg.Definitions:
+    """The definitions for these settings; a Dagster run asks for them several times."""
+    settings = Settings(**dict(setting_values))
     asset_checks = [*checks.all_checks(), *drift_checks.all_warnings()]
-    strays = {
-        key.name for check in asset_checks for key in check.check_keys if key.asset_key.to_user_string() not in LINEAGE
-    }
+    strays = {key.name for check in asset_checks for key in check.check_keys if name_of(key.asset_key) not in LINEAGE}
     if strays:
         raise ValueError(f"checks of no asset, which would never run: {', '.join(sorted(strays))}")
-    dates = daily_from(first_listing_date(first_landed_day(settings.home)))
+    dates = daily_from(first_day)
 
     def in_place(spec: dg.AssetSpec) -> dg.AssetSpec:
-        asset = spec.key.to_user_string()
+        asset = name_of(spec.key)
         if LINEAGE[asset].partitions == "day":
             spec = spec.replace_attributes(partitions_def=dates)
         return spec.replace_attributes(freshness_policy=FRESH) if asset in READ else spec
@@ -77,7 +86,7 @@ def defs() -> dg.Definitions:
         assets=dg.load_assets_from_modules(ASSET_MODULES),
         asset_checks=asset_checks,
         jobs=[*sensors.JOBS, champion.rollback_job],
-        sensors=sensors.all_sensors(sensors.default_status()),
+        sensors=sensors.all_sensors(status),
         resources={
             "settings": settings,
             WAREHOUSE: WarehouseIOManager(settings=settings),
@@ -87,3 +96,7 @@ def defs() -> dg.Definitions:
         # One process a run: training takes all cores anyway, and a process a step would cost 4 s each to start.
         executor=dg.in_process_executor,
     ).map_asset_specs(func=in_place)
+
+
+def name_of(key: dg.AssetKey) -> str:
+    return key.to_user_string()
