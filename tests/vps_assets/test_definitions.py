@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 from scenario import listing, listings_file, quiet
 
 from vps_assets import definitions
 from vps_assets.assets import checks, drift_checks
+from vps_assets.errors import WrongSetting
 from vps_assets.home import Home
 from vps_assets.landing.land import land
 from vps_assets.lineage.graph import LINEAGE
@@ -90,33 +92,31 @@ def test_every_table_has_a_blocking_schema_check() -> None:
     assert ("clean_listings", "splits_are_disjoint") in checks
 
 
-def loaded(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True
-    )
-
-
 IMPORT = "import vps_assets.definitions, vps_assets.cli, vps_assets.orchestration.sensors"
 
 
-@pytest.mark.parametrize(
-    ("environment", "words"),
-    [
-        ({"VPS_FIRST_DATE": "yesterday"}, "VPS_FIRST_DATE: 'yesterday' is not a date"),
-        ({"VPS_HOME": "damaged"}, "damaged"),
-    ],
-)
-def test_importing_reads_nothing_and_what_is_wrong_is_said_when_dagster_loads_the_definitions(
-    environment: dict[str, str], words: str, tmp_path: Path
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A data directory with a landing that is none."""
+    (tmp_path / "damaged" / "landing").mkdir(parents=True)
+    (tmp_path / "damaged" / "landing" / "1.parquet").write_bytes(b"no parquet")
+    return tmp_path / "damaged"
+
+
+def test_importing_reads_neither_environment_nor_landings(damaged: Path) -> None:
+    wrong = {"VPS_FIRST_DATE": "yesterday", "VPS_HOME": str(damaged), "VPS_RECIPE": "none"}
+    subprocess.run([sys.executable, "-c", IMPORT], env={**os.environ, **wrong}, check=True)
+
+
+def test_what_is_wrong_is_said_when_dagster_loads_the_definitions(
+    damaged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if environment.get("VPS_HOME"):
-        environment = {"VPS_HOME": str(tmp_path / "damaged")}
-        (tmp_path / "damaged" / "landing").mkdir(parents=True)
-        (tmp_path / "damaged" / "landing" / "1.parquet").write_bytes(b"no parquet")
-    assert loaded(IMPORT, **environment).stderr == ""
-    ran = loaded(f"{IMPORT}; vps_assets.definitions.defs()", **environment)
-    assert ran.returncode == 1
-    assert words in ran.stderr
+    monkeypatch.setenv("VPS_FIRST_DATE", "yesterday")
+    with pytest.raises(WrongSetting, match="VPS_FIRST_DATE: 'yesterday' is not a date"):
+        definitions.defs()
+    monkeypatch.setenv("VPS_HOME", str(damaged))
+    with pytest.raises(duckdb.Error, match="1.parquet"):
+        definitions.defs()
 
 
 def test_listing_dates_begin_with_the_first_landed_of_the_directory_that_is_set_when_they_are_loaded(

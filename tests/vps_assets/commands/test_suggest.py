@@ -1,34 +1,14 @@
-"""One suggestion: what it loads, and what it says where there is nothing to suggest with."""
+"""One suggestion: what it is made from, and what it says where there is nothing to suggest with."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
-from scenario import photo
 
 from vps_assets.commands.suggest import NoChampion, listing_of_today, suggest_one
 from vps_assets.home import Home
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_ml.features.tabular import TABULAR, TabularColumn, log_count
-
-LOADS = """
-import sys
-from vps_assets.cli import main
-sys.argv = ["vps", "suggest", sys.argv[1], "--category", "phone"]
-try:
-    main()
-finally:
-    print([name for name in ("dagster", "sklearn", "lightgbm", "matplotlib") if name in sys.modules])
-"""
-
-
-def test_a_suggestion_loads_no_dagster(tmp_path: Path) -> None:
-    image = photo(tmp_path / "photo.png")
-    ran = subprocess.run([sys.executable, "-c", LOADS, str(image)], capture_output=True, text=True)
-    assert "there is no champion yet" in ran.stderr
-    assert ran.stdout.strip() == "[]"
 
 
 def test_there_is_none_without_a_champion(home: Home, tmp_path: Path) -> None:
