@@ -20,6 +20,7 @@ from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
 from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse.analytics import publish
+from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.io_manager import content_of
 from vps_assets.warehouse.settings import Settings
 from vps_ml.evaluation.comparison import can_predict
@@ -72,14 +73,20 @@ def comparison_job(
     )
 
 
+def secured_history(warehouse: Warehouse, in_force: pl.DataFrame | None) -> pl.DataFrame:
+    """All decisions, written with that of the row in force, which is about to be overwritten."""
+    history = past_decisions(warehouse, in_force)
+    if in_force is not None:
+        warehouse.replace("champion_history", history, "true", [], {})
+    return history
+
+
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
 def record_decision(context: dg.OpExecutionContext, settings: Settings, result: ComparisonResult) -> pl.DataFrame:
     """Decide, and write it: about the champion in force now, which may have changed during the comparison."""
     in_force = champion_row(settings.warehouse)
     current = in_force["model_id"][0] if in_force is not None else None
-    history = past_decisions(settings.warehouse, in_force)
-    if in_force is not None:  # before it is overwritten
-        settings.warehouse.replace("champion_history", history, "true", [], {})
+    history = secured_history(settings.warehouse, in_force)
     if current is not None and current not in (result.challenger_id, result.current_id):
         verdict = Verdict("refused", current, f"{current} took the champion's place while it was compared")
     else:
@@ -130,9 +137,7 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
         raise dg.Failure(message, allow_retries=False)
     verdict = Verdict(ROLLED_BACK, config.to, f"by hand, instead of {current}, which is not promoted again")
     row = decision_row(verdict, current, current, artefacts)
-    past = past_decisions(warehouse, in_force)
-    warehouse.replace("champion_history", past, "true", [], {})  # before the row is overwritten, as above
-    history = with_decision(past, row)
+    history = with_decision(secured_history(warehouse, in_force), row)
     before = warehouse.records().made.get("champion_model", {}).get(WHOLE, Fingerprint(""))
     after = Fingerprint(before.basis, before.sales, content_of("champion_model", row))
     noted = basis_of("champion_history", WHOLE, settings.recipe, Records({"champion_model": {WHOLE: after}}))

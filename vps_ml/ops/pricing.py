@@ -106,16 +106,22 @@ def predict_test_rows(context: dg.OpExecutionContext, job: PredictionJob) -> pl.
 
 
 def predictions_of_test_rows(dataset: "PricingDataset", models: pl.DataFrame) -> pl.DataFrame:
-    """The models' predictions for their splits' test rows, without rows that any of the models has learnt from."""
-    from vps_ml.pricing.models import Predictions
+    """The models' predictions for their splits' test rows, without rows that any of the models has learnt from.
 
+    Raises:
+        ValueError: an objective or baseline is not registered; nothing has been predicted then.
+    """
+    from vps_ml.pricing.models import Predictions, check_registered
+
+    variants = [variant_of(row) for row in models.iter_rows(named=True)]
+    check_registered(variants)
     cards = [dataset.artefacts.models.card(id_in_path(path)) for path in models["path"].drop_nulls().unique()]
     rows = {split: dataset.unseen_test(split, cards) for split in models["split_kind"].unique()}
     predictions = Predictions(dataset)
     frames = []
-    for row in models.iter_rows(named=True):
+    for row, variant in zip(models.iter_rows(named=True), variants, strict=True):
         artefact_id = id_in_path(row["path"]) if row["path"] else None
-        predicted = predictions.of(variant_of(row), artefact_id, rows[row["split_kind"]])
+        predicted = predictions.of(variant, artefact_id, rows[variant.split_kind])
         frames.append(predicted.with_columns(model_id=pl.lit(row["model_id"])))
     return pl.concat(frames)
 
