@@ -1,79 +1,92 @@
 """Files and folders that a reader finds whole or not at all, and the leftovers of killed processes."""
 
-import os
+import fcntl
+import hashlib
 import re
 import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
+from vps_ml import durable
+from vps_ml.processes import has_ended, here_and_now
 
-OWNED = re.compile(r"\.(?P<pid>\d+)-(?P<started>\d+)\.[0-9a-f]{8}\.tmp(\.wal)?$")
+OWNED = re.compile(r"\.(?P<process>[0-9a-f]{24}-\d+-\d+)\.[0-9a-f]{8}\.tmp(\.wal)?$")
+UNOWNED_FOR_DAYS = 1.0
+"""A temporary file of another host, or of an earlier version, is abandoned when nobody has written it for so long."""
 
 
 def temporary_name(name: str) -> str:
-    """A hidden name for a file that is not whole yet; it names the process that writes it (see `abandoned`)."""
-    return f".{name}.{os.getpid()}-{process_start(os.getpid())}.{uuid.uuid4().hex[:8]}.tmp"
+    """A hidden name for a file that is not whole yet; it names the process that writes it (see `abandoned`).
 
-
-def process_start(pid: int) -> int | None:
-    """When the process started, on a clock that cannot be set; None if there is no such process.
-
-    A process number alone is not enough: the system uses it again.
+    It is short however long `name` is, which a file system limits to 255 bytes.
     """
-    try:
-        if (status := Path(f"/proc/{pid}/stat")).exists():
-            return int(status.read_text().rpartition(")")[2].split()[19])  # ticks since boot, proc(5)
-        return round(psutil.Process(pid).create_time() * 100)
-    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-        return None
+    short = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f".{short}.{here_and_now()}.{uuid.uuid4().hex[:8]}.tmp"
 
 
-def abandoned(paths: Iterable[Path]) -> list[Path]:
-    """The paths with a `temporary_name` whose process on this machine has ended: nobody will finish them."""
-    owned = [(path, match) for path in paths if (match := OWNED.search(path.name))]
-    return [path for path, match in owned if process_start(int(match["pid"])) != int(match["started"])]
+def abandoned(paths: Iterable[Path], processes: Path | None = None) -> list[Path]:
+    """The paths with a `temporary_name` that nobody will finish: their process has ended.
+
+    Where that cannot be seen (another host shares the folder) they are abandoned once they are old. In `processes` the
+    processes of other containers hold their locks.
+    """
+    return [path for path in paths if nobody_writes(path, processes)]
 
 
-def untouched(folders: Iterable[Path], days: float) -> list[Path]:
-    """The folders in which nothing has been written for this many days."""
+def nobody_writes(path: Path, processes: Path | None) -> bool:
+    ended = has_ended(match["process"], processes) if (match := OWNED.search(path.name)) else None
+    return bool(untouched([path], UNOWNED_FOR_DAYS)) if ended is None else ended
+
+
+def untouched(paths: Iterable[Path], days: float) -> list[Path]:
+    """The files, and the folders in which nothing has been written, for this many days."""
     before = time.time() - days * 86400
-    return [folder for folder in folders if last_written(folder) < before]
+    return [path for path in paths if last_written(path) < before]
 
 
-def last_written(folder: Path) -> float:
-    """When anything in a folder was last written, in seconds since 1970; now, if the folder is being removed."""
+def last_written(path: Path) -> float:
+    """When a file, or anything in a folder, was last written, in seconds since 1970; now, if it is being removed."""
     try:
-        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        return max(written.stat().st_mtime for written in (path, *path.rglob("*")))
     except FileNotFoundError:
         return time.time()
 
 
 @contextmanager
-def whole_file(target: Path, within: Path | None = None) -> Iterator[Path]:
-    """A temporary path that becomes `target` when the block ends without an error.
-
-    Args:
-        target: the final path.
-        within: folder of the temporary path, on the same file system; the target's folder by default.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = (within or target.parent) / temporary_name(target.name)
+def whole_file(target: Path) -> Iterator[Path]:
+    """A temporary path that becomes `target`, on disk, when the block ends without an error."""
+    durable.make_folder(target.parent)
+    temporary = target.with_name(temporary_name(target.name))
     try:
         yield temporary
-        temporary.replace(target)
+        durable.sync(temporary)
+        durable.move(temporary, target)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold an exclusive lock on a file, which the system frees if the process dies; whether it is held."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 @contextmanager
 def temporary_folder(within: Path, name: str) -> Iterator[Path]:
     """A folder that is removed when the block ends."""
+    durable.make_folder(within)
     folder = within / temporary_name(name)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     try:
         yield folder
     finally:

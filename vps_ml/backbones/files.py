@@ -1,13 +1,21 @@
-"""Embeddings on disk: one immutable safetensors file per listing date, a half-precision matrix per task."""
+"""Embeddings on disk: one immutable safetensors file per listing date, a half-precision matrix per task.
 
+The header has each matrix's SHA-256. A matrix that is not as it was written is not read: its file is set aside, and
+the next run embeds the date again. Files of version 0.1 have no checksums.
+"""
+
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float16
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from vps_ml.artefacts import DamagedArtefact
 from vps_ml.atomic import whole_file
 
 QUALITY = "photo_quality"
@@ -17,22 +25,51 @@ def save_embeddings(
     path: Path, features: dict[str, Float16[np.ndarray, "..."]], quality: Float[np.ndarray, "photo 4"]
 ) -> None:
     """Write a date's file, whole or not at all."""
+    arrays = {**features, QUALITY: quality}
     with whole_file(path) as temporary:
-        save_file({**features, QUALITY: quality}, temporary)
+        save_file(arrays, temporary, metadata={name: digest(array) for name, array in arrays.items()})
+
+
+def digest(array: np.ndarray) -> str:
+    """SHA-256 of an array's values, in row order."""
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+
+
+def tensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """The named matrices of a date's file, all by default.
+
+    Raises:
+        DamagedArtefact: one is not what was written, or the file is gone.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            written = file.metadata() or {}
+            found = {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
+    except (SafetensorError, FileNotFoundError) as error:
+        raise damaged(path) from error
+    if any(name in written and digest(array) != written[name] for name, array in found.items()):
+        raise damaged(path)
+    return found
+
+
+def damaged(path: Path) -> DamagedArtefact:
+    """The error about a damaged file, which is set aside."""
+    with suppress(OSError):  # it is gone, or this reader has not the right to
+        os.utime(path.replace(path.with_name(f".{path.name}.damaged")))  # it is kept for a while from now on
+    what = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+    return DamagedArtefact(f"{what} is not what was written, and was set aside: `vps run` embeds its date again")
 
 
 def load_embeddings(path: Path, tasks: Sequence[str]) -> Float16[np.ndarray, "photo feature"]:
     """The tasks' features side by side, as they are on disk; without tasks, one empty row per photo."""
-    with safe_open(path, framework="numpy") as file:
-        if not tasks:
-            return np.empty((len(file.get_tensor(QUALITY)), 0), dtype=np.float16)
-        return np.concatenate([file.get_tensor(task) for task in tasks], axis=1)
+    if not tasks:
+        return np.empty((len(load_quality(path)), 0), dtype=np.float16)
+    return np.concatenate(list(tensors(path, tasks).values()), axis=1)
 
 
 def load_quality(path: Path) -> Float[np.ndarray, "photo 4"]:
     """The photos' measures, in the order of `vps_ml.photos.decoding.QUALITY_COLUMNS`."""
-    with safe_open(path, framework="numpy") as file:
-        return file.get_tensor(QUALITY)
+    return tensors(path, [QUALITY])[QUALITY]
 
 
 def blocks(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

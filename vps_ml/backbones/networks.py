@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.hub import get_dir
 from torchvision.models import ResNet50_Weights, resnet50
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
@@ -35,12 +36,29 @@ def resnet(architecture: str, start: str, seed: int) -> ResNet:
     if start == "imagenet":
         if architecture != "resnet50":
             raise ValueError(f"`imagenet` is a start of resnet50, not of {architecture}")
-        return resnet50(weights=ResNet50_Weights.IMAGENET1K_V2)
+        return downloaded(ResNet50_Weights.IMAGENET1K_V2)
     block, layers = ARCHITECTURES[architecture]
     network = ResNet(block, layers)
     if start != "random":
         load_state(network, read_state(Path(start)), Path(start).name)
     return network
+
+
+def downloaded(weights: ResNet50_Weights) -> ResNet:
+    """A ResNet-50 with torchvision's weights, from its cache or its server.
+
+    Raises:
+        ValueError: the server cannot be reached; the message says which file to get instead.
+    """
+    try:
+        return resnet50(weights=weights)
+    except OSError as error:  # urllib's, too
+        reason = getattr(error, "reason", None) or error
+        message = (
+            f"{weights.url} cannot be downloaded ({reason}): get it elsewhere and put it into {get_dir()}/checkpoints, "
+            "or give VPS_WEIGHTS a safetensors file of a ResNet-50's state"
+        )
+        raise ValueError(message) from None
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

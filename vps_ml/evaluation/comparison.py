@@ -8,7 +8,6 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from vps_ml.artefacts import Artefacts
-from vps_ml.features.roles import backbones_of
 from vps_ml.features.scaling import COLUMNS
 from vps_ml.features.tabular import TABULAR
 
@@ -91,10 +90,7 @@ def can_predict(artefacts: Artefacts, model_id: str) -> bool:
     models = artefacts.models
     if model_id not in models or (card := models.card(model_id)).get("kind") != "pricing_model":
         return False
-    if card["embedding_id"] not in artefacts.embeddings:
-        return False
-    backbones = backbones_of(artefacts, card["embedding_id"]).values()
-    if not all(needed in models for needed in (card["feature_map_id"], card["roles_id"], *backbones)):
+    if not artefacts.usable(model_id):
         return False
     return TABULAR.keys() >= set(models.card(card["feature_map_id"]).get(COLUMNS, ()))
 

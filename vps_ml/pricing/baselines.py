@@ -87,7 +87,7 @@ class FittedBaseline(Baseline):
             }
             return Contents(card, fitted.arrays, fitted.frames, fitted.texts)
 
-        return dataset.artefacts.models.make(model_id, fill)
+        return dataset.artefacts.make_usable(model_id, fill)
 
     @abstractmethod
     def fitted(

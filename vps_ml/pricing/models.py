@@ -128,7 +128,7 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log) -> str:
         }
         return Contents(card, arrays={STATE: model_state(model)})
 
-    return models.make(model_id, fill)
+    return dataset.artefacts.make_usable(model_id, fill)
 
 
 def model_card(dataset: PricingDataset, variant: Variant, model: PricingModel) -> dict[str, Any]:

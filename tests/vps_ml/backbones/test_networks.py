@@ -1,4 +1,5 @@
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -39,3 +40,14 @@ def test_a_state_that_does_not_fit_is_refused_with_the_names_that_differ(tmp_pat
 def test_a_missing_state_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="VPS_WEIGHTS"):
         resnet("resnet10", str(tmp_path / "nowhere"), 0)
+
+
+def test_weights_that_cannot_be_downloaded_are_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*arguments: object, **options: object) -> None:
+        raise URLError(OSError(-2, "Name or service not known"))
+
+    monkeypatch.setattr("torch.hub.urlopen", unreachable)
+    monkeypatch.setenv("TORCH_HOME", "/nowhere")
+    with pytest.raises(ValueError, match=r"resnet50-.*\.pth cannot be downloaded .*VPS_WEIGHTS") as raised:
+        resnet("resnet50", "imagenet", 0)
+    assert raised.value.__cause__ is None  # the first cause is what a run's failure shows
