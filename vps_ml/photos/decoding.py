@@ -4,22 +4,41 @@ The measures are computed from the luminance at a fixed size, so that they mean 
 megapixels and a thumbnail.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from math import ceil, sqrt
 from pathlib import Path
+from threading import Condition
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageFile,
+    ImageOps,
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401  (registers itself)
+)
+
+from vps_ml.allocator import give_back_freed_memory
 
 MOST_PIXELS = 100_000_000
 """More is a decompression bomb, not a photo: 300 MB decoded."""
 Image.MAX_IMAGE_PIXELS = None  # PIL would only warn up to twice its limit; `decoding` refuses by the header
-FORMATS = {"JPEG", "MPO", "PNG", "WEBP"}
-"""MPO is what phones call a JPEG file with a second picture, depth or gain map, behind the photo."""
+FORMATS = ("JPEG", "PNG", "WEBP")
+"""JPEG reads also MPO, what phones call a file with a second picture, depth or gain map, behind the photo. No other
+decoder of Pillow's sees a byte of a file."""
+ORIENTATION = 0x0112
+"""EXIF tag 274 (CIPA DC-008, table 4)."""
+LARGE_PIXELS = 24_000_000
+"""A larger photo is reduced as soon as it is decoded: no measure and no network sees that much detail."""
+BAND_ROWS = 256
+"""Rows at a time where pixels are converted, so that a conversion holds no further copy of the photo."""
+LEAST_SIDE_PX, MOST_ELONGATED = 32, 10
+"""A picture that is smaller, or longer than so many times its width, is no photo of an item."""
 MEASURED_PX = 96
 """Longest side at which quality is measured: the smallest photo that marketplaces accept."""
 
@@ -84,11 +103,57 @@ def unqualified_reason(quality: PhotoQuality) -> str:
 def open_photo(path: Path) -> Image.Image:
     """Decode a photo whole, upright (EXIF orientation applied), as RGB; of an animation the first frame.
 
+    One of more than `LARGE_PIXELS` is reduced to fewer, by a whole factor.
+
     Raises:
         ValueError: it cannot be decoded, or is too large; the message has the reason.
     """
     with decoding(path) as image:
-        return upright(image)
+        factor = ceil(sqrt(image.width * image.height / LARGE_PIXELS))
+        if factor > 1:
+            image.draft("RGB", (image.width // factor, image.height // factor))  # a JPEG is decoded smaller
+            factor = ceil(sqrt(image.width * image.height / LARGE_PIXELS))
+        return upright(image, factor)
+
+
+def refuse_shape(file: Path | BytesIO) -> None:
+    """Refuse a picture that no camera takes.
+
+    Raises:
+        ValueError: it is too small or too elongated, or no photo at all.
+    """
+    with decoding(file) as image:
+        shorter, longer = sorted(image.size)
+        size = f"{image.width} x {image.height} pixels"
+        if shorter < LEAST_SIDE_PX:
+            raise ValueError(f"{size} are no photo: each side must have {LEAST_SIDE_PX} at least")
+        if longer > MOST_ELONGATED * shorter:
+            raise ValueError(f"{size} are no photo: one side is over {MOST_ELONGATED} times the other")
+
+
+class PixelBudget:
+    """Lets threads decode at the same time as long as their photos together have no more pixels than the largest."""
+
+    def __init__(self, pixels: int) -> None:
+        self.pixels = pixels
+        self.taken = 0
+        self.changed = Condition()
+
+    @contextmanager
+    def of(self, pixels: int) -> Iterator[None]:
+        """Hold so many of them, once they are free."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self.taken or self.taken + pixels <= self.pixels)
+            self.taken += pixels
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.taken -= pixels
+                self.changed.notify_all()
+
+
+BUDGET = PixelBudget(MOST_PIXELS)
 
 
 @contextmanager
@@ -99,32 +164,57 @@ def decoding(file: Path | BytesIO) -> Iterator[Image.Image]:
         ValueError: it is not, or what the block does with it fails: decoders raise errors of many kinds.
     """
     try:
-        with Image.open(file) as image:
-            if image.format not in FORMATS:
-                raise ValueError(f"{image.format} is not JPEG, PNG or WebP")
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
-            yield image
+            with BUDGET.of(image.width * image.height):
+                if image.width * image.height > LARGE_PIXELS:
+                    give_back_freed_memory()
+                yield image
     except UnidentifiedImageError:  # its message has the address of an object in memory, which differs each time
-        raise ValueError("it is not an image") from None
+        raise ValueError("it is not a JPEG, PNG or WebP image") from None
     except Exception as error:  # struct.error, IndexError, KeyError ...
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """The image decoded, turned to its EXIF orientation, as 8-bit RGB."""
+def upright(image: Image.Image, factor: int = 1) -> Image.Image:
+    """The image decoded, reduced by a whole factor, turned to its EXIF orientation, as 8-bit RGB."""
     image.load()
-    turned = ImageOps.exif_transpose(image)
-    if turned.mode.startswith("I"):  # 16 bits of grey, which PIL would clip at 255
-        grey = np.asarray(turned).astype(np.float64) / 257
-        turned = Image.fromarray(np.clip(grey, 0, 255).round().astype(np.uint8))
-    return on_white(turned)
+    transparent = "A" in image.getbands() or "transparency" in image.info
+    plain = in_bands(image, on_white if transparent or image.mode.startswith("I") else rgb)
+    orientation = image.getexif().get(ORIENTATION)
+    if factor > 1:
+        plain = plain.reduce(factor)
+    if plain is not image:
+        image.close()  # frees its pixels, before another photo may be decoded
+    if orientation is not None:
+        plain.getexif()[ORIENTATION] = orientation
+        plain = ImageOps.exif_transpose(plain)
+    return plain
+
+
+def in_bands(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """The image converted to RGB, `BAND_ROWS` rows at a time."""
+    if image.mode == "RGB" and convert is rgb:
+        return image
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, BAND_ROWS):
+        band = image.crop((0, top, image.width, min(top + BAND_ROWS, image.height)))
+        whole.paste(convert(band), (0, top))
+    return whole
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    return image.convert("RGB")
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """The image as RGB, transparency laid over white."""
+    """The image as RGB, transparency laid over white, 16 bits of grey as 8."""
+    if image.mode.startswith("I"):  # PIL would clip at 255
+        grey = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
+        image = Image.fromarray(((grey + 128) // 257).astype(np.uint8))
     if "A" not in image.getbands() and "transparency" not in image.info:
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return image.convert("RGB")
     image = image.convert("RGBA")
     canvas = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(canvas, image).convert("RGB")

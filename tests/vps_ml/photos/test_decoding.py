@@ -1,10 +1,12 @@
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps
 from scenario import photo
 
 from vps_ml.photos.decoding import PhotoQuality, decoded, open_photo, photo_batches, photo_quality, unqualified_reason
@@ -118,3 +120,58 @@ def test_a_decoder_that_trips_over_a_file_refuses_it(tmp_path: Path, monkeypatch
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", trip)
     with pytest.raises(ValueError, match="buffer of 4 bytes"):
         open_photo(tmp_path / "odd.png")
+
+
+PEAK = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from vps_ml.allocator import keep_freed_memory
+from vps_ml.photos.decoding import BUDGET, decoded
+from vps_ml.photos.metadata import without_metadata
+
+keep_freed_memory()
+BUDGET.pixels = 36_000_000
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+data = Path(sys.argv[1]).read_bytes()
+with ThreadPoolExecutor(3) as pool:
+    list(pool.map(lambda _: len(without_metadata(data)), range(3)))
+    list(pool.map(lambda _: decoded(Path(sys.argv[1]), 224)[0].shape, range(3)))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_large_photos_are_decoded_in_bounded_memory_however_many_threads_there_are(tmp_path: Path) -> None:
+    """36 megapixels with transparency: 144 MB as pixels, of which three threads once held six times as much each."""
+    Image.new("LA", (6_000, 6_000), (200, 100)).save(tmp_path / "a.png")
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "a.png")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 500
+
+
+def test_a_large_photo_is_reduced_and_looks_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8))
+    small.resize((400, 300), Image.Resampling.BICUBIC).save(tmp_path / "a.png")
+    small.resize((400, 300), Image.Resampling.BICUBIC).save(tmp_path / "a.jpg", quality=95)
+    for name in ("a.png", "a.jpg"):
+        whole = open_photo(tmp_path / name)
+        with monkeypatch.context() as patched:
+            patched.setattr("vps_ml.photos.decoding.LARGE_PIXELS", 40_000)
+            reduced = open_photo(tmp_path / name)
+        assert whole.size == (400, 300)
+        assert reduced.size == (200, 150)
+        difference = np.asarray(whole.reduce(2), dtype=float) - np.asarray(reduced, dtype=float)
+        assert np.abs(difference).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_bands_and_orientations_give_the_pixels_that_pillow_gives(tmp_path: Path, orientation: int) -> None:
+    pixels = np.random.default_rng(orientation).integers(0, 255, (700, 40, 4), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        upright = ImageOps.exif_transpose(image)
+        expected = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
+    assert np.array_equal(np.asarray(open_photo(tmp_path / "a.png")), np.asarray(expected))

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import zlib
+from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from vps_ml.photos.metadata import NotUnderstood, exif, jpeg, png, webp, without_metadata
+from vps_ml.photos.metadata import ADAM7, NotUnderstood, exif, jpeg, png, png_bytes, png_chunk, webp, without_metadata
 
 PLACE = b"52.5200N 13.4050E at home"
 GPS, DESCRIPTION, ORIENTATION = 0x8825, 0x010E, 0x0112
@@ -89,11 +91,80 @@ def test_the_compressed_picture_is_not_touched(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_the_colour_profile_is_kept(kind: str) -> None:
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    kept = without_metadata(written(picture(), kind, icc_profile=profile))
+def test_a_colour_profile_which_has_room_for_text_is_cut(kind: str) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() + PLACE
+    data = written(picture(), kind, icc_profile=profile)
+    kept = without_metadata(data)
     with Image.open(io.BytesIO(kept)) as image:
-        assert image.info["icc_profile"] == profile
+        assert "icc_profile" not in image.info
+    assert np.array_equal(shown(kept), shown(data))
+
+
+def with_chunks(data: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG with these chunks behind its header."""
+    return data[:33] + b"".join(png_chunk(kind, body) for kind, body in chunks) + data[33:]
+
+
+def png_with_tail(data: bytes, hide: Callable[[bytes], bytes]) -> bytes:
+    """A PNG whose one IDAT chunk has been replaced."""
+    (at,) = [i for i in range(len(data)) if data[i : i + 4] == b"IDAT"]
+    (length,) = struct.unpack(">I", data[at - 4 : at])
+    return data[: at - 4] + png_chunk(b"IDAT", hide(data[at + 4 : at + 4 + length])) + png_chunk(b"IEND", b"")
+
+
+def hiding_places() -> dict[str, bytes]:
+    """Files with a place where Pillow shows none."""
+    plain, jpg = io.BytesIO(), io.BytesIO()
+    picture().save(plain, "PNG")
+    picture().save(jpg, "JPEG")
+    png_file, jpeg_file = plain.getvalue(), jpg.getvalue()
+    adobe = b"\xff\xee" + struct.pack(">H", 14 + len(PLACE)) + b"Adobe\0d\0\0\0\0\1" + PLACE
+    return {
+        "chromaticities": with_chunks(png_file, (b"cHRM", (PLACE * 2)[:32])),
+        "a palette of a picture without one": with_chunks(png_file, (b"PLTE", (PLACE * 3)[:75])),
+        "behind the compressed pixels": png_with_tail(png_file, lambda idat: idat + PLACE),
+        "among the compressed pixels": png_with_tail(
+            png_file, lambda idat: zlib.compress(zlib.decompress(idat) + PLACE, 0)
+        ),
+        "in IEND": png_file[:-12] + png_chunk(b"IEND", PLACE),
+        "an Adobe header's tail": jpeg_file[:2] + adobe + jpeg_file[2:],
+    }
+
+
+@pytest.mark.parametrize("where", hiding_places())
+def test_text_where_a_decoder_passes_over_it_is_cut(where: str) -> None:
+    data = hiding_places()[where]
+    assert PLACE in data
+    kept = without_metadata(data)
+    assert PLACE not in kept
+    with Image.open(io.BytesIO(data)) as hidden, Image.open(io.BytesIO(kept)) as alone:
+        if "Adobe" not in where:  # which says how colours are coded
+            assert np.array_equal(np.asarray(hidden.convert("RGB")), np.asarray(alone.convert("RGB")))
+
+
+@given(
+    mode=st.sampled_from(["1", "L", "LA", "RGB", "RGBA"]),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    interlaced=st.booleans(),
+)
+def test_the_bytes_of_a_picture_are_counted_as_png_counts_them(
+    mode: str, size: tuple[int, int], interlaced: bool
+) -> None:
+    """Counted by the header; Pillow writes no interlaced pictures, so those are held to a pixel-by-pixel count."""
+    bits = {"1": 1, "L": 8, "LA": 16, "RGB": 24, "RGBA": 32}[mode]
+    if interlaced:
+        of_pass = [[(x, y) for y in range(y0, size[1], dy) for x in range(x0, size[0], dx)] for x0, y0, dx, dy in ADAM7]
+        rows = [len({y for _, y in pixels}) for pixels in of_pass]
+        columns = [len({x for x, _ in pixels}) for pixels in of_pass]
+        expected = sum(r * (1 + (c * bits + 7) // 8) for r, c in zip(rows, columns, strict=True) if r and c)
+    else:
+        file = io.BytesIO()
+        Image.new(mode, size).save(file, "PNG")
+        data = file.getvalue()
+        (at,) = [i for i in range(len(data)) if data[i : i + 4] == b"IDAT"]
+        (length,) = struct.unpack(">I", data[at - 4 : at])
+        expected = len(zlib.decompress(data[at + 4 : at + 4 + length]))
+    assert png_bytes(*size, bits, interlaced) == expected
 
 
 def test_what_a_phone_appends_behind_the_photo_is_cut_off() -> None:
