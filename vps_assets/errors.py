@@ -7,6 +7,8 @@
 Each has one line: what is wrong and, where there is something to do, what. Modules derive their own from these two.
 """
 
+import sys
+
 
 class VpsError(Exception):
     """An error with one line for a person."""
@@ -32,4 +34,14 @@ class WrongSetting(UserError):
 
 def one_line(error: object) -> str:
     """An error's message on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    r"""The text as a terminal shows it and no more: what would command the terminal is written as \xNN."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
+def tell(message: str) -> None:
+    """Progress goes to stderr: stdout is for results."""
+    print(message, file=sys.stderr, flush=True)

@@ -11,6 +11,11 @@ from vps_ml.recipes import Recipe, recipe_named
 DEFAULT_RECIPE = "demo"
 
 
+def private_files() -> None:
+    """Let whatever this process and its children write be read by their own account alone."""
+    os.umask(0o077)
+
+
 @dataclass(frozen=True)
 class Home:
     """The data directory."""
@@ -56,6 +61,11 @@ class Home:
     def erasures(self) -> Path:
         """Notes of erasures that have begun."""
         return self.path / "erasures"
+
+    @property
+    def processes(self) -> Path:
+        """Locks of the processes at work, for those in other containers."""
+        return self.path / ".processes"
 
     @property
     def report(self) -> Path:

@@ -1,22 +1,19 @@
-"""Listing files as they come: Parquet, CSV or JSON Lines, read in batches, made typed, the row kept as it was."""
+"""Listing files as they come: Parquet, CSV or JSON Lines, opened, and read in batches."""
 
+import codecs
+import errno
+import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from vps_assets.errors import UserError
-from vps_assets.tables.columns import TEXTS, UTC
-from vps_assets.tables.listings import LANDED, REQUIRED
-
-COLUMN_TYPES: Mapping[str, pl.DataType] = {name: spec.dtype.type for name, spec in LANDED.items()}
-"""What a user brings: column -> type."""
-CODED_TEXT = (pl.Categorical, pl.Enum)
-FORMATS_WITH_ZONE = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M%#z")
-FORMATS_UTC = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M")
+from vps_assets.errors import UserError, one_line
+from vps_assets.landing.cells import COLUMN_TYPES, TypedRows, typed_rows
+from vps_assets.tables.listings import REQUIRED
 
 
 class RefusedFile(UserError):
@@ -25,15 +22,14 @@ class RefusedFile(UserError):
 
 BATCH_ROWS = 20_000
 """Rows in memory at a time, and in a row group of what lands."""
-
-
-@dataclass(frozen=True)
-class TypedRows:
-    """Some rows of a file with the contract's columns and types, and `row`: each row as it came, JSON."""
-
-    frame: pl.DataFrame
-    unreadable: Mapping[str, list[bool]]
-    """Column -> a flag per row: the row had a value that could not be read as the column's type."""
+MOST_CELL_BYTES = 1_000_000
+"""No listing needs a longer cell, and a row is held several times while it lands."""
+DISK_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO}
+"""What is wrong with the machine, not with a file."""
+PANIC = re.compile(r'ErrString\("(?P<what>.*?)"\)')
+"""A Polars reader's panic, which has an error's text in it."""
+FIRST_BYTES = 1 << 16
+"""Of a text file, by which its encoding and line ends are judged."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +60,14 @@ class ListingFile:
         """The rows, `BATCH_ROWS` at a time.
 
         Raises:
-            RefusedFile: the rest of the file cannot be read.
+            RefusedFile: the rest of the file cannot be read, or a cell is too long.
         """
         with refusing(self.path), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # collect_batches is new; polars is pinned
             for raw in self.rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
                 for part in raw.iter_slices(BATCH_ROWS):
-                    yield typed_rows(part)
+                    refuse_long_cells(part)
+                    yield typed_rows(with_a_value(part) if self.path.suffix.lower() == ".csv" else part)
 
 
 @contextmanager
@@ -78,8 +75,16 @@ def refusing(path: Path) -> Iterator[None]:
     """Turn whatever makes a file unreadable into its refusal."""
     try:
         yield
-    except (pl.exceptions.PolarsError, OSError, ValueError, UnicodeDecodeError) as error:
-        raise RefusedFile(f"{path.name}: cannot be read: {str(error).splitlines()[0]}") from error
+    except (RefusedFile, MemoryError):
+        raise
+    except OSError as error:
+        if error.errno in DISK_FAULTS:
+            raise
+        raise RefusedFile(f"{path.name}: cannot be read: {error.strerror or error}") from error
+    except (Exception, pl.exceptions.PanicException) as error:  # a panic is no Exception
+        said = PANIC.search(str(error))
+        reason = said["what"] if said else one_line(error)
+        raise RefusedFile(f"{path.name}: cannot be read: {reason[:300]}") from error
 
 
 def listing_file(path: Path) -> ListingFile:
@@ -93,12 +98,70 @@ def listing_file(path: Path) -> ListingFile:
     if not path.is_file():
         raise RefusedFile(f"{path}: there is no such file")
     with refusing(path):
+        if path.suffix.lower() != ".parquet":
+            refuse_other_text(path)
         rows = SCANNERS[path.suffix.lower()](path)
         columns = tuple(rows.collect_schema())
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
-        raise RefusedFile(f"{path.name}: required column {', '.join(missing)} is missing; nothing was landed")
+        found = ", ".join(columns)[:200]
+        other = next((f"; is it separated by {mark!r}, not by commas?" for mark in ";\t|" if mark in found), "")
+        raise RefusedFile(
+            f"{path.name}: required column {', '.join(missing)} is missing; nothing was landed. Found: {found}{other}"
+        )
     return ListingFile(path, rows, columns)
+
+
+def refuse_other_text(path: Path) -> None:
+    """Refuse what would be read wrongly without an error: UTF-16, and lines that end with CR alone.
+
+    Raises:
+        RefusedFile: it is such a file.
+    """
+    with path.open("rb") as file:
+        first = file.read(FIRST_BYTES)
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise RefusedFile(f"{path.name}: it is UTF-16, not UTF-8; save it as UTF-8")
+    if b"\r" in first and b"\n" not in first:
+        raise RefusedFile(f"{path.name}: its lines end with CR alone; save it with LF or CR LF")
+
+
+def refuse_long_cells(raw: pl.DataFrame) -> None:
+    """Refuse a file with a cell that is longer than `MOST_CELL_BYTES`, before anything is made of it.
+
+    Raises:
+        ValueError: there is one; the message names its column.
+    """
+    if raw.estimated_size() <= MOST_CELL_BYTES:
+        return
+    for column in raw:
+        if has_long_cell(column):
+            raise ValueError(f"a cell of {column.name} is longer than {MOST_CELL_BYTES:,} bytes")
+
+
+def has_long_cell(column: pl.Series) -> bool:
+    """Whether a cell of text, bytes, lists or structs is longer than `MOST_CELL_BYTES`."""
+    if column.dtype == pl.String:
+        return longest(column.str.len_bytes()) > MOST_CELL_BYTES
+    if column.dtype == pl.Binary:
+        return longest(column.bin.size()) > MOST_CELL_BYTES
+    if not column.dtype.is_nested() or column.to_arrow().nbytes <= MOST_CELL_BYTES:
+        return False
+    half = column.len() // 2  # no cell is longer than the rows that it is in
+    return half == 0 or has_long_cell(column[:half]) or has_long_cell(column[half:])
+
+
+def longest(lengths: pl.Series) -> int:
+    return int(lengths.max() or 0)  # type: ignore[arg-type]
+
+
+def with_a_value(lines: pl.DataFrame) -> pl.DataFrame:
+    """A CSV file's lines but blank ones, and those without any value."""
+    first, *others = lines.columns
+    blank = pl.col(first).str.strip_chars().fill_null("") == ""
+    if not lines.select(blank.any()).item():
+        return lines
+    return lines.filter(~blank | pl.any_horizontal(*(pl.col(name).is_not_null() for name in others)))
 
 
 SCANNERS: dict[str, Callable[[Path], pl.LazyFrame]] = {
@@ -107,88 +170,3 @@ SCANNERS: dict[str, Callable[[Path], pl.LazyFrame]] = {
     ".jsonl": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
     ".ndjson": lambda path: pl.scan_ndjson(path, infer_schema_length=None),
 }
-
-
-def typed_rows(raw: pl.DataFrame) -> TypedRows:
-    """Raw rows with the contract's columns and types."""
-    coded = [pl.col(name).cast(pl.String) for name, dtype in raw.schema.items() if dtype in CODED_TEXT]
-    raw = raw.with_columns(coded)
-    rows = raw.select(pl.struct(encodable(raw)).struct.json_encode().alias("row"))["row"]
-    present = [name for name in COLUMN_TYPES if name in raw.columns]
-    typed = raw.select(typed_column(name, raw.schema[name]) for name in present)
-    unreadable = {}
-    for name in present:
-        given = given_values(raw[name])
-        unreadable[name] = (given & typed[name].is_null()).to_list()
-    absent = [pl.lit(None, dtype).alias(name) for name, dtype in COLUMN_TYPES.items() if name not in present]
-    frame = typed.with_columns(absent).select(pl.col(name).cast(dtype) for name, dtype in COLUMN_TYPES.items())
-    return TypedRows(frame.with_columns(rows), unreadable)
-
-
-def encodable(raw: pl.DataFrame) -> list[pl.Expr]:
-    """The columns as JSON can hold them: bytes, also nested ones, are not kept."""
-    return [
-        pl.lit("(bytes)").alias(name) if "Binary" in str(dtype) else pl.col(name) for name, dtype in raw.schema.items()
-    ]
-
-
-def given_values(values: pl.Series) -> pl.Series:
-    """Where a cell has a value: not null, and not blank text."""
-    if values.dtype == pl.String:
-        return values.str.strip_chars().fill_null("") != ""
-    return values.is_not_null()
-
-
-def typed_column(name: str, dtype: pl.DataType) -> pl.Expr:
-    """A raw column as the contract's type; null where it cannot be converted."""
-    column = pl.col(name)
-    if dtype == pl.String:
-        stripped = column.str.strip_chars()
-        column = pl.when(stripped != "").then(stripped)
-    return READERS[COLUMN_TYPES[name]](column, dtype).alias(name)
-
-
-def text(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Text; what is nested is not text."""
-    return pl.lit(None, pl.String) if dtype.is_nested() else column.cast(pl.String, strict=False)
-
-
-def number(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A finite number."""
-    cast = column.cast(pl.Float64, strict=False)
-    return pl.when(cast.is_finite()).then(cast)
-
-
-def timestamp(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A UTC timestamp; without a zone it is taken as UTC."""
-    if isinstance(dtype, pl.Datetime):
-        aware = column.dt.replace_time_zone("UTC") if dtype.time_zone is None else column.dt.convert_time_zone("UTC")
-        return aware.cast(UTC)
-    if dtype == pl.Date:
-        return column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    if dtype != pl.String:
-        return pl.lit(None, UTC)
-    zoned = [column.str.to_datetime(f, time_unit="us", time_zone="UTC", strict=False) for f in FORMATS_WITH_ZONE]
-    plain = [column.str.to_datetime(f, time_unit="us", strict=False).dt.replace_time_zone("UTC") for f in FORMATS_UTC]
-    day = column.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    return pl.coalesce(*zoned, *plain, day)
-
-
-def texts(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A list of labels; text is split at `|`."""
-    if isinstance(dtype, pl.List):
-        cut = column.cast(pl.List(pl.String), strict=False)
-    elif dtype == pl.String:
-        cut = column.str.split("|").list.eval(pl.element().str.strip_chars())
-    else:
-        return pl.lit(None, TEXTS)
-    return cut.list.eval(pl.element().filter((pl.element() != "") & pl.element().is_not_null()))
-
-
-READERS: Mapping[pl.DataType, Callable[[pl.Expr, pl.DataType], pl.Expr]] = {
-    pl.String(): text,
-    pl.Float64(): number,
-    UTC: timestamp,
-    TEXTS: texts,
-}
-"""Type of a column -> (raw column, its raw type) -> the column as that type."""

@@ -1,6 +1,6 @@
 """What has landed: the rows in force, and what planning needs of them.
 
-A landing is an immutable Parquet file. Files are read by column name: a column that an older landing lacks is null.
+Files are read by column name: a column that an older landing lacks is null.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,23 +13,21 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
-from vps_assets.errors import Failure
 from vps_assets.home import Home
+from vps_assets.landing.landings import LANDING_ID, ForeignFile, reading
 from vps_assets.lineage.fingerprints import Fingerprint, landed_fingerprints
 from vps_assets.tables.listings import RAW_LISTINGS
 from vps_assets.tables.partitions import EARLIEST_DAY
 from vps_assets.tables.schemas import types
 
-LANDING_ID = "landing_id"
-"""Column of `raw_listings` that is a landing's file name, not one of its columns."""
 OWN_COLUMNS: dict[str, pl.DataType] = {"listing_key": pl.String(), "content": pl.String(), "line": pl.Int64()}
 """Columns of a landing beside those of `raw_listings`."""
 
 IN_FORCE = """
 create temp table in_force as
 with numbered as (
-    select listing_key, content, landing_reasons, listed_on, filename, line, len(landing_reasons) = 0 as good,
-        struct_pack(a := landed_at, b := line) as moment
+    select listing_key, content, landing_reasons, listed_on, landing_id, line, len(landing_reasons) = 0 as good,
+        struct_pack(a := landed_at, b := landing_id, c := line) as moment
     from landed
 ),
 requested as (select listing_key from numbered where listed_on between ? and ?),
@@ -43,7 +41,7 @@ changed as (
     qualify lag((content, landing_reasons)) over (partition by listing_key, good order by moment)
         is distinct from (content, landing_reasons)
 )
-select filename, line from changed
+select landing_id, line from changed
 qualify row_number() over (partition by listing_key, good order by moment desc) = 1
 """
 """The landed rows in force: a listing's newest good row, and its newest bad one if that came later.
@@ -54,6 +52,11 @@ touches nothing. Only narrow columns are read for this, and whole rows only of t
 """
 
 
+VIEW = """
+create temp view landed as
+select * replace (coalesce(landing_id, parse_filename(filename, true)) as landing_id)
+from (from today union all by name from stored)
+"""
 FOREIGN = """
 select filename from landed
 where listing_key is null or content is null or line is null or landed_at is null or listed_on is null
@@ -62,24 +65,14 @@ limit 1
 """A file that lacks what every landing has."""
 
 
-class ForeignFile(Failure):
-    """A file in the landing folder is no landing: its rows would be left out without a word."""
-
-
-def landed_files(home: Home) -> list[str]:
-    """Paths of all landings, by name."""
-    return sorted(str(path) for path in home.landing.glob("*.parquet"))
-
-
 @contextmanager
 def opened(files: Sequence[str]) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the view `landed`: the rows of these landings, at least one, and their `filename`."""
-    stored = {name: dtype for name, dtype in types(RAW_LISTINGS).items() if name != LANDING_ID}
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
-        connection.register("today", pl.DataFrame(schema=stored | OWN_COLUMNS).to_arrow())
+        connection.register("today", pl.DataFrame(schema=types(RAW_LISTINGS) | OWN_COLUMNS).to_arrow())
         connection.read_parquet(list(files), filename=True, union_by_name=True).create_view("stored")
-        connection.execute("create temp view landed as from today union all by name from stored")
+        connection.execute(VIEW)
         yield connection
 
 
@@ -92,16 +85,14 @@ def rows_in_force(
         ForeignFile: one of the files is no landing.
     """
     window = [first or EARLIEST_DAY, last or date.today() + timedelta(days=1)]
-    names = (
-        f"parse_filename(filename, true) as {LANDING_ID}" if name == LANDING_ID else f'"{name}"' for name in columns
-    )
+    names = ", ".join(f'"{name}"' for name in columns)
     with opened(files) as connection:
         if foreign := connection.execute(FOREIGN).fetchone():
             raise ForeignFile(f"{foreign[0]} was not written by `vps land`: move it away, and land it")
         connection.execute(IN_FORCE, window)
         query = f"""
-            select {", ".join(names)} from landed semi join in_force using (filename, line)
-            where listed_on between ? and ? order by filename, line
+            select {names} from landed semi join in_force using (landing_id, line)
+            where listed_on between ? and ? order by landing_id, line
         """  # noqa: S608
         return pl.DataFrame(connection.execute(query, window).to_arrow_table())
 
@@ -110,29 +101,34 @@ def landed_rows(
     home: Home, columns: Sequence[str], first: date | None = None, last: date | None = None
 ) -> pl.DataFrame:
     """The landed rows in force, listed from `first` to `last`; empty if nothing has landed."""
-    files = landed_files(home)
-    if files:
-        return rows_in_force(files, columns, first, last)
     dtypes = types(RAW_LISTINGS)
-    return pl.DataFrame(schema={name: dtypes[name] for name in columns})
+    nothing = pl.DataFrame(schema={name: dtypes[name] for name in columns})
+    return reading(home, lambda files: rows_in_force(files, columns, first, last) if files else nothing)
 
 
 def all_landed(home: Home, columns: Sequence[str], seller: str | None = None) -> pl.DataFrame:
     """These columns of all rows that ever landed, in force or not; of one seller's, if one is given."""
-    files = landed_files(home)
-    if not files:
-        return landed_rows(home, columns)
     query = f"select {', '.join(columns)} from landed where ? is null or seller_id = ?"  # noqa: S608
-    with opened(files) as connection:
-        return pl.DataFrame(connection.execute(query, [seller, seller]).to_arrow_table())
+
+    def read(files: list[str]) -> pl.DataFrame:
+        if not files:
+            return landed_rows(home, columns)
+        with opened(files) as connection:
+            return pl.DataFrame(connection.execute(query, [seller, seller]).to_arrow_table())
+
+    return reading(home, read)
 
 
 def first_landed_day(home: Home) -> date | None:
     """The first listing date of all landed rows; None if nothing has landed."""
-    if not (files := landed_files(home)):
-        return None
-    with opened(files) as connection:
-        return connection.execute("select min(listed_on) from landed").fetchall()[0][0]
+
+    def read(files: list[str]) -> date | None:
+        if not files:
+            return None
+        with opened(files) as connection:
+            return connection.execute("select min(listed_on) from landed").fetchall()[0][0]
+
+    return reading(home, read)
 
 
 @dataclass(frozen=True)
@@ -150,8 +146,8 @@ def landed_index(home: Home) -> LandedIndex:
 
     Computing it costs what history holds, and every tick of two sensors needs it.
     """
-    files = tuple((file, Path(file).stat().st_mtime_ns) for file in landed_files(home))
-    return index_of(files, date.today())
+    today = date.today()
+    return reading(home, lambda files: index_of(tuple((f, Path(f).stat().st_mtime_ns) for f in files), today))
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
-from vps_assets.landing.files import COLUMN_TYPES, TypedRows
+from vps_assets.landing.cells import COLUMN_TYPES, TypedRows
 from vps_assets.tables.columns import TEXTS, UTC
 from vps_assets.tables.partitions import EARLIEST_DAY
 

@@ -20,8 +20,9 @@ from scenario import listing, listings_file, photo, quiet
 from vps_assets.assets.listings import cleaned, fitted_bounds, quarantined
 from vps_assets.home import Home
 from vps_assets.landing.files import RefusedFile
-from vps_assets.landing.land import MOST_PHOTO_BYTES, Landing, check_photo, land
+from vps_assets.landing.land import Landing, land
 from vps_assets.landing.landed import landed_rows
+from vps_assets.landing.photos import MOST_PHOTO_BYTES, check_photos
 from vps_assets.tables.listings import CLEAN_LISTINGS, QUARANTINED_LISTINGS, RAW_LISTINGS
 from vps_assets.tables.schemas import conforming, faults
 
@@ -181,7 +182,7 @@ def test_any_bytes_land_or_are_refused(data: bytes, suffix: str) -> None:
 
 
 def reason(folder: Path, name: str, home: Home) -> str | None:
-    return check_photo(name, folder.resolve(), home).reason
+    return check_photos([name], folder, home, quiet)[0].reason
 
 
 def test_a_file_that_is_no_photo_gets_its_reason(home: Home, tmp_path: Path) -> None:
@@ -203,7 +204,7 @@ def test_a_file_that_is_no_photo_gets_its_reason(home: Home, tmp_path: Path) -> 
         "cut.png": "cannot be decoded",
         "empty.jpg": "cannot be decoded",
         "page.jpg": "cannot be decoded",
-        "drawing.gif": "GIF is not JPEG, PNG or WebP",
+        "drawing.gif": "not a JPEG, PNG or WebP",
         "bomb.png": "more than 100,000,000",
         "huge.jpg": "larger than 64 MiB",
         "pipe.jpg": "missing",
@@ -217,7 +218,31 @@ def test_a_file_that_is_no_photo_gets_its_reason(home: Home, tmp_path: Path) -> 
     assert [name for name, words in expected.items() if words not in str(found[name])] == [], found
     assert not any(str(tmp_path) in str(words) for words in found.values())
     assert reason(folder, "inside.png", home) is None
-    assert len([path for path in home.photos.rglob("*") if path.is_file()]) == 1
+    assert reason(folder, "whole.png", home) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [((1, 1), "each side must have 32"), ((650, 64), "over 10 times the other")]
+)
+def test_a_picture_that_no_camera_takes_is_no_photo(
+    home: Home, tmp_path: Path, size: tuple[int, int], words: str
+) -> None:
+    photo(tmp_path / "odd.png", size=(40, 400))
+    assert reason(tmp_path, "odd.png", home) is None
+    Image.new("RGB", size).save(tmp_path / "odd.png")
+    assert words in str(reason(tmp_path, "odd.png", home))
+
+
+def test_a_stored_photo_that_is_not_what_was_stored_is_stored_again(home: Home, tmp_path: Path) -> None:
+    file = listings_file(tmp_path, [listing(2)])
+    land([file], None, home, quiet)
+    (stored,) = [path for path in home.photos.rglob("*") if path.is_file()]
+    whole = stored.read_bytes()
+    for damaged in (b"", whole[:-1], whole[:50] + bytes(len(whole) - 50)):
+        stored.write_bytes(damaged)
+        (again,) = land([file], None, home, quiet)
+        assert again.already_landed
+        assert stored.read_bytes() == whole
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -229,9 +254,9 @@ def test_a_landed_photo_does_not_show_where_it_was_taken(home: Home, tmp_path: P
     exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.0)})
     exif[0x0112] = 6
     (tmp_path / "in").mkdir()
-    Image.new("RGB", (40, 20), "red").save(tmp_path / "in" / "1.jpg", exif=exif)
+    Image.new("RGB", (80, 40), "red").save(tmp_path / "in" / "1.jpg", exif=exif)
     land([listings_file(tmp_path / "in", [listing(2), listing(3)])], None, home, print)
-    checked = check_photo("1.jpg", (tmp_path / "in").resolve(), home)
+    (checked,) = check_photos(["1.jpg"], tmp_path / "in", home, quiet)
     assert checked.photo_hash is not None
     with Image.open(home.artefacts.photo(checked.photo_hash)) as stored:
         assert dict(stored.getexif()) == {0x0112: 6}

@@ -86,3 +86,39 @@ def test_coded_text_is_text(home: Home, tmp_path: Path) -> None:
     pl.read_parquet(path).with_columns(pl.col("category").cast(pl.Categorical)).write_parquet(path)
     land([path], None, home, quiet)
     assert landed_rows(home, ALL)["category"].to_list() == ["phone"]
+
+
+HEADER = "listing_id,listed_at,category,image_path\n"
+ODD_FILES = {
+    "lines that end with CR": (HEADER.replace("\n", "\r") + "1,2024-01-02,c,1.png\r", "end with CR alone"),
+    "semicolons": (HEADER.replace(",", ";"), r"Found: listing_id;listed_at;.* separated by ';'"),
+    "tabs": (HEADER.replace(",", "\t"), r"separated by '.t'"),
+    "UTF-16": (HEADER.encode("utf-16"), "UTF-16, not UTF-8"),
+    "another language's names": ("Nummer,Tag\n1,2\n", "Found: Nummer, Tag"),
+    "a cell of 2 MB": (
+        HEADER + "1,2024-01-02,c," + "x" * 2_000_000 + "\n",
+        "cell of image_path is longer than 1,000,000",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ODD_FILES)
+def test_an_odd_text_file_is_refused_and_says_what_was_found(home: Home, tmp_path: Path, what: str) -> None:
+    content, words = ODD_FILES[what]
+    (tmp_path / "a.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(RefusedFile, match=words):
+        land([tmp_path / "a.csv"], None, home, quiet)
+    assert not list(home.landing.glob("*"))
+
+
+def test_a_long_cell_within_lists_is_refused_too(home: Home, tmp_path: Path) -> None:
+    row = listing(1) | {"attributes": ["a" * 600_000, "b" * 600_000]}
+    with pytest.raises(RefusedFile, match="a cell of attributes"):
+        rows_landed(home, [row], tmp_path, "a.parquet")
+
+
+def test_blank_lines_are_no_rows(home: Home, tmp_path: Path) -> None:
+    photo(tmp_path / "1.png")
+    (tmp_path / "a.csv").write_text(f"{HEADER}\n1,2024-01-02,c,1.png\n\n   \n,,,\n\n2,2024-01-03,c,1.png\n\n")
+    (landing,) = land([tmp_path / "a.csv"], None, home, quiet)
+    assert (landing.rows, landing.bad) == (2, 0)

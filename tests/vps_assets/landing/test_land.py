@@ -1,5 +1,6 @@
 """Landing: a file's rows and photos, checked and stored."""
 
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from vps_assets.home import Home
 from vps_assets.landing.files import RefusedFile
 from vps_assets.landing.land import land
 from vps_assets.landing.landed import landed_rows
+from vps_assets.landing.landings import ForeignFile
 
 
 def test_a_good_photo_is_stored_by_its_hash_once(home: Home, tmp_path: Path) -> None:
@@ -28,7 +30,7 @@ def test_a_file_that_breaks_off_in_the_middle_is_refused_and_leaves_nothing(
     broken.write_text("\n".join([*text[:5], text[5] + ",one,two,many", *text[6:]]) + "\n")
     with pytest.raises(RefusedFile, match=r"b\.csv: cannot be read"):
         land([good, broken], None, home, quiet)
-    assert list(home.landing.iterdir()) == []
+    assert list(home.landing.glob("*")) == []
 
 
 def test_landing_twice_is_landing_once(home: Home, tmp_path: Path) -> None:
@@ -42,7 +44,9 @@ def test_a_photo_that_is_no_photo_is_a_reason(home: Home, tmp_path: Path) -> Non
     path = listings_file(tmp_path, [listing(1)])
     (tmp_path / "1.png").write_bytes(b"<html>")
     land([path], None, home, quiet)
-    assert landed_rows(home, ALL)["landing_reasons"].to_list() == [["photo cannot be decoded: it is not an image"]]
+    assert landed_rows(home, ALL)["landing_reasons"].to_list() == [
+        ["photo cannot be decoded: it is not a JPEG, PNG or WebP image"]
+    ]
 
 
 def test_a_missing_photo_is_a_reason(home: Home, tmp_path: Path) -> None:
@@ -76,3 +80,37 @@ def test_a_file_that_was_overtaken_counts_again_when_it_lands_again(home: Home, 
     rows_landed(home, open_again, tmp_path / "a")
     rows_landed(home, [listing(1)], tmp_path / "b")
     assert rows_landed(home, open_again, tmp_path / "a")["sold_price"].to_list() == [None]
+
+
+def test_what_lands_after_the_clock_was_set_back_is_newer_all_the_same(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_listing = listing(1, sold_at=None, sold_price=None)
+    rows_landed(home, [open_listing], tmp_path, "a.parquet")
+
+    class Earlier(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) - timedelta(days=3)
+
+    monkeypatch.setattr("vps_assets.landing.land.datetime", Earlier)
+    rows = rows_landed(home, [listing(1)], tmp_path, "b.parquet")
+    assert rows["sold_price"].to_list() == [listing(1)["sold_price"]]
+    rows = rows_landed(home, [listing(1, sold_price=99.0)], tmp_path, "c.parquet")
+    assert rows["sold_price"].to_list() == [99.0]
+
+
+def test_a_landing_that_a_disk_has_damaged_is_named_with_what_to_do(home: Home, tmp_path: Path) -> None:
+    file = listings_file(tmp_path, [listing(1)])
+    land([file], None, home, quiet)
+    (landing,) = home.landing.glob("*.parquet")
+    whole = landing.read_bytes()
+    for damaged in (b"", whole[:100], whole[: len(whole) // 2] + whole[-8:]):
+        landing.write_bytes(damaged)
+        with pytest.raises(ForeignFile, match=f"{landing.name} is damaged: restore it"):
+            landed_rows(home, ALL)
+        with pytest.raises(ForeignFile):
+            land([file], None, home, quiet)
+    landing.unlink()  # as the message says
+    land([file], None, home, quiet)
+    assert landing.read_bytes() == whole or landed_rows(home, ALL).height == 1

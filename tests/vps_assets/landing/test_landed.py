@@ -12,7 +12,8 @@ from scenario import ALL, listing, listings_file, noon, quiet, rows_landed
 from vps_assets.commands.forget import rewrite_landings
 from vps_assets.home import Home
 from vps_assets.landing.land import land
-from vps_assets.landing.landed import ForeignFile, first_landed_day, landed_index, landed_rows
+from vps_assets.landing.landed import first_landed_day, landed_index, landed_rows
+from vps_assets.landing.landings import ForeignFile
 
 
 def test_an_open_listing_that_was_sold_since_replaces_its_row(home: Home, tmp_path: Path) -> None:
@@ -49,7 +50,9 @@ def test_a_row_that_comes_again_with_another_fault_has_that_reason(home: Home, t
     land([path], None, home, quiet)
     (tmp_path / "1.png").write_bytes(b"<html>")
     land([path], None, home, quiet)
-    assert landed_rows(home, ALL)["landing_reasons"].to_list() == [["photo cannot be decoded: it is not an image"]]
+    assert landed_rows(home, ALL)["landing_reasons"].to_list() == [
+        ["photo cannot be decoded: it is not a JPEG, PNG or WebP image"]
+    ]
 
 
 def test_a_listing_that_came_back_to_what_it_was_is_not_quarantined(home: Home, tmp_path: Path) -> None:

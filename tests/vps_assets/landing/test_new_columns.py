@@ -9,7 +9,7 @@ from conftest import vps
 from scenario import listing, listings_file, quiet
 
 from vps_assets.home import Home
-from vps_assets.landing import files, land, landed, rules
+from vps_assets.landing import cells, land, landed, rules
 from vps_assets.tables import listings
 from vps_assets.tables.columns import column, table
 from vps_assets.tables.listings import RAW_LISTINGS
@@ -21,7 +21,7 @@ def with_material(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     gained = listings.LANDED | {"material": column(pl.String, "What it is made of", null=True)}
     raw = table("raw_listings", gained | {n: c for n, c in RAW_LISTINGS.columns.items() if n not in gained})
     types = {name: spec.dtype.type for name, spec in gained.items()}
-    for module in (files, rules):
+    for module in (cells, rules):
         monkeypatch.setattr(module, "COLUMN_TYPES", types)
     monkeypatch.setattr(landed, "RAW_LISTINGS", raw)
     return list(raw.columns)
