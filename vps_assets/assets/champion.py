@@ -8,6 +8,7 @@ from vps_assets.assets.champion_decisions import (
     Verdict,
     challenger,
     champion_row,
+    champions,
     decided,
     decision_row,
     looks,
@@ -19,9 +20,9 @@ from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
 from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
 from vps_assets.tables.partitions import WHOLE
-from vps_assets.warehouse.analytics import publish
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.io_manager import content_of
+from vps_assets.warehouse.io_manager import content_of, note_process
+from vps_assets.warehouse.publication import publish
 from vps_assets.warehouse.settings import Settings
 from vps_ml.evaluation.comparison import can_predict
 from vps_ml.ops.comparison import ComparisonJob, ComparisonResult, compare_with_champion
@@ -114,7 +115,7 @@ class Rollback(dg.Config):
     """Which model takes the champion's place."""
 
     to: str
-    """The id of a price model; the one in force is not promoted again, unless by hand."""
+    """The id of a model that was champion before; the one in force is not promoted again, unless by hand."""
 
 
 @dg.op(pool=WRITER)
@@ -122,8 +123,9 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
     """Put a model in force by hand: one row is written, so neither the comparison nor its accelerator is waited for.
 
     Raises:
-        dg.Failure: there is no champion to replace, or the model cannot predict.
+        dg.Failure: there is no champion to replace, or the model never was one or cannot predict.
     """
+    note_process(context.instance, context.run_id)
     warehouse, artefacts = settings.warehouse, settings.artefacts
     in_force = champion_row(warehouse)
     if in_force is None:
@@ -132,9 +134,10 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
     if config.to == current:
         context.log.info(f"{current} is in force already")
         return
+    if config.to not in champions(past_decisions(warehouse, in_force)):
+        raise dg.Failure(f"{config.to} is no champion of champion_history.", allow_retries=False)
     if not can_predict(artefacts, config.to):
-        message = f"There is no price model {config.to} to roll back to, or some of its files are gone."
-        raise dg.Failure(message, allow_retries=False)
+        raise dg.Failure(f"Some of the files of {config.to} are gone.", allow_retries=False)
     verdict = Verdict(ROLLED_BACK, config.to, f"by hand, instead of {current}, which is not promoted again")
     row = decision_row(verdict, current, current, artefacts)
     history = with_decision(secured_history(warehouse, in_force), row)

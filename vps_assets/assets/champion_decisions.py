@@ -115,6 +115,12 @@ def looks(history: pl.DataFrame, challenger_id: str) -> list[int]:
     return history.filter(pl.col("model_id") == challenger_id)["tested"].drop_nulls().to_list()
 
 
+def champions(history: pl.DataFrame) -> set[str]:
+    """The models that were in force at some time."""
+    in_force = history.filter(pl.col("decision") != "refused")["model_id"]
+    return {*in_force, *history["instead_of"].drop_nulls()}
+
+
 def earlier_champion(history: pl.DataFrame, current: str, artefacts: Artefacts) -> str | None:
     """The model that was promoted before the one in force, that has its files and was not rolled back."""
     promoted = history.filter(pl.col("decision") == "promoted").sort("decided_at")["model_id"].to_list()

@@ -5,18 +5,21 @@ import dagster as dg
 from vps_assets.assets.options import table_options
 from vps_assets.errors import UserError
 from vps_assets.lineage.graph import LINEAGE
+from vps_assets.warehouse.io_manager import blocking_checks
 from vps_assets.warehouse.settings import Settings
 from vps_assets.warehouse.statistics_state import correct_history
+from vps_assets.warehouse.unchecked import Checks
 
 
-def corrected(asset: str, settings: Settings) -> dg.MaterializeResult:
+def corrected(context: dg.AssetExecutionContext, asset: str, settings: Settings) -> dg.MaterializeResult:
     """Bring the table up to date; what was done is the materialization's metadata.
 
     Raises:
         dg.Failure: there is no table to compute it from.
     """
     try:
-        done = correct_history(settings.warehouse, asset, settings.recipe)
+        checks = Checks(context.run_id, blocking_checks(context.job_def, dg.AssetKey(asset)))
+        done = correct_history(settings.warehouse, asset, settings.recipe, checks)
     except UserError as error:
         raise dg.Failure(str(error)) from error
     how = "all, again" if done.rebuilt else f"sales of {done.since} and later" if done.since else "nothing"
@@ -30,27 +33,27 @@ def statistics_options(asset: str) -> dict:
 
 
 @dg.asset(**statistics_options("marketplace_statistics"))
-def marketplace_statistics(settings: Settings) -> dg.MaterializeResult:
+def marketplace_statistics(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
     """Quartiles and mean of all sold prices, one row per day from which they are different; `sold_on < as_of`.
 
     Only what changed sales touch is computed; materialised by name with nothing changed, all of it is computed again.
     """
-    return corrected("marketplace_statistics", settings)
+    return corrected(context, "marketplace_statistics", settings)
 
 
 @dg.asset(**statistics_options("category_statistics"))
-def category_statistics(settings: Settings) -> dg.MaterializeResult:
+def category_statistics(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
     """Quartiles and mean of a category's sold prices, one row per day from which they are different.
 
     Only what changed sales touch is computed; materialised by name with nothing changed, all of it is computed again.
     """
-    return corrected("category_statistics", settings)
+    return corrected(context, "category_statistics", settings)
 
 
 @dg.asset(**statistics_options("seller_statistics"))
-def seller_statistics(settings: Settings) -> dg.MaterializeResult:
+def seller_statistics(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
     """Quartiles and mean of a seller's sold prices, one row per day from which they are different.
 
     Only what changed sales touch is computed; materialised by name with nothing changed, all of it is computed again.
     """
-    return corrected("seller_statistics", settings)
+    return corrected(context, "seller_statistics", settings)

@@ -126,7 +126,14 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
 )
 """In the order in which they are made. The assets of a layer have the same partitions: one Dagster run makes them."""
 
+OF_ALL_DATES = ("splits_are_disjoint", "listing_is_on_one_date")
+"""Blocking checks that look at a daily table as a whole; the others look at the dates that a run has written."""
+
 LINEAGE: Mapping[str, Node] = {asset: node for layer in LAYERS for asset, node in layer.items()}
+
+
+EVERYTHING_FITTED = ",".join(f"{asset}+" for asset, node in LINEAGE.items() if node.kept_as)
+"""A selection that fits again whatever is kept, and makes what follows from it: naming an asset forces it."""
 
 
 def ancestors(asset: str) -> set[str]:

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,19 +13,43 @@ import polars as pl
 from vps_assets.errors import Failure
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, Records
+from vps_assets.warehouse import unchecked
+from vps_assets.warehouse.named_files import NamedFiles, named_files
 from vps_assets.warehouse.records import read_made_at, read_records, record
+from vps_assets.warehouse.unchecked import Checks, Passed
+from vps_ml import durable
 from vps_ml.atomic import temporary_name
 
 Opened = TypeVar("Opened")
+NO_CHECKS = Checks()
+LOCKED = "Could not set lock"
+"""In DuckDB's message if another process holds the file; that of a broken file has "block" in it."""
 
 
 class WarehouseBusy(Failure):
     """The warehouse stayed locked for longer than the caller waits."""
 
 
+class LostWarehouse(Failure):
+    """The warehouse is gone and its published copy is left, from which it can be restored."""
+
+
 def quoted(name: str) -> str:
     """A table or column name as SQL takes it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the warehouse knows of its tables."""
+
+    records: Records = field(default_factory=Records)
+    made_at: Mapping[str, float] = field(default_factory=dict)
+    """Asset -> when its newest partition was made, in seconds since 1970."""
+    unchecked: Mapping[str, set[str]] = field(default_factory=dict)
+    """Asset -> partitions that wait for a blocking check, or failed it."""
+    files: NamedFiles = field(default_factory=dict)
+    """(asset, partition) -> models and embeddings that its rows name."""
 
 
 class Warehouse:
@@ -40,8 +65,11 @@ class Warehouse:
 
         Raises:
             WarehouseBusy: another process held the file for `lock_timeout_s`; the message names it.
+            LostWarehouse: to write, where only the published copy is left.
         """
-        self.home.path.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(self.home.path)
+        if not read_only:
+            self.refuse_if_lost()
         file = str(self.home.warehouse)
         connection = self.waiting(lambda: duckdb.connect(file, read_only=read_only))
         try:
@@ -49,6 +77,20 @@ class Warehouse:
             yield connection
         finally:
             connection.close()
+            if not read_only:
+                durable.sync(self.home.path)  # the files' names; DuckDB writes their content through
+
+    def refuse_if_lost(self) -> None:
+        """Nothing is written beside a copy that is all that is left: the next publication would replace it.
+
+        Raises:
+            LostWarehouse: there is no warehouse, but a published copy of one.
+        """
+        here, copy = self.home.warehouse, self.home.analytics
+        if copy.exists() and not (here.exists() and here.stat().st_size):
+            with contextlib.suppress(FileNotFoundError):  # DuckDB would apply it to the copy, whose rows are others
+                log_of(self.home).replace(here.with_name(f"{here.name}.lost.wal"))
+            raise LostWarehouse(f"{here.name} is gone, its published copy is not: `cp {copy} {here}`, then `vps run`")
 
     def waiting(self, opened: Callable[[], Opened]) -> Opened:
         """The result of `opened`, once no other process holds the file."""
@@ -58,7 +100,7 @@ class Warehouse:
             try:
                 return opened()
             except duckdb.IOException as error:
-                if "lock" not in str(error).lower():
+                if LOCKED not in str(error):
                     raise
                 if time.monotonic() > deadline:
                     message = f"warehouse.duckdb was busy for {self.lock_timeout_s:.0f} s: {error}"
@@ -85,10 +127,12 @@ class Warehouse:
         where: str,
         parameters: Sequence,
         made: Mapping[str, Fingerprint | None],
+        checks: Checks = NO_CHECKS,
     ) -> None:
         """In one transaction: delete the rows that `where` selects, insert `rows` by column name, record `made`.
 
-        `made` maps partitions to fingerprints; None removes the partition's.
+        `made` maps partitions to fingerprints; None removes the partition's. `checks` are the blocking checks that
+        these partitions have to pass before the table is published.
         """
         with self.connect(read_only=False) as connection:
             connection.register("incoming", rows.to_arrow())
@@ -98,6 +142,23 @@ class Warehouse:
             connection.execute(f"delete from {quoted(table)} where {where}", list(parameters))  # noqa: S608
             connection.execute(f"insert into {quoted(table)} by name from incoming")  # noqa: S608
             record(connection, table, made)
+            unchecked.add(connection, table, list(made), checks)
+            connection.execute("commit")
+
+    def unchecked(self) -> Mapping[str, set[str]]:
+        """Asset -> partitions that wait for a blocking check, or failed it."""
+        if not self.home.warehouse.exists():
+            return {}
+        with self.connect(read_only=True) as connection:
+            return unchecked.read(connection)
+
+    def note_passed(self, passed: Sequence[Passed]) -> None:
+        """These checks have passed."""
+        with self.connect(read_only=False) as connection:
+            connection.execute("begin")
+            connection.execute(unchecked.SCHEMA)
+            for one in passed:
+                unchecked.take_away(connection, one)
             connection.execute("commit")
 
     def good_sales(self) -> int:
@@ -111,6 +172,15 @@ class Warehouse:
             return Records()
         with self.connect(read_only=True) as connection:
             return read_records(connection)
+
+    def known(self) -> "Known":
+        """Everything that planning needs, as of the same moment."""
+        if not self.home.warehouse.exists():
+            return Known()
+        with self.connect(read_only=True) as connection:
+            return Known(
+                read_records(connection), read_made_at(connection), unchecked.read(connection), named_files(connection)
+            )
 
     def made_at(self) -> dict[str, float]:
         """Asset -> when its newest partition was made, in seconds since 1970."""
@@ -141,7 +211,8 @@ class Warehouse:
                 connection.execute(f"attach {quoted_path(temporary)} as rewritten")
                 connection.execute("copy from database warehouse to rewritten")
                 connection.execute("detach rewritten")
-                temporary.replace(self.home.warehouse)
+                durable.sync(temporary)
+                durable.move(temporary, self.home.warehouse)
         finally:
             temporary.unlink(missing_ok=True)
 

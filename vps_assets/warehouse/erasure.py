@@ -1,7 +1,14 @@
 """Which rows of each table are a seller's, and their deletion."""
 
-from vps_assets.warehouse.database import Warehouse, table_exists
+import shutil
+
+import duckdb
+
+from vps_assets.home import Home
+from vps_assets.warehouse.database import Warehouse, quoted_path, table_exists
+from vps_assets.warehouse.publication import keep_readers
 from vps_assets.warehouse.records import forget
+from vps_ml.atomic import temporary_folder, whole_file
 
 OF_A_SELLER = {
     "raw_listings": "seller_id = ? or list_contains(?, listing_id)",
@@ -31,11 +38,33 @@ def erase_rows(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
         return
     with warehouse.connect(read_only=False) as connection:
         connection.execute("begin")
-        for table, where in OF_A_SELLER.items():
-            if not table_exists(connection, table):
-                continue
-            if table == "raw_listings":
-                days = f"select distinct listed_on::text from {table} where {where}"  # noqa: S608
-                forget(connection, table, [day for (day,) in connection.execute(days, [seller, gone]).fetchall()])
-            connection.execute(f"delete from {table} where {where}", [seller, gone])  # noqa: S608
+        delete(connection, seller, gone)
         connection.execute("commit")
+
+
+def erase_published(home: Home, seller: str, gone: list[str]) -> None:
+    """Delete the seller's rows from the analysts' copy at once, whatever becomes of the tables that are made again.
+
+    A table that fails its checks stays in the copy as it was, and would keep them there.
+    """
+    if not home.analytics.exists():
+        return
+    with whole_file(home.analytics) as temporary, temporary_folder(home.path, "erased") as folder:
+        shutil.copyfile(home.analytics, erased := folder / "erased.duckdb")
+        with duckdb.connect(str(erased)) as connection:
+            delete(connection, seller, gone)
+            connection.execute(f"attach {quoted_path(temporary)} as rewritten")  # without their blocks
+            connection.execute("copy from database erased to rewritten")
+            connection.execute("detach rewritten")
+        keep_readers(home.analytics, temporary)
+
+
+def delete(connection: duckdb.DuckDBPyConnection, seller: str, gone: list[str]) -> None:
+    """Delete the seller's rows, within the caller's transaction."""
+    for table, where in OF_A_SELLER.items():
+        if not table_exists(connection, table):
+            continue
+        if table == "raw_listings":
+            days = f"select distinct listed_on::text from {table} where {where}"  # noqa: S608
+            forget(connection, table, [day for (day,) in connection.execute(days, [seller, gone]).fetchall()])
+        connection.execute(f"delete from {table} where {where}", [seller, gone])  # noqa: S608

@@ -2,20 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 import polars as pl
 from pydantic import PrivateAttr
 
+from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of, landed_fingerprints
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.sweeping import sweep
 from vps_assets.tables.partitions import PARTITIONINGS, WHOLE
 from vps_assets.tables.schemas import TABLES, aligned, conforming
-from vps_assets.warehouse.analytics import publish
+from vps_assets.warehouse.publication import publish
 from vps_assets.warehouse.settings import Settings
+from vps_assets.warehouse.unchecked import Checks, Passed
 from vps_ml.artefacts import identity
+from vps_ml.processes import be_seen, here_and_now
 
+PROCESS_TAG = "vps/process"
+"""Tag of a run: the process that executes it, and its machine (`vps_ml.processes`)."""
 MOST_COUNTED = 100
 """Partitions of one run that get their own row count; Dagster checks each against all, so many would be slow."""
 
@@ -24,8 +30,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
     """Frames in and out of the warehouse, partition-aware.
 
     A frame replaces its partitions' rows in one transaction, by column name, after it has been held to its
-    schema; reading opens the file read-only. When the run's resources are torn down the analysts' copy is
-    renewed, however the run was started.
+    schema; reading opens the file read-only. When the run's resources are torn down the tables that passed their
+    blocking checks are published to the analysts' copy, however the run was started.
     """
 
     settings: Settings
@@ -34,9 +40,14 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseIOManager"]:
         sweep(self.settings.home)
+        instance, run_id = context.instance, context.run.run_id if context.run else None
+        if instance is not None and run_id is not None:
+            note_process(instance, run_id)
         try:
             yield self
         finally:
+            if instance is not None and run_id is not None:
+                self.settings.warehouse.note_passed(passed_checks(instance, run_id))
             publish(self.settings.warehouse)
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
@@ -62,7 +73,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         if column and not set(rows[column].cast(pl.String).unique()) <= set(partitions):
             raise ValueError(f"{asset} has rows outside its partitions {partitions[0]} to {partitions[-1]}")
         made = self.fingerprints(asset, rows, partitions, context.run_id)
-        self.settings.warehouse.replace(asset, rows, where, parameters, made)
+        checks = Checks(context.run_id, blocking_checks(context.step_context.job_def, context.asset_key))
+        self.settings.warehouse.replace(asset, rows, where, parameters, made, checks)
         if not context.has_asset_partitions:
             context.add_output_metadata({"dagster/row_count": rows.height})
         elif len(partitions) <= MOST_COUNTED and column:
@@ -90,6 +102,33 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         of = {p: rows.filter(pl.col(column).cast(pl.String) == p) if column else rows for p in partitions}
         content = {p: content_of(asset, of[p]) for p in partitions}
         return {p: Fingerprint(basis, sales, content[p]) if basis else None for p, basis in bases.items()}
+
+
+def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Note that this process executes the run, so that no other machine takes it for dead."""
+    be_seen(Home(Path(instance.root_directory).parent).processes)
+    instance.add_run_tags(run_id, {PROCESS_TAG: here_and_now()})
+
+
+def passed_checks(instance: dg.DagsterInstance, run_id: str) -> list[Passed]:
+    """The run's checks that have passed."""
+    kinds = {dg.DagsterEventType.ASSET_CHECK_EVALUATION, dg.DagsterEventType.STEP_START}
+    began: dict[str | None, float] = {}
+    passed = []
+    for entry in instance.all_logs(run_id, of_type=kinds):
+        assert entry.dagster_event is not None, "these are events"
+        if entry.dagster_event.is_step_start:
+            began[entry.step_key] = entry.timestamp
+        elif (check := entry.dagster_event.asset_check_evaluation_data).passed:
+            passed.append(Passed(check.asset_key.to_user_string(), check.check_name, run_id, began[entry.step_key]))
+    return passed
+
+
+def blocking_checks(job: dg.JobDefinition, asset: dg.AssetKey) -> tuple[str, ...]:
+    """Names of the blocking checks of an asset of a job."""
+    graph = job.asset_layer.asset_graph
+    keys = graph.get_check_keys_for_assets({asset})
+    return tuple(sorted(key.name for key in keys if graph.get_check_spec(key).blocking))
 
 
 def content_of(asset: str, rows: pl.DataFrame) -> str:

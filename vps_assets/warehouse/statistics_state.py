@@ -17,8 +17,10 @@ from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.tables.schemas import TABLES, conforming
-from vps_assets.warehouse.database import Warehouse, quoted, table_exists, take_columns_of_incoming
+from vps_assets.warehouse import unchecked
+from vps_assets.warehouse.database import NO_CHECKS, Warehouse, quoted, table_exists, take_columns_of_incoming
 from vps_assets.warehouse.records import prepare_records, read_records, record
+from vps_assets.warehouse.unchecked import Checks
 from vps_ml.features.statistics import price_history
 from vps_ml.features.tabular import HISTORIES, MOMENTS
 from vps_ml.recipes import Recipe
@@ -44,11 +46,12 @@ class Correction:
     """Written."""
 
 
-def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe) -> Correction:
+def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe, checks: Checks = NO_CHECKS) -> Correction:
     """Bring a statistics table up to date with `clean_listings`, in one transaction.
 
     A sale that lands late corrects its group from the day after it was sold, and nothing else. If no listing date
     has changed, which means that the table was named in a run, or if the code has, all of it is computed again.
+    `checks` are the blocking checks that the table has to pass before it is published.
 
     Raises:
         UserError: there is no table `clean_listings` yet.
@@ -70,6 +73,7 @@ def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe) -> Correct
         note_taken(connection, asset, changed, versions)
         basis = basis_of(asset, WHOLE, recipe, Records({SOURCE: made}))
         record(connection, asset, {WHOLE: Fingerprint(basis) if basis else None})
+        unchecked.add(connection, asset, [WHOLE], checks)
         groups, since = connection.execute("select count(*), min(since) from corrected").fetchall()[0]
         untouched = None if rebuilt else since or date.max
         record_digests(connection, asset, untouched or date.min)

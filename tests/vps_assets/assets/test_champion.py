@@ -12,8 +12,8 @@ from vps_assets.assets.champion_decisions import looks, past_decisions
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, basis_of
 from vps_assets.tables.partitions import WHOLE
-from vps_assets.warehouse.analytics import current
 from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.publication import current
 from vps_ml.evaluation.comparison import Comparison
 from vps_ml.ops.comparison import ComparisonResult
 from vps_ml.recipes import demo
@@ -125,15 +125,24 @@ def test_a_rollback_is_recorded_as_a_materialization_of_champion_and_history(in_
     assert [event.asset_key.to_user_string() for event in made] == ["champion_model", "champion_history"]
 
 
-@pytest.mark.parametrize(("to", "gone"), [("d", None), ("a", "models/roles"), ("backbone", None)])
-def test_a_rollback_to_a_model_that_cannot_predict_fails_and_changes_nothing(
-    in_force: Warehouse, to: str, gone: str | None
+@pytest.mark.parametrize(
+    ("to", "gone", "words"),
+    [
+        ("d", None, "no champion"),
+        ("c", None, "no champion"),
+        ("backbone", None, "no champion"),
+        ("../models/a", None, "no champion"),
+        ("a", "models/roles", "files of a are gone"),
+    ],
+)
+def test_a_rollback_to_a_model_that_was_not_champion_or_cannot_predict_fails_and_changes_nothing(
+    in_force: Warehouse, to: str, gone: str | None, words: str
 ) -> None:
     if gone:
         shutil.rmtree(in_force.home.path / gone)
     ran = rolled_back(in_force.home, to)
     assert not ran.success
-    assert f"no price model {to}" in ran.get_step_failure_events()[0].step_failure_data.error.message
+    assert words in ran.get_step_failure_events()[0].step_failure_data.error.message
     assert in_force.read("champion_model")["model_id"].to_list() == ["b"]
     assert in_force.read("champion_history") is None
 

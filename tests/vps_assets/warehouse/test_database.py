@@ -11,8 +11,8 @@ from prices import COMMITTED, ROWS, X, Y, Z, killed_after_commit, with_prices
 
 from vps_assets.home import Home
 from vps_assets.tables.partitions import WHOLE
-from vps_assets.warehouse.analytics import publish
 from vps_assets.warehouse.database import Warehouse, WarehouseBusy, log_of
+from vps_assets.warehouse.publication import publish
 
 
 @pytest.fixture

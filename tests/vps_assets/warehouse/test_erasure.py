@@ -1,17 +1,24 @@
 """A seller's rows in the tables, and their deletion."""
 
+import os
+import stat
 from datetime import date
 from pathlib import Path
 
 import polars as pl
+import pytest
+from prices import with_prices
 from scenario import DAY, with_sellers
 
-from vps_assets.commands.forget import erasure_of, rewrite_landings
+from vps_assets.commands.forget import erasure_of
 from vps_assets.home import Home
 from vps_assets.landing.landed import all_landed
+from vps_assets.landing.packs import rewrite_landings
 from vps_assets.lineage.fingerprints import Fingerprint
+from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.erasure import OF_A_SELLER, erase_rows
+from vps_assets.warehouse.erasure import OF_A_SELLER, erase_published, erase_rows
+from vps_assets.warehouse.publication import publish
 
 
 def test_a_sellers_rows_go_from_every_table_with_those_that_could_not_be_read(home: Home, tmp_path: Path) -> None:
@@ -46,3 +53,23 @@ def test_a_listing_that_is_somebody_elses_by_now_stays_and_its_date_is_made_agai
     assert Warehouse(home).read("raw_listings").height == 1
     erase_rows(Warehouse(home), "anne", ["L1"])
     assert Warehouse(home).records().made == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to give a file to another group")
+def test_the_copy_keeps_its_mode_and_group_when_rows_are_erased_from_it(home: Home) -> None:
+    publish(with_prices(home))
+    home.analytics.chmod(0o640)
+    os.chown(home.analytics, -1, 60)
+    erase_published(home, "S1", [])
+    status = home.analytics.stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o640, 60)
+
+
+def test_rows_are_erased_from_the_copy_whatever_becomes_of_the_tables(home: Home) -> None:
+    rows = pl.DataFrame({"listing_id": ["L1", "L2"], "seller_id": ["secret-seller", "S2"]})
+    Warehouse(home).replace("clean_listings", rows, "true", [], {})
+    publish(Warehouse(home))
+    erase_published(home, "secret-seller", [])
+    assert b"secret-seller" not in home.analytics.read_bytes()
+    with open_analytics(home) as analytics:
+        assert analytics.table("clean_listings", columns=["listing_id"])["listing_id"].to_list() == ["L2"]

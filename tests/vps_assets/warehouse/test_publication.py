@@ -1,0 +1,178 @@
+"""The analysts' published copy."""
+
+import os
+import shutil
+import stat
+import time
+
+import duckdb
+import polars as pl
+import pytest
+from prices import COMMITTED, ROWS, X, Y, Z, killed_after_commit, with_prices
+from sales import with_the_sales
+
+from vps_assets.home import Home
+from vps_assets.lineage.fingerprints import Records
+from vps_assets.warehouse import unchecked
+from vps_assets.warehouse.database import LostWarehouse, Warehouse
+from vps_assets.warehouse.publication import current, publish, published
+from vps_assets.warehouse.records import read_records
+from vps_assets.warehouse.unchecked import Checks, Passed
+
+CHECKED = Checks("r", ("schema",))
+
+
+@pytest.fixture
+def warehouse(home: Home) -> Warehouse:
+    return with_prices(home)
+
+
+def test_the_published_copy_has_all_tables_and_is_renewed_only_when_stale(warehouse: Warehouse) -> None:
+    assert publish(warehouse) is True
+    assert publish(warehouse) is False
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
+        assert connection.execute("select count(*) from prices").fetchall() == [(3,)]
+    warehouse.replace("prices", ROWS.clear(), "true", [], {})
+    assert publish(warehouse) is True
+
+
+def test_an_analyst_who_never_closes_neither_blocks_nor_is_blocked(warehouse: Warehouse) -> None:
+    publish(warehouse)
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as analyst:
+        warehouse.replace("prices", ROWS.clear(), "true", [], {})
+        publish(warehouse)
+        assert analyst.execute("select count(*) from prices").fetchall() == [(3,)]
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as later:
+        assert later.execute("select count(*) from prices").fetchall() == [(0,)]
+
+
+def test_a_leftover_of_a_killed_publication_is_swept_away(warehouse: Warehouse) -> None:
+    leftover = warehouse.home.path / ".analytics.dead.duckdb"
+    leftover.write_text("half")
+    publish(warehouse)
+    assert not leftover.exists()
+
+
+@pytest.fixture
+def killed_writer(home: Home) -> Warehouse:
+    return killed_after_commit(home)
+
+
+def test_what_a_killed_writer_had_committed_is_published(killed_writer: Warehouse) -> None:
+    assert not current(killed_writer.home)
+    assert publish(killed_writer)
+    with duckdb.connect(str(killed_writer.home.analytics), read_only=True) as analyst:
+        assert analyst.execute("from prices order by all").fetchall() == COMMITTED
+    assert current(killed_writer.home)
+
+
+def test_the_published_copy_opens_with_the_state_beside_the_tables(home: Home) -> None:
+    warehouse = with_the_sales(Warehouse(home))
+    publish(warehouse)
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
+        assert connection.execute("select sum(sales) from state.seller_statistics").fetchall() == [(4,)]
+
+
+def test_a_table_that_waits_for_its_check_stays_in_the_copy_as_it_was(warehouse: Warehouse) -> None:
+    """With what is recorded of it, so that a warehouse restored from the copy makes it again."""
+    publish(warehouse)
+    before = Records({"prices": {"1": X, "2": Y}})
+    wrong = ROWS.with_columns(low=pl.lit(-1.0))
+    warehouse.replace("prices", wrong, "true", [], {"1": Z}, CHECKED)
+    warehouse.replace("others", ROWS, "true", [], {"": Z}, CHECKED)
+    warehouse.note_passed([Passed("others", "schema", "r", 0.0)])
+    assert publish(warehouse)
+    assert current(warehouse.home)
+    assert published(warehouse.home)[1] == ["prices"]
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
+        assert connection.execute("select min(low) from prices").fetchall() == [(1.0,)]
+        assert connection.execute("select count(*) from others").fetchall() == [(3,)]
+        assert read_records(connection, ["prices"]) == before
+        assert unchecked.read(connection) == {}
+    warehouse.note_passed([Passed("prices", "schema", "r", 0.0)])
+    assert publish(warehouse)
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
+        assert connection.execute("select min(low) from prices").fetchall() == [(-1.0,)]
+        assert read_records(connection, ["prices"]) == Records({"prices": {"1": Z, "2": Y}})
+
+
+def test_a_table_that_never_passed_is_not_published(warehouse: Warehouse) -> None:
+    warehouse.replace("prices", ROWS, "true", [], {"1": X}, CHECKED)
+    warehouse.replace("others", ROWS, "true", [], {"": Z})
+    publish(warehouse)
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
+        assert connection.execute("select table_name from duckdb_tables() where schema_name = 'main'").fetchall() == [
+            ("others",)
+        ]
+
+
+def test_a_statistics_table_that_waits_keeps_its_state_too(home: Home) -> None:
+    warehouse = with_the_sales(Warehouse(home))
+    publish(warehouse)
+    with warehouse.connect(read_only=False) as connection:
+        connection.execute("update seller_statistics set median = 0")
+        connection.execute("delete from state.seller_statistics")
+        unchecked.add(connection, "seller_statistics", [""], CHECKED)
+    publish(warehouse)
+    with duckdb.connect(str(home.analytics), read_only=True) as connection:
+        assert connection.execute("select count(*) from seller_statistics where median = 0").fetchall() == [(0,)]
+        assert connection.execute("select count(*) > 0 from state.seller_statistics").fetchall() == [(True,)]
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_where_only_the_copy_is_left_nobody_writes_and_it_is_not_replaced(warehouse: Warehouse, left: str) -> None:
+    publish(warehouse)
+    home, copy = warehouse.home, warehouse.home.analytics.read_bytes()
+    home.warehouse.unlink()
+    if left == "an empty file":
+        home.warehouse.touch()
+    for write in (publish, lambda w: w.replace("prices", ROWS, "true", [], {})):
+        with pytest.raises(LostWarehouse, match=f"cp {home.analytics} {home.warehouse}"):
+            write(warehouse)
+    assert home.analytics.read_bytes() == copy
+    shutil.copyfile(home.analytics, home.warehouse)  # as the message says
+    assert publish(warehouse)
+    assert warehouse.read("prices").height == 3
+
+
+def test_whether_the_copy_is_current_does_not_depend_on_the_files_times(warehouse: Warehouse) -> None:
+    publish(warehouse)
+    os.utime(warehouse.home.warehouse, (0, 0))
+    assert current(warehouse.home)
+    stamp = warehouse.home.analytics.stat()
+    warehouse.replace("prices", ROWS, "true", [], {})
+    os.utime(warehouse.home.warehouse, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert not current(warehouse.home)
+
+
+def test_who_may_read_the_copy_stays_as_an_operator_has_set_it(warehouse: Warehouse) -> None:
+    publish(warehouse)
+    warehouse.home.analytics.chmod(0o640)
+    warehouse.replace("prices", ROWS.clear(), "true", [], {})
+    publish(warehouse)
+    assert stat.S_IMODE(warehouse.home.analytics.stat().st_mode) == 0o640
+
+
+def test_a_check_clears_what_its_run_wrote_and_one_of_all_dates_what_was_written_before_it(home: Home) -> None:
+    warehouse, now = Warehouse(home), time.time()
+    names = ("schema", "listing_is_on_one_date")
+    for run, day in (("r1", "1"), ("r2", "2")):
+        warehouse.replace("clean_listings", ROWS, "false", [], {day: X}, Checks(run, names))
+    warehouse.note_passed([Passed("clean_listings", "schema", "r2", now + 60)])
+    assert warehouse.unchecked() == {"clean_listings": {"1", "2"}}
+    warehouse.note_passed([Passed("clean_listings", "listing_is_on_one_date", "r3", now - 60)])
+    assert warehouse.unchecked() == {"clean_listings": {"1", "2"}}
+    warehouse.note_passed([Passed("clean_listings", "listing_is_on_one_date", "r3", now + 60)])
+    assert warehouse.unchecked() == {"clean_listings": {"1"}}
+    warehouse.note_passed([Passed("clean_listings", "schema", "r1", now)])
+    assert warehouse.unchecked() == {}
+
+
+def test_a_log_that_outlived_its_warehouse_is_never_applied_to_the_copy(home: Home) -> None:
+    """DuckDB would apply it by row numbers: other rows would go, and the copy's would come twice."""
+    warehouse = killed_after_commit(home)
+    home.warehouse.unlink()
+    with pytest.raises(LostWarehouse):
+        warehouse.refuse_if_lost()
+    shutil.copyfile(home.analytics, home.warehouse)  # as the message says
+    assert sorted(warehouse.read("prices").rows()) == [(1, 1), (1, 2), (1, 3), (2, 4)]

@@ -1,0 +1,51 @@
+"""The models and embeddings that the tables name, and those of them that are gone."""
+
+from collections.abc import Mapping
+
+import duckdb
+
+from vps_assets.lineage.graph import LINEAGE
+from vps_assets.tables.partitions import PARTITIONINGS, WHOLE
+from vps_ml.artefacts import Artefacts, id_in_path
+
+MODEL_TABLES = (
+    "task_backbones",
+    "percentile_pricing_models",
+    "threshold_pricing_models",
+    "baseline_pricing_models",
+    "champion_model",
+)
+"""Tables whose column `path` names models."""
+EMBEDDINGS = "image_embeddings"
+"""The table whose column `path` names files of embeddings."""
+
+NamedFiles = Mapping[tuple[str, str], set[str]]
+"""(asset, partition) -> paths under the data directory."""
+
+
+def named_files(connection: duckdb.DuckDBPyConnection) -> NamedFiles:
+    """What the tables name."""
+    found: dict[tuple[str, str], set[str]] = {}
+    tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
+    for asset in (*MODEL_TABLES, EMBEDDINGS):
+        if asset not in tables:
+            continue
+        column = PARTITIONINGS[LINEAGE[asset].partitions].column
+        partition = f"{column}::text" if column else f"'{WHOLE}'"
+        query = f"select distinct {partition}, path from {asset} where path is not null"  # noqa: S608
+        for key, path in connection.execute(query).fetchall():
+            found.setdefault((asset, key), set()).add(path)
+    return found
+
+
+def lost(named: NamedFiles, artefacts: Artefacts) -> dict[str, set[str]]:
+    """Asset -> partitions that name what is gone or, by the length of its files, damaged."""
+    found: dict[str, set[str]] = {}
+    usable: dict[str, bool] = {}
+    for (asset, partition), paths in named.items():
+        for path in paths - usable.keys():
+            file = artefacts.embedding_file(path)
+            usable[path] = file.exists() if asset == EMBEDDINGS else artefacts.usable(id_in_path(path))
+        if not all(usable[path] for path in paths):
+            found.setdefault(asset, set()).add(partition)
+    return found

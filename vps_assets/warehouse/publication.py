@@ -1,0 +1,144 @@
+"""The publication of the analysts' copy: all tables of the warehouse whose blocking checks passed."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Collection
+from pathlib import Path
+
+import duckdb
+
+from vps_assets.home import Home
+from vps_assets.warehouse import unchecked
+from vps_assets.warehouse.database import Warehouse, log_of, quoted, quoted_path
+from vps_ml import durable
+from vps_ml.atomic import locked
+
+HEADERS = 3 * 4096
+"""Bytes at the start of a DuckDB file that every checkpoint changes: its version, and twice the number of the last."""
+OF_AN_ASSET = {
+    "lineage.made": "asset",
+    "lineage.digests": "asset",
+    "state.taken": "asset",
+    "state.corrections": "asset",
+}
+"""Tables beside those of the assets that hold rows about each -> the column that names it."""
+
+
+def publish(warehouse: Warehouse) -> bool:
+    """Renew the analysts' copy if the warehouse is another; whether it was.
+
+    A copy is written under a temporary name and renamed over the old one, so readers of either are never in the way.
+    A table that waits for a blocking check stays as it is in the old copy, with what is recorded of it. A lock file
+    keeps two publishers from overtaking each other.
+
+    Raises:
+        LostWarehouse: only the copy is left; it is not touched.
+    """
+    home = warehouse.home
+    warehouse.refuse_if_lost()
+    if not home.warehouse.exists():
+        return False
+    with locked(home.path / ".publish.lock"):
+        for leftover in home.path.glob(".analytics.*"):
+            leftover.unlink()
+        if current(home):
+            return False
+        if log_of(home).exists():  # of a writer that was killed, or is at work
+            with warehouse.connect(read_only=False) as connection:
+                connection.execute("checkpoint")
+        write_copy(warehouse, home.analytics)
+        return True
+
+
+def write_copy(warehouse: Warehouse, target: Path) -> None:
+    """Write the copy, whole or not at all."""
+    home = warehouse.home
+    temporary = home.path / f".analytics.{uuid.uuid4().hex[:8]}.duckdb"
+    with duckdb.connect() as connection:
+        source = quoted_path(home.warehouse)
+        warehouse.waiting(lambda: connection.execute(f"attach {source} as warehouse (read_only)"))
+        version = version_of(home)
+        connection.execute(f"attach {quoted_path(temporary)} as published")
+        connection.execute("copy from database warehouse to published")
+        connection.execute("use published")
+        withheld = sorted(unchecked.read(connection))
+        if withheld:
+            keep_as_before(connection, target, withheld)
+            connection.execute("delete from lineage.unchecked")
+        connection.execute("create schema if not exists lineage")
+        connection.execute(
+            "create or replace table lineage.published as select ? as version, ? as withheld, now() as published_at",
+            [version, withheld],
+        )
+        connection.execute("use memory")
+        connection.execute("detach published")
+    keep_readers(target, temporary)
+    durable.sync(temporary)
+    durable.move(temporary, target)
+
+
+def keep_readers(before: Path, after: Path) -> None:
+    """Let those accounts read a new copy whom an operator has let read the one before."""
+    if before.exists():
+        shutil.copymode(before, after)
+        with contextlib.suppress(OSError):
+            os.chown(after, -1, before.stat().st_gid)
+
+
+def keep_as_before(connection: duckdb.DuckDBPyConnection, before: Path, assets: Collection[str]) -> None:
+    """Give the open copy these assets' tables, and what is recorded of them, as they are in the copy before."""
+    if before.exists():
+        connection.execute(f"attach {quoted_path(before)} as before (read_only)")
+    for asset in assets:
+        for table in (f"main.{quoted(asset)}", f"state.{quoted(asset)}"):
+            connection.execute(f"drop table if exists {table}")
+            if before.exists() and exists(connection, "before", table.replace('"', "")):
+                connection.execute(f"create table {table} as from before.{table}")
+        for table, column in OF_AN_ASSET.items():
+            if not exists(connection, "published", table):
+                continue
+            connection.execute(f"delete from {table} where {column} = ?", [asset])  # noqa: S608
+            if before.exists() and alike(connection, table):
+                connection.execute(f"insert into {table} by name from before.{table} where {column} = ?", [asset])  # noqa: S608
+    if before.exists():
+        connection.execute("detach before")
+
+
+def columns(connection: duckdb.DuckDBPyConnection, database: str, table: str) -> set[str]:
+    """The columns of a table of an attached database; none if there is no such table."""
+    query = "select column_name from duckdb_columns() where database_name = ? and schema_name || '.' || table_name = ?"
+    return {name for (name,) in connection.execute(query, [database, table]).fetchall()}
+
+
+def exists(connection: duckdb.DuckDBPyConnection, database: str, table: str) -> bool:
+    return bool(columns(connection, database, table))
+
+
+def alike(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
+    """Whether both copies have the table with the same columns; an older version's may have others."""
+    return columns(connection, "before", table) == columns(connection, "published", table)
+
+
+def version_of(home: Home) -> str:
+    """What differs after every checkpoint of the warehouse; no clock has a part in it."""
+    with home.warehouse.open("rb") as file:
+        return hashlib.sha256(file.read(HEADERS)).hexdigest()
+
+
+def current(home: Home) -> bool:
+    """Whether the published copy is of the warehouse as it is now."""
+    if not home.analytics.exists() or log_of(home).exists():
+        return False
+    return published(home)[0] == version_of(home)
+
+
+def published(home: Home) -> tuple[str, list[str]]:
+    """(the version of the warehouse that the copy is of, tables that stayed as they were before)."""
+    with duckdb.connect(str(home.analytics), read_only=True) as connection:
+        (database,) = connection.execute("select current_database()").fetchall()[0]
+        if not exists(connection, database, "lineage.published"):
+            return "", []
+        return connection.execute("select version, withheld from lineage.published").fetchall()[0]
