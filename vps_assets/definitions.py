@@ -24,7 +24,7 @@ from vps_assets.assets import (
     suggestions,
 )
 from vps_assets.assets.options import WAREHOUSE, daily_from
-from vps_assets.home import DEFAULT_RECIPE, Home
+from vps_assets.home import DEFAULT_RECIPE, Home, private_files
 from vps_assets.landing.landed import first_landed_day
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration import sensors
@@ -57,6 +57,7 @@ def defs() -> dg.Definitions:
     Raises:
         ValueError: a check is of no asset.
     """
+    private_files()
     keep_freed_memory()  # in every process that loads the code location, those that train and embed among them
     settings = settings_from_environment()
     first_day = first_listing_date(first_landed_day(settings.home))
@@ -87,6 +88,7 @@ def definitions_of(
         asset_checks=asset_checks,
         jobs=[*sensors.JOBS, champion.rollback_job],
         sensors=sensors.all_sensors(status),
+        schedules=[sensors.nightly_retention(status)],
         resources={
             "settings": settings,
             WAREHOUSE: WarehouseIOManager(settings=settings),

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
 from scenario import listing, listings_file, quiet
 
@@ -18,6 +17,7 @@ from vps_assets.assets import checks, drift_checks
 from vps_assets.errors import WrongSetting
 from vps_assets.home import Home
 from vps_assets.landing.land import land
+from vps_assets.landing.landings import ForeignFile
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.tables.schemas import TABLES
 
@@ -115,7 +115,7 @@ def test_what_is_wrong_is_said_when_dagster_loads_the_definitions(
     with pytest.raises(WrongSetting, match="VPS_FIRST_DATE: 'yesterday' is not a date"):
         definitions.defs()
     monkeypatch.setenv("VPS_HOME", str(damaged))
-    with pytest.raises(duckdb.Error, match="1.parquet"):
+    with pytest.raises(ForeignFile, match=r"1\.parquet is damaged"):
         definitions.defs()
 
 

@@ -3,14 +3,19 @@
 Secrets (the webhook's address, the e-mail password) are read from the environment and never logged.
 """
 
+import email.policy
+import html
 import os
+import smtplib
+import ssl
 import time
 from collections.abc import Mapping
+from email.message import EmailMessage
 
 import dagster as dg
 import requests
 
-from vps_assets.errors import Failure, one_line
+from vps_assets.errors import Failure, one_line, printable
 from vps_assets.lineage.planning import RANGE_TAGS
 from vps_assets.orchestration.run import root_message
 
@@ -40,6 +45,14 @@ def alert_of(context: dg.RunFailureSensorContext) -> dict[str, str]:
     return {"text": f"{what} failed: {cause} [run {run.run_id}]", **parts}
 
 
+def as_posted(alert: Mapping[str, str]) -> dict[str, str]:
+    """The alert with its text as Slack takes text: `<`, `>` and `&` would begin links, mentions and entities.
+
+    https://api.slack.com/reference/surfaces/formatting#escaping
+    """
+    return dict(alert) | {"text": html.escape(alert["text"], quote=False)}
+
+
 def cause_of(event: dg.DagsterEvent) -> str:
     """The first cause of a step's failure, on one line."""
     error = event.step_failure_data.error
@@ -56,7 +69,7 @@ def post(url: str, alert: Mapping[str, str]) -> None:
     for pause_s in PAUSES_S:
         time.sleep(pause_s)
         try:
-            answer = requests.post(url, json=dict(alert), timeout=10, allow_redirects=False)
+            answer = requests.post(url, json=as_posted(alert), timeout=10, allow_redirects=False)
         except (requests.RequestException, ValueError) as error:
             problem = type(error).__name__
         else:
@@ -64,6 +77,26 @@ def post(url: str, alert: Mapping[str, str]) -> None:
                 return
             problem = f"it answered {answer.status_code}"
     raise NotDelivered(f"the webhook of {WEBHOOK} was not reached: {problem}")
+
+
+def mail(alert: Mapping[str, str]) -> None:
+    """Send the alert as plain text, over TLS.
+
+    Raises:
+        NotDelivered: the mail server was not reached, or did not take it.
+    """
+    sender, receivers, password, host, port = (os.environ[name] for name in EMAIL.values())
+    message = EmailMessage(policy=email.policy.SMTP)
+    message["From"] = sender
+    message["To"] = ", ".join(address.strip() for address in receivers.split(","))
+    message["Subject"] = f"Price suggestions: {alert['job']} failed"
+    message.set_content(printable(alert["text"]) + "\n")
+    try:
+        with smtplib.SMTP_SSL(host, int(port), context=ssl.create_default_context(), timeout=30) as server:
+            server.login(sender, password)
+            server.send_message(message)
+    except (OSError, smtplib.SMTPException) as error:
+        raise NotDelivered(f"the mail server {host} did not take the alert: {type(error).__name__}") from error
 
 
 def settings_problem() -> str:
@@ -86,8 +119,6 @@ def on_failure(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     If the settings are wrong, definitions load all the same, since a command that alerts nobody needs none; each tick
     then fails and names what is missing.
     """
-    if os.environ.get("VPS_ALERTS") == "email" and not settings_problem():
-        return by_email(status)
 
     @dg.run_failure_sensor(name=NAME, monitor_all_code_locations=True, default_status=status)
     def report(context: dg.RunFailureSensorContext) -> None:
@@ -98,22 +129,7 @@ def on_failure(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
             raise NotDelivered(problem)
         if os.environ.get("VPS_ALERTS") == "webhook":
             post(os.environ[WEBHOOK], alert)
+        if os.environ.get("VPS_ALERTS") == "email":
+            mail(alert)
 
     return report
-
-
-def by_email(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
-    """Dagster's own e-mail sensor, over TLS."""
-    sender, receivers, password, host, port = (os.environ[name] for name in EMAIL.values())
-    return dg.make_email_on_run_failure_sensor(
-        name=NAME,
-        email_from=sender,
-        email_to=[address.strip() for address in receivers.split(",")],
-        email_password=password,
-        smtp_host=host,
-        smtp_port=int(port),
-        email_body_fn=lambda context: alert_of(context)["text"],
-        email_subject_fn=lambda context: f"Price suggestions: {context.dagster_run.job_name} failed",
-        monitor_all_code_locations=True,
-        default_status=status,
-    )

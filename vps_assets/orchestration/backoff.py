@@ -22,6 +22,10 @@ class Attempts:
         """Whether the next attempt is due."""
         return now >= self.due_at
 
+    def capped(self, now: float) -> "Attempts":
+        """As seen at this moment: if the clock was set back since, the pause begins now, and is no longer for it."""
+        return Attempts(self.count, min(self.at, now))
+
     def again(self, now: float) -> "Attempts":
         """After one more attempt."""
         return Attempts(self.count + 1, now)

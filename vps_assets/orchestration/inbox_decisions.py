@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from vps_assets.landing.inbox import Dropped
 from vps_assets.orchestration.backoff import Attempts
 from vps_ml.artefacts import identity
+
+MOST_ATTEMPTS = 8
+"""A file whose runs have broken off as often, over two hours, is refused."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Intake:
     cursor: str
     files: tuple[str, ...]
     """To land in one run, in this order; empty if there is nothing to do."""
+    given_up: tuple[str, ...]
+    """Those of them that are to be refused."""
     run_key: str
     message: str
 
@@ -61,7 +66,8 @@ def decide(stored: str | None, files: Sequence[Dropped], unfinished: int, now: f
     """Request the files that have not changed since the last tick, in one run.
 
     A file leaves the inbox when it has landed or was refused. One that is still in it after its run was interrupted
-    (killed, disk full) is requested again after a pause that grows (see `Attempts`).
+    (killed, disk full) is requested again after a pause that grows (see `Attempts`), and alone, since any of the files
+    of that run may have broken it. After `MOST_ATTEMPTS` it is given up.
 
     Args:
         stored: the cursor.
@@ -71,20 +77,20 @@ def decide(stored: str | None, files: Sequence[Dropped], unfinished: int, now: f
     """
     cursor = Cursor.read(stored)
     requested = {
-        file.name: earlier
+        file.name: replace(earlier, attempts=earlier.attempts.capped(now))
         for file in files
         if (earlier := cursor.requested.get(file.name)) is not None and earlier.same_as(file)
     }
-    due = []
-    for file in files:
-        attempts = requested[file.name].attempts if file.name in requested else Attempts()
-        settled = cursor.seen.get(file.name) == (file.size, file.modified_ns)
-        if settled and not unfinished and attempts.due(now):
-            due.append(file)
-            requested[file.name] = Requested(file.size, file.modified_ns, attempts.again(now))
-    due.sort(key=lambda file: requested[file.name].attempts.count)  # a file that breaks its run comes after the others
+    attempts = {file.name: requested[file.name].attempts if file.name in requested else Attempts() for file in files}
+    settled = [file for file in files if cursor.seen.get(file.name) == (file.size, file.modified_ns)]
+    due = [] if unfinished else [file for file in settled if attempts[file.name].due(now)]
+    new = [file for file in due if not attempts[file.name].count]
+    due = new or sorted(due, key=lambda file: attempts[file.name].count)[:1]
+    given_up = tuple(file.name for file in due if attempts[file.name].count >= MOST_ATTEMPTS)
+    for file in due:
+        requested[file.name] = Requested(file.size, file.modified_ns, attempts[file.name].again(now))
     seen = {file.name: (file.size, file.modified_ns) for file in files}
     following = Cursor(seen, requested, cursor.number + bool(due))
     message = f"{len(due)} files to land, {len(files) - len(due)} wait" if files else "nothing in the inbox"
     run_key = f"{identity([asdict(file) for file in due])}-{following.number}"
-    return Intake(following.write(), tuple(file.name for file in due), run_key, message)
+    return Intake(following.write(), tuple(file.name for file in due), given_up, run_key, message)

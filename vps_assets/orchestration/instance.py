@@ -6,14 +6,20 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+import yaml
 
+from vps_assets.errors import Failure, one_line
 from vps_assets.home import Home
+from vps_assets.warehouse.io_manager import PROCESS_TAG
+from vps_ml.processes import has_ended
 
 CONFIGURATION = Path(__file__).with_name("dagster.yaml")
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
 NOT_STARTED = dg.DagsterRunStatus.NOT_STARTED
 STARTS_WITHIN_S = {NOT_STARTED: 900.0}
 """Creating a run writes an event per partition first; launching it takes two minutes at most (the default)."""
+
+UNSEEN_FOR_S = 86400.0
 
 
 def prepare_instance(home: Home) -> Path:
@@ -25,8 +31,22 @@ def prepare_instance(home: Home) -> Path:
     return home.dagster
 
 
+class WrongInstance(Failure):
+    """The instance's settings cannot be read."""
+
+
 def open_instance(home: Home) -> dg.DagsterInstance:
-    return dg.DagsterInstance.from_config(str(prepare_instance(home)))
+    """The instance.
+
+    Raises:
+        WrongInstance: its `dagster.yaml` makes no sense.
+    """
+    try:
+        return dg.DagsterInstance.from_config(str(prepare_instance(home)))
+    except (yaml.YAMLError, dg.DagsterInvalidConfigError) as error:
+        file = home.dagster / CONFIGURATION.name
+        wrong = one_line(error)[:150]
+        raise WrongInstance(f"{file}: {wrong}: correct it, or `rm {file}`: the default takes its place") from error
 
 
 def free_dead_runs(instance: dg.DagsterInstance) -> list[str]:
@@ -51,9 +71,16 @@ def free_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the process that executes the run, as its events name it, still exists."""
+    """Whether the process that executes the run, as its tag or its events name it, still exists.
+
+    In another container it is seen by its lock. Of another host's process nothing can be seen; its run counts as alive
+    until it has been silent for a day.
+    """
     record = instance.get_run_record_by_id(run_id)
     started = record.start_time if record else None
+    if record is not None and (process := record.dagster_run.tags.get(PROCESS_TAG)):
+        ended = has_ended(process, Home(Path(instance.root_directory).parent).processes)
+        return not (silent(instance, run_id) if ended is None else ended)
     pids = {
         int(entry.value)
         for log in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
@@ -62,6 +89,12 @@ def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
         if name == "pid"
     }
     return any(same_process(pid, started) for pid in pids) if pids else starting(record)
+
+
+def silent(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether nothing has been heard of a run for longer than any step takes without a word."""
+    newest = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+    return not newest or abs(time.time() - newest[0].event_log_entry.timestamp) > UNSEEN_FOR_S
 
 
 def same_process(pid: int, run_started: float | None) -> bool:
@@ -78,7 +111,7 @@ def starting(record: dg.RunRecord | None) -> bool:
     if record is None:
         return False
     longest_s = STARTS_WITHIN_S.get(record.dagster_run.status, 120.0)
-    return time.time() - record.update_timestamp.timestamp() < longest_s
+    return abs(time.time() - record.update_timestamp.timestamp()) < longest_s  # also if the clock was set back
 
 
 if __name__ == "__main__":

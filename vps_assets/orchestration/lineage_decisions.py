@@ -7,7 +7,7 @@ again, and what is not is not (docs/adr/0010).
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from vps_assets.lineage.fingerprints import Fingerprints
 from vps_assets.lineage.graph import LAYERS, LINEAGE, ancestors
@@ -96,10 +96,10 @@ def decide(stored: str | None, state: State, own: Collection[str]) -> Decision:
         waiting = f"; {', '.join(others)} first" if state.stale.keys() & set(own) else ""
         return Decision(cursor.write(), (), f"up to date with what has landed{waiting}")
     step = identity([asdict(plan) for plan in steps], [bases(plan, state.desired) for plan in steps])
-    attempts = cursor.attempts if step == cursor.step else Attempts()
+    attempts = cursor.attempts.capped(state.now) if step == cursor.step else Attempts()
     if not attempts.due(state.now):
         wait = f"attempt {attempts.count} failed; the next one is in {attempts.due_at - state.now:.0f} s"
-        return Decision(cursor.write(), (), wait)
+        return Decision(replace(cursor, attempts=attempts).write(), (), wait)
     following = Cursor(step, attempts.again(state.now), cursor.number + 1)
     requests = tuple(RunRequest(plan, f"{step}-{following.number}-{i}") for i, plan in enumerate(steps))
     message = f"{', '.join(steps[0].assets)} (attempt {following.attempts.count})"

@@ -13,10 +13,11 @@ from vps_assets.landing.landed import LandedIndex, landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
 from vps_assets.lineage.planning import ALL_DATES, RANGE_TAGS, Plan, Request, plans
 from vps_assets.orchestration.instance import free_dead_runs, open_instance
+from vps_assets.orchestration.retention import days_from_environment, forget_old_runs, forget_unused_artefacts
 from vps_assets.orchestration.state import lineage_state
 from vps_assets.sweeping import sweep
-from vps_assets.warehouse.analytics import publish
 from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.publication import publish
 from vps_ml.recipes import Recipe
 
 Progress = Callable[[str], None]
@@ -33,13 +34,18 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
 
     Raises:
         RunFailed: a run failed; what it had not reached stays as it was, and the next run goes on from there.
+        LostWarehouse: only the published copy is left.
     """
-    warehouse = Warehouse(home)
+    warehouse, keep_days = Warehouse(home), days_from_environment()
+    warehouse.refuse_if_lost()
     sweep(home)
     done = 0
     with open_instance(home) as instance:
         for run_id in free_dead_runs(instance):
             progress(f"freed the slots of the dead run {run_id}")
+        home.artefacts.models.seal_old()
+        forget_old_runs(instance, keep_days)
+        forget_unused_artefacts(home, keep_days)
         index = landed_index(home)
         for layer in LAYERS:
             state = lineage_state(index, recipe, warehouse)
@@ -125,6 +131,9 @@ def first_cause(result: Any) -> str:
         if event.event_type_value == "ASSET_CHECK_EVALUATION" and not data.passed and data.severity.value == "ERROR":
             figures = ", ".join(f"{name}: {value.value}" for name, value in data.metadata.items())
             return f"check {data.check_name} of {data.asset_key.to_user_string()} failed ({figures})"
+    for event in result.all_events:  # what fails outside of steps: resources, publication
+        if (error := getattr(event.event_specific_data, "error", None)) is not None:
+            return brief(root_message(error))
     return "the run failed; see its log in the UI (make ui)"
 
 

@@ -13,9 +13,11 @@ from vps_assets.lineage.graph import LAYERS, LINEAGE
 from vps_assets.orchestration import alerts, inbox_decisions, lineage_decisions
 from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs
 from vps_assets.orchestration.lineage_decisions import FITTED, FOLLOWING, RunRequest, State
+from vps_assets.orchestration.retention import days_from_environment, forget_old_runs, forget_unused_artefacts
 from vps_assets.orchestration.run import range_tags
 from vps_assets.orchestration.state import lineage_state
 from vps_assets.warehouse.database import Warehouse, WarehouseBusy
+from vps_assets.warehouse.io_manager import note_process
 from vps_assets.warehouse.settings import Settings
 
 SENSOR_TAG = "vps/sensor"
@@ -36,15 +38,18 @@ def default_status() -> dg.DefaultSensorStatus:
 
 
 class Files(dg.Config):
-    """Names in the inbox."""
+    """Names in the inbox, without a folder."""
 
     files: list[str]
+    given_up: list[str] = []
+    """Those that are refused: every run that was to land them broke off."""
 
 
 @dg.op
 def take_in_files(context: dg.OpExecutionContext, config: Files, settings: Settings) -> None:
     """Land the files, or refuse them; the run fails if one was refused or could not be landed, with the reasons."""
-    taken = take_in(config.files, settings.home, context.log.info)
+    note_process(context.instance, context.run_id)
+    taken = take_in(config.files, settings.home, context.log.info, config.given_up)
     for name, landing in taken.landed.items():
         context.log.info(f"{name}: {landing.rows:,} rows landed, {landing.bad:,} of them bad (to be quarantined)")
     wrong = {"refused (now in inbox/refused)": taken.refused, "not landed (stays in the inbox)": taken.failed}
@@ -56,6 +61,29 @@ def take_in_files(context: dg.OpExecutionContext, config: Files, settings: Setti
 @dg.job(description="Lands files of the inbox.")
 def inbox_job() -> None:
     take_in_files()
+
+
+@dg.op
+def forget_unused(context: dg.OpExecutionContext, settings: Settings) -> None:
+    """Delete the records of runs, and the models and embeddings without a use, that are older than `VPS_KEEP_DAYS`."""
+    note_process(context.instance, context.run_id)
+    days = days_from_environment()
+    runs, artefacts = forget_old_runs(context.instance, days), forget_unused_artefacts(settings.home, days)
+    context.log.info(f"deleted: the records of {runs} old runs, {artefacts} models and files of embeddings")
+
+
+@dg.job(description="Deletes records of old runs, and models and embeddings without a use.")
+def retention_job() -> None:
+    forget_unused()
+
+
+def nightly_retention(status: dg.DefaultSensorStatus) -> dg.ScheduleDefinition:
+    """Runs `retention_job` once a day; `vps run` does the same."""
+    running = status == dg.DefaultSensorStatus.RUNNING
+    default = dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
+    return dg.ScheduleDefinition(
+        "nightly_retention", job=retention_job, cron_schedule="30 3 * * *", default_status=default
+    )
 
 
 LAYER_JOBS: tuple[UnresolvedAssetJobDefinition, ...] = tuple(
@@ -83,7 +111,7 @@ def inbox_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
         intake = inbox_decisions.decide(context.cursor, dropped(settings.home.inbox), unfinished, time.time())
         if not intake.files:
             return dg.SensorResult(skip_reason=intake.message, cursor=intake.cursor)
-        config = dg.RunConfig(ops={take_in_files.name: Files(files=list(intake.files))})
+        config = dg.RunConfig(ops={take_in_files.name: Files(files=list(intake.files), given_up=list(intake.given_up))})
         request = dg.RunRequest(intake.run_key, config, tags={SENSOR_TAG: INBOX})
         return dg.SensorResult(run_requests=[request], cursor=intake.cursor)
 
@@ -168,4 +196,4 @@ def all_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
     ]
 
 
-JOBS: Jobs = (inbox_job, *LAYER_JOBS)
+JOBS: Jobs = (inbox_job, retention_job, *LAYER_JOBS)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from vps_assets.landing.landed import LandedIndex
 from vps_assets.lineage.fingerprints import Fingerprints
+from vps_assets.lineage.graph import LINEAGE
 from vps_assets.lineage.planning import desired_fingerprints, out_of_date, policies_by_asset
 from vps_assets.lineage.retraining import policies_from_environment
 from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.named_files import lost
 from vps_ml.recipes import Recipe
 
 
@@ -43,11 +45,18 @@ def lineage_state(
     Raises:
         WrongSetting: a retraining policy makes no sense.
     """
-    recorded = warehouse.records()
+    known = warehouse.known()
     policies = policies_by_asset(policies_from_environment())
     if wait_for_minimum_age:
-        made_at, now = warehouse.made_at(), time.time()
-        policies = {asset: policy.at_age(now - made_at.get(asset, 0)) for asset, policy in policies.items()}
+        now = time.time()
+        ages = {asset: now - known.made_at.get(asset, 0) for asset in policies}
+        ages = {asset: age if age >= 0 else now for asset, age in ages.items()}  # the clock was set back since
+        policies = {asset: policy.at_age(ages[asset]) for asset, policy in policies.items()}
+    recorded = known.records
     desired = desired_fingerprints(index.fingerprints, index.sales, recorded, recipe, policies, frozen)
     days = sorted(index.fingerprints.keys() | recorded.made.get("raw_listings", {}).keys())
-    return LineageState(out_of_date(desired, recorded.made), desired, days)
+    stale = out_of_date(desired, recorded.made)
+    for found in (known.unchecked, lost(known.files, warehouse.home.artefacts)):
+        for asset in found.keys() & LINEAGE.keys() - set(frozen):
+            stale[asset] = sorted({*stale.get(asset, ()), *found[asset]})
+    return LineageState({asset: stale[asset] for asset in LINEAGE if asset in stale}, desired, days)

@@ -1,6 +1,8 @@
 """Alerts to real servers on loopback: a webhook over HTTP, e-mail over TLS."""
 
 import datetime as dt
+import email
+import email.policy
 import json
 import socket
 import ssl
@@ -27,7 +29,7 @@ SECRET = "s3cr3t-path"
 @dg.asset
 def clean_listings() -> None:
     try:
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "No space left on device: Möbel <b>№ 1</b> \udcff & <!channel>")
     except OSError as error:
         raise dg.Failure("the warehouse could not be written") from error
 
@@ -97,6 +99,8 @@ def test_a_failed_run_is_posted_with_its_asset_and_first_cause(webhook: Webhook)
     assert alert["text"].startswith("clean_listings failed: ")
     assert "No space left on device" in alert["error"]
     assert alert["run_id"] in alert["text"]
+    assert "&lt;b&gt;№ 1&lt;/b&gt;" in alert["text"]
+    assert "&amp; &lt;!channel&gt;" in alert["text"]
 
 
 def test_a_webhook_that_fails_twice_is_tried_a_third_time(webhook: Webhook) -> None:
@@ -146,10 +150,10 @@ def certificate(folder: Path) -> Path:
 
 class Mailbox:
     def __init__(self) -> None:
-        self.received: list[str] = []
+        self.received: list[bytes] = []
 
     async def handle_DATA(self, server: object, session: object, envelope: object) -> str:  # noqa: N802
-        self.received.append(envelope.content.decode())  # type: ignore[attr-defined]
+        self.received.append(envelope.content)  # type: ignore[attr-defined]
         return "250 OK"
 
 
@@ -185,8 +189,11 @@ def test_an_e_mail_goes_out_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyP
     finally:
         server.stop()
     (mail,) = mailbox.received
-    assert "No space left on device" in mail
-    assert "hush" not in mail
+    message = email.message_from_bytes(mail, policy=email.policy.default)
+    assert message.get_content_type() == "text/plain"
+    assert message["To"] == "one@example.org, two@example.org"
+    assert "No space left on device: Möbel <b>№ 1</b> \\udcff" in message.get_content()
+    assert b"hush" not in mail
 
 
 @pytest.mark.parametrize(

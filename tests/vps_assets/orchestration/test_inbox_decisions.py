@@ -3,7 +3,7 @@
 import json
 
 from vps_assets.landing.inbox import Dropped
-from vps_assets.orchestration.inbox_decisions import decide
+from vps_assets.orchestration.inbox_decisions import MOST_ATTEMPTS, decide
 
 A, B = Dropped("a.csv", 10, 1), Dropped("b.csv", 20, 2)
 
@@ -42,7 +42,29 @@ def test_a_file_that_stayed_after_its_run_is_requested_again_later_and_later() -
 
 def test_a_file_that_breaks_its_run_comes_after_the_others() -> None:
     requested = ticks(*[[A]] * 5, [A, B], [A, B])[0]
-    assert requested[-1] == ("b.csv", "a.csv") or requested[-1] == ("b.csv",)
+    assert requested[-1] == ("b.csv",)
+
+
+def test_after_a_broken_run_each_of_its_files_gets_a_run_of_its_own() -> None:
+    requested = [files for files in ticks(*[[A, B]] * 12)[0] if files]
+    assert requested == [("a.csv", "b.csv"), ("a.csv",), ("b.csv",)]
+
+
+def test_a_file_whose_runs_break_off_again_and_again_is_given_up() -> None:
+    cursor, now, given_up = None, 0.0, []
+    for _ in range(MOST_ATTEMPTS + 3):
+        intake = decide(cursor, [A], 0, now)
+        cursor, now = intake.cursor, now + 7 * 3600
+        given_up.append(intake.given_up)
+    assert given_up == [(), *[()] * MOST_ATTEMPTS, ("a.csv",), ("a.csv",)]
+
+
+def test_a_clock_that_was_set_back_lengthens_no_pause() -> None:
+    _, cursor = ticks([A], [A])
+    an_hour_back = 1e9 - 3600
+    waits = decide(cursor, [A], 0, an_hour_back)
+    assert waits.files == ()
+    assert decide(waits.cursor, [A], 0, an_hour_back + 61).files == ("a.csv",)
 
 
 def test_the_same_file_dropped_again_later_gets_a_run_of_its_own() -> None:

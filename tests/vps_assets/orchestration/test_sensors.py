@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -39,7 +40,7 @@ def test_a_dropped_file_is_requested_at_the_second_tick_with_its_name(home: Home
     first = tick(home, INBOX)
     assert not first.run_requests
     (request,) = tick(home, INBOX, first.cursor).run_requests
-    assert request.run_config["ops"]["take_in_files"]["config"] == {"files": ["day.parquet"]}
+    assert request.run_config["ops"]["take_in_files"]["config"] == {"files": ["day.parquet"], "given_up": []}
 
 
 def test_the_inbox_job_lands_the_file_and_fails_if_one_was_refused_naming_it(home: Home) -> None:
@@ -51,6 +52,20 @@ def test_the_inbox_job_lands_the_file_and_fails_if_one_was_refused_naming_it(hom
     assert not ran.success
     assert "bad.csv" in ran.get_step_failure_events()[0].step_failure_data.error.message
     assert (home.inbox / "landed" / "day.parquet").exists()
+
+
+@pytest.mark.parametrize("name", ["../secret.csv", "/etc/hostname", "landed", "landed/day.csv", ".", ".hidden.csv", ""])
+def test_the_inbox_job_touches_nothing_but_files_of_the_inbox(home: Home, name: str) -> None:
+    """Whoever can reach the UI can start the job with any name."""
+    for path in (home.path / "secret.csv", home.inbox / "landed" / "day.csv", home.inbox / ".hidden.csv"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("price\n1\n")
+    before = sorted(path for path in home.path.rglob("*"))
+    config = dg.RunConfig(ops={"take_in_files": sensors.Files(files=[name])})
+    resources = {"settings": Settings(data_directory=str(home.path), recipe_name="demo")}
+    ran = sensors.inbox_job.execute_in_process(config, resources=resources, raise_on_error=False)
+    assert sorted(path for path in home.path.rglob("*")) == before
+    assert ran.success == (Path(name).name == name)  # such a file is gone, or never was there
 
 
 def test_what_has_landed_is_requested_by_its_dates(home: Home) -> None:

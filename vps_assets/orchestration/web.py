@@ -1,0 +1,123 @@
+"""`make ui`: the Dagster UI behind the guard, and the daemon, as `dagster dev` runs them.
+
+    python -m vps_assets.orchestration.web [--port 3000]
+
+One code server is shared by both. If the daemon dies, the UI ends too, so that whatever restarts it restarts both.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+import yaml
+from dagster._cli.proxy_server_manager import ProxyServerManager
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._utils.interrupts import setup_interrupt_handlers
+from dagster._utils.log import configure_loggers
+from dagster_shared.serdes import serialize_value
+from dagster_webserver.app import create_app_from_workspace_process_context
+from dagster_webserver.version import __version__
+
+from vps_assets.home import Home, private_files
+from vps_assets.orchestration.guard import LOOPBACK, Guard
+from vps_assets.orchestration.instance import open_instance
+
+ENDS_WITHIN_S = 60.0
+DRAINS_WITHIN_S = 5
+log = logging.getLogger("vps")
+
+
+def allowed_hosts() -> frozenset[str]:
+    """Loopback, and the names in `VPS_ALLOWED_HOSTS`, with commas: those under which a proxy is reached."""
+    named = os.environ.get("VPS_ALLOWED_HOSTS", "").split(",")
+    return LOOPBACK | {name.strip().lower() for name in named if name.strip()}
+
+
+@contextmanager
+def daemon(arguments: list[str]) -> Iterator[subprocess.Popen]:
+    """The Dagster daemon, ended with the block.
+
+    Without `--shutdown-pipe`: with one a daemon that fails never exits (dagster_shared/ipc.py joins a blocked reader).
+    """
+    process = subprocess.Popen([sys.executable, "-m", "dagster._daemon", "run", *arguments])
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def serve(workspace: Path, port: int) -> None:
+    """Serve until a signal (KeyboardInterrupt), or until the daemon dies.
+
+    Raises:
+        SystemExit: the port is taken.
+    """
+    configure_loggers(formatter="colored", log_level="INFO")
+    config = uvicorn.Config(
+        "",
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAINS_WITHIN_S,
+    )
+    listening = config.bind_socket()  # before anything is started
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `make ui &` starts with SIGINT ignored
+    setup_interrupt_handlers()  # SIGTERM raises KeyboardInterrupt too, so what is open below is closed in order
+    with (
+        open_instance(Home.from_environment()) as instance,
+        ProxyServerManager(instance, WorkspaceFileTarget([str(workspace)]), "warning") as servers,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        shared = Path(folder) / "workspace.yaml"
+        shared.write_text(yaml.dump({"load_from": servers.get_code_server_specs()}))
+        with daemon(["--instance-ref", serialize_value(instance.get_ref()), "--workspace", str(shared)]) as process:
+            instance.optimize_for_webserver(statement_timeout=15000, pool_recycle=3600, max_overflow=20)
+            target = WorkspaceFileTarget([str(shared)])
+            with WorkspaceProcessContext(instance, target, version=__version__) as context:
+                config.app = Guard(create_app_from_workspace_process_context(context), allowed_hosts())
+                server = uvicorn.Server(config)
+                threading.Thread(target=ends_with, args=(process, server), daemon=True).start()
+                log.warning("The UI is on http://127.0.0.1:%d", port)
+                server.run([listening])
+            log.error("The daemon has ended, so the UI ends too")
+
+
+def ends_with(process: subprocess.Popen, server: uvicorn.Server) -> None:
+    """Let the server end with the process."""
+    process.wait()
+    server.should_exit = True
+
+
+def main() -> None:
+    """Serve; exit 0 after a signal, 1 if the daemon died."""
+    parser = argparse.ArgumentParser(description="The Dagster UI on loopback, with its daemon.")
+    parser.add_argument("--port", type=int, default=3000)
+    parser.add_argument("--workspace", type=Path, default=Path("workspace.yaml"))
+    arguments = parser.parse_args()
+    private_files()
+    try:
+        serve(arguments.workspace, arguments.port)
+    except KeyboardInterrupt:
+        sys.exit(0)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
