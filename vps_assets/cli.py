@@ -11,9 +11,11 @@ import duckdb
 import polars as pl
 import typer
 
-from vps_assets.errors import UserError, VpsError, one_line
-from vps_assets.home import Home, recipe_from_environment
+from vps_assets import interruption
+from vps_assets.errors import UserError, VpsError, one_line, printable, tell
+from vps_assets.home import Home, private_files, recipe_from_environment
 from vps_ml.allocator import keep_freed_memory
+from vps_ml.artefacts import DamagedArtefact
 
 if TYPE_CHECKING:
     from vps_assets.landing.land import Landing
@@ -27,27 +29,26 @@ app = typer.Typer(
 DATES = ["%Y-%m-%d"]
 
 
-def tell(message: str) -> None:
-    """Progress goes to stderr: stdout is for results."""
-    print(message, file=sys.stderr, flush=True)
-
-
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Our errors end the command with their exit code, those of the disk and the databases with 1, in one line each."""
+    """Our errors end the command with their exit code, those of the disk and the databases with 1, in one line each.
+
+    After an interruption nothing is said of whatever error it came out as.
+    """
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except VpsError as error:
-        tell(f"vps: {one_line(error)}")
-        raise typer.Exit(error.exit_code) from error
-    except (OSError, duckdb.Error, pl.exceptions.PolarsError) as error:
-        tell(f"vps: {one_line(error)}")
-        raise typer.Exit(1) from error
-    except SQLAlchemyError as error:  # Dagster's own records, under $VPS_HOME/dagster
-        tell(f"vps: Dagster's records: {one_line(getattr(error, 'orig', None) or error)}")
-        raise typer.Exit(1) from error
+    except (VpsError, OSError, pl.exceptions.PolarsError, DamagedArtefact, duckdb.Error, SQLAlchemyError) as error:
+        if interruption.CAME.is_set():
+            raise typer.Exit(interruption.EXIT_CODE) from error
+        line = one_line(getattr(error, "orig", None) or error)
+        if isinstance(error, SQLAlchemyError):  # Dagster's own records, under $VPS_HOME/dagster
+            line = f"Dagster's records: {line}"
+        if isinstance(error, SQLAlchemyError | duckdb.Error):
+            line = f"{line} (vps doctor says what to do)"
+        tell(f"vps: {line}")
+        raise typer.Exit(error.exit_code if isinstance(error, VpsError) else 1) from error
 
 
 @app.command()
@@ -86,10 +87,12 @@ def land_command(
 def print_landings(landings: "list[Landing]") -> None:
     """One line per file, and a warning for columns that are kept out."""
     for landing in landings:
+        name = printable(landing.source_file)
         if landing.unknown_columns:
-            tell(f"warning: {landing.source_file}: unknown columns are kept out: {', '.join(landing.unknown_columns)}")
+            unknown = printable(", ".join(landing.unknown_columns))
+            tell(f"warning: {name}: unknown columns are kept out: {unknown}")
         again = ", all of it landed before: nothing changed" if landing.already_landed else ""
-        print(f"{landing.source_file}: {landing.rows:,} rows, {landing.bad:,} of them bad (to be quarantined){again}")
+        print(f"{name}: {landing.rows:,} rows, {landing.bad:,} of them bad (to be quarantined){again}")
 
 
 @app.command()
@@ -106,7 +109,7 @@ def run(
 
 def materialise(home: Home, select: str | None, first: datetime | None, last: datetime | None, seeds: int) -> None:
     """Run the lineage and print what was done."""
-    from vps_assets.landing.landed import landed_files
+    from vps_assets.landing.landings import landed_files
     from vps_assets.lineage.graph import selected
     from vps_assets.lineage.planning import Request
     from vps_assets.orchestration.run import run_lineage
@@ -160,6 +163,7 @@ def forget(
 ) -> None:
     """Erase a seller: rows, photos and what was made from them; names the models that had learnt from them."""
     from vps_assets.commands import forget as erasure
+    from vps_assets.lineage.graph import EVERYTHING_FITTED
 
     with one_line_errors():
         gone = erasure.forget(Home.from_environment(), recipe_from_environment(), seller, tell)
@@ -170,16 +174,18 @@ def forget(
         for kind, models in gone.models.items():
             print(f"learnt from them before, {kind}: {', '.join(models)}")
         if gone.models:
-            print("`vps run --select price_bounds+` fits everything again, without them. Backups are yours to erase.")
+            print(f"`vps run --select {EVERYTHING_FITTED}` fits all again, without them. Backups are yours to erase.")
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="Read every byte of tables and models, also of many.")] = False,
+) -> None:
     """Print in ten lines whether the state is healthy, and what to do; exit 1 if something does not work."""
     from vps_assets.commands.doctor import examine
 
     with one_line_errors():
-        lines = examine(Home.from_environment(), recipe_from_environment())
+        lines = examine(Home.from_environment(), recipe_from_environment(), deep=deep)
         for line in lines:
             print(line)
         if not all(line.works for line in lines):
@@ -196,13 +202,26 @@ def report() -> None:
 
 
 def main() -> None:
-    """Run the command line; typer's errors about wrong arguments are one line too."""
+    """Run the command line; an interruption, and typer's errors about wrong arguments, are one line too."""
     keep_freed_memory()
+    private_files()
+    interruption.listen()
     try:
-        sys.exit(app(standalone_mode=False))
-    except Exception as error:
-        message = getattr(error, "format_message", None)  # of typer's usage errors
-        if message is None:
-            raise
-        tell(f"vps: {one_line(message())} (see vps --help)")
-        sys.exit(2)
+        code = app(standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        if not interruption.CAME.is_set() and not isinstance(error, KeyboardInterrupt):
+            usage_error(error)
+        code = interruption.EXIT_CODE
+    if interruption.CAME.is_set() or code == interruption.EXIT_CODE:
+        interruption.say()
+        code = interruption.EXIT_CODE
+    sys.exit(code)
+
+
+def usage_error(error: BaseException) -> None:
+    """End with typer's error in one line; raise any other again."""
+    message = getattr(error, "format_message", None)
+    if message is None:
+        raise error
+    tell(f"vps: {one_line(message())} (see vps --help)")
+    sys.exit(2)

@@ -1,49 +1,31 @@
 """`vps doctor`: whether the state is healthy, in ten lines, and what to do if it is not."""
 
 import os
-import shutil
-import time
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from pathlib import Path
 
-import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+import duckdb
+from sqlalchemy.exc import SQLAlchemyError
 
-from vps_assets.definitions import defs
+from vps_assets.commands.data_examinations import (
+    examine_champion,
+    examine_copy,
+    examine_disk,
+    examine_inbox,
+    examine_lineage,
+    examine_suggestions,
+    examine_warehouse,
+)
+from vps_assets.commands.findings import BAD, RECORDS, Examined, Finding
+from vps_assets.commands.run_examinations import examine_checks, examine_runs, examine_sensors
 from vps_assets.errors import one_line
 from vps_assets.home import Home
-from vps_assets.landing.inbox import dropped
-from vps_assets.landing.landed import landed_files, landed_index
-from vps_assets.lineage.graph import LINEAGE
-from vps_assets.orchestration import alerts
-from vps_assets.orchestration.instance import UNFINISHED, alive, open_instance
-from vps_assets.orchestration.sensors import SENSOR_NAMES, is_running
-from vps_assets.orchestration.state import lineage_state
-from vps_assets.warehouse.analytics import current
-from vps_assets.warehouse.database import Warehouse
+from vps_assets.orchestration.instance import WrongInstance
+from vps_assets.warehouse.database import LostWarehouse, log_of
 from vps_ml.recipes import Recipe
-
-OK, LOOK, BAD = "ok", "look", "bad"
-LEAST_FREE_GIB, LITTLE_FREE_GIB = 1.0, 10.0
-LOCK_TIMEOUT_S = 10.0
-DAEMON_SILENT_S = 300.0
-FRESH_WITHIN = timedelta(hours=48)
-LATELY_S = 86400.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one examination."""
-
-    state: str
-    """ok, look (somebody should, at some time) or bad (it does not work)."""
-    message: str
-    to_do: str = ""
-
-
-def ok(message: str) -> Finding:
-    return Finding(OK, message)
 
 
 @dataclass(frozen=True)
@@ -62,148 +44,53 @@ class Line:
         return f"{self.finding.state:4}  {self.subject:14}  {self.finding.message}{to_do}"
 
 
-@dataclass(frozen=True)
-class Examined:
-    """What the examinations look at."""
-
-    home: Home
-    recipe: Recipe
-    instance: dg.DagsterInstance
-
-    @property
-    def warehouse(self) -> Warehouse:
-        return Warehouse(self.home, LOCK_TIMEOUT_S)
-
-
-def examine(home: Home, recipe: Recipe) -> list[Line]:
+def examine(home: Home, recipe: Recipe, *, deep: bool = False) -> list[Line]:
     """The ten lines; an examination that fails is a line with the error, and the others are made all the same."""
     lines = [Line("disk", examine_disk(home))]
     if not lines[0].works and not os.access(home.path, os.W_OK):
         return lines
-    with open_instance(home) as instance:
-        examined = Examined(home, recipe, instance)
+    with ExitStack() as stack:
+        examined = Examined(home, recipe, deep, stack)
         for subject, examination in EXAMINATIONS.items():
             try:
                 finding = examination(examined)
             except Exception as error:  # whatever is broken, the other lines are to be read
-                finding = Finding(BAD, one_line(error)[:200], f"see docs/operations.md, “{subject}”")
+                to_do = cure(error, home) or f"see docs/operations.md, “{subject}”"
+                finding = Finding(BAD, one_line(error)[:200], to_do)
             lines.append(Line(subject, finding))
     return lines
 
 
-def examine_disk(home: Home) -> Finding:
-    """Whether the data directory can be written, and has room."""
-    existing = home.path if home.path.exists() else home.path.parent
-    if not os.access(existing, os.W_OK):
-        return Finding(BAD, f"{home.path} cannot be written", "give the user that runs this the right to")
-    free = shutil.disk_usage(existing).free / 2**30
-    message = f"{free:.1f} GiB free"
-    if free >= LITTLE_FREE_GIB:
-        return ok(message)
-    return Finding(BAD if free < LEAST_FREE_GIB else LOOK, message, "make room before the next run")
+def cure(error: Exception, home: Home) -> str:
+    """What helps against an error of a file that is broken as a whole; "" if it is another."""
+    if isinstance(error, LostWarehouse):
+        return f"cp {home.analytics} {home.warehouse}; vps run"
+    if isinstance(error, duckdb.IOException | duckdb.FatalException | duckdb.SerializationException):
+        if not home.analytics.exists():
+            return "restore warehouse.duckdb from the backup"
+        log = log_of(home)  # DuckDB would apply it to the copy, whose rows are others
+        aside = f"; mv {log} {home.warehouse}.broken.wal" if log.exists() else ""
+        return f"mv {home.warehouse} {home.warehouse}.broken{aside}; cp {home.analytics} {home.warehouse}; vps run"
+    if isinstance(error, SQLAlchemyError | sqlite3.Error):
+        broken = [f"mv {folder} {folder}.broken" for folder in broken_records(home)]
+        return f"{'; '.join(broken)} (with no daemon running; the history in the UI begins anew)" if broken else ""
+    if isinstance(error, WrongInstance):
+        return f"rm {home.dagster}/dagster.yaml (the default settings take its place)"
+    return ""
 
 
-def examine_warehouse(examined: Examined) -> Finding:
-    if not examined.home.warehouse.exists():
-        return Finding(LOOK, "nothing has been made yet", "vps land FILE, then vps run")
-    with examined.warehouse.connect(read_only=True) as connection:
-        (count,) = connection.execute("select count(*) from duckdb_tables() where schema_name = 'main'").fetchall()[0]
-    return ok(f"{count} tables")
-
-
-def examine_copy(examined: Examined) -> Finding:
-    if not examined.home.warehouse.exists():
-        return ok("nothing to publish yet")
-    if current(examined.home):
-        return ok("the analysts' copy is current")
-    return Finding(
-        LOOK, "the analysts' copy is behind the warehouse", "it is renewed when a run ends; vps run does it now"
-    )
-
-
-def examine_inbox(examined: Examined) -> Finding:
-    inbox = examined.home.inbox
-    refused = [path for path in inbox.glob("refused/*") if not path.name.endswith(".reason.txt")]
-    message = f"{len(dropped(inbox))} files wait, {len(refused)} were refused"
-    if refused:
-        to_do = f"read {inbox}/refused/*.reason.txt, correct the file, drop it again, delete the refused one"
-        return Finding(LOOK, message, to_do)
-    return ok(message)
-
-
-def examine_lineage(examined: Examined) -> Finding:
-    if not landed_files(examined.home):
-        return Finding(LOOK, "nothing has landed", "vps land FILE, or drop files in the inbox")
-    stale = lineage_state(landed_index(examined.home), examined.recipe, examined.warehouse).stale
-    if not stale:
-        return ok(f"all {len(LINEAGE)} assets are up to date with what has landed")
-    names = ", ".join(list(stale)[:3]) + (f" and {len(stale) - 3} more" if len(stale) > 3 else "")
-    return Finding(LOOK, f"{names} are behind what has landed", "the sensors make them; vps run does it now")
-
-
-def examine_champion(examined: Examined) -> Finding:
-    row = examined.warehouse.read("champion_model")
-    if row is None or row.is_empty():
-        return Finding(LOOK, "there is no champion: nothing can be suggested", "vps run")
-    model_id, path = row["model_id"][0], row["path"][0]
-    if model_id not in examined.home.artefacts.models:
-        return Finding(BAD, f"the champion's files, {path}, are gone", "restore them from the backup, or vps rollback")
-    return ok(f"{model_id}, {row['decision'][0]} on {row['decided_at'][0]:%Y-%m-%d}")
-
-
-def examine_suggestions(examined: Examined) -> Finding:
-    made = examined.warehouse.made_at().get("price_suggestions")
-    if made is None:
-        return Finding(LOOK, "no price has been suggested yet", "vps run")
-    message = f"suggestions were last made {datetime.fromtimestamp(made):%Y-%m-%d %H:%M}"
-    if timedelta(seconds=time.time() - made) < FRESH_WITHIN:
-        return ok(message)
-    return Finding(LOOK, message, "are listings still coming in? See the inbox")
-
-
-def examine_runs(examined: Examined) -> Finding:
-    instance = examined.instance
-    since = datetime.now().astimezone() - timedelta(seconds=LATELY_S)
-    failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since))
-    unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
-    dead = [run for run in unfinished if not alive(instance, run.run_id)]
-    message = f"{len(unfinished) - len(dead)} under way, {len(dead)} dead, {len(failed)} failed in the last day"
-    if dead:
-        return Finding(LOOK, message, "a daemon or the next vps run frees what the dead hold")
-    return Finding(LOOK, message, "read the newest failure in the UI (make ui)") if failed else ok(message)
-
-
-def examine_checks(examined: Examined) -> Finding:
-    keys = list(defs().resolve_asset_graph().asset_check_keys)
-    latest = examined.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    wrong: list[str] = []
-    unusual: list[str] = []
-    for key, record in latest.items():
-        if record.status == AssetCheckExecutionRecordStatus.FAILED and record.event:
-            evaluation = record.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
-            blocking = evaluation.severity == dg.AssetCheckSeverity.ERROR
-            (wrong if blocking else unusual).append(f"{key.asset_key.to_user_string()}: {key.name}")
-    to_do = "see the check in the UI; docs/operations.md says what each means"
-    if wrong:
-        return Finding(BAD, f"failed: {', '.join(wrong)}", to_do)
-    if unusual:
-        return Finding(LOOK, f"unusual: {', '.join(unusual)}", to_do)
-    return ok(f"{len(latest)} checks passed when they last ran")
-
-
-def examine_sensors(examined: Examined) -> Finding:
-    heartbeats = examined.instance.get_daemon_heartbeats()
-    newest = max((beat.timestamp for beat in heartbeats.values()), default=0.0)
-    if time.time() - newest > DAEMON_SILENT_S:
-        return Finding(
-            LOOK, "no Dagster daemon is running: nothing happens by itself", "make ui, or dagster-daemon run"
-        )
-    stopped = [name for name in SENSOR_NAMES if not is_running(examined.instance, name)]
-    if stopped:
-        return Finding(LOOK, f"stopped: {', '.join(stopped)}", "start them in the UI, under Automation")
-    if problem := alerts.settings_problem():
-        return Finding(LOOK, f"nobody hears of failures: {problem}", "see docs/operations.md, What each alert means")
-    return ok("the daemon is running, the sensors tick")
+def broken_records(home: Home) -> list[Path]:
+    """The folders of Dagster's records, no data of ours, in which a database cannot be read."""
+    found = []
+    for folder, databases in RECORDS.items():
+        for database in databases:
+            try:
+                with closing(sqlite3.connect(home.dagster / folder / database)) as connection:
+                    connection.execute("pragma schema_version").fetchall()
+            except sqlite3.Error:
+                found.append(home.dagster / folder)
+                break
+    return found
 
 
 EXAMINATIONS: Mapping[str, Callable[[Examined], Finding]] = {

@@ -19,13 +19,16 @@ from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.landing.files import RefusedFile, listing_file
 from vps_assets.landing.inbox import dropped, take_in
-from vps_assets.landing.landed import all_landed, landed_files
+from vps_assets.landing.landed import all_landed
+from vps_assets.landing.packs import rewrite_landings
 from vps_assets.lineage.planning import Request
 from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs, open_instance
+from vps_assets.orchestration.retention import forget_run
 from vps_assets.orchestration.run import Progress, run_lineage
-from vps_assets.warehouse.analytics import publish
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.erasure import erase_rows
+from vps_assets.warehouse.erasure import erase_published, erase_rows
+from vps_assets.warehouse.publication import publish
+from vps_ml import durable
 from vps_ml.artefacts import identity
 from vps_ml.atomic import whole_file
 from vps_ml.features.roles import ITEM, learnt_items
@@ -82,13 +85,16 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
 
     Rows and photos are removed first, everywhere; then whatever was made from them and other sellers' rows is made
     again. Models are kept, since a weight does not show whose items it came from; those that learnt from the seller's
-    items are named, and `vps run --select price_bounds+` fits all of them without.
+    items are named, and `EVERYTHING_FITTED` fits all of them without.
 
     Raises:
         NothingToForget: no row of this seller has landed, and no erasure was interrupted.
         NotYet: a waiting file names the seller and cannot be landed now; nothing has been removed.
         RunFailed: rows and photos are removed, and the run that follows failed; asking again continues.
     """
+    Warehouse(home).refuse_if_lost()
+    with open_instance(home):
+        pass  # it is needed once rows are gone: what is wrong with it is said before
     land_waiting_files(home, seller, progress)
     erasure = noted(home, seller, erasure_of(home, seller))
     progress(f"{len(erasure.listings)} listings and {len(erasure.photos)} photos are to be removed")
@@ -100,17 +106,20 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     unread = empty_inbox(home, erasure, set(gone))
     for photo in gone:
         home.artefacts.photo(photo).unlink(missing_ok=True)
-    erase_rows(Warehouse(home), seller, sorted(set(erasure.listings) - set(others["listing_id"])))
+    no_more = sorted(set(erasure.listings) - set(others["listing_id"]))
+    erase_rows(Warehouse(home), seller, no_more)
+    erase_published(home, seller, no_more)
     remove_run_pictures(home)
     home.report.unlink(missing_ok=True)
     progress("rows and photos are removed; what was made from them and others is made again")
     if others.height:
         run_lineage(home, recipe, Request(), progress)
-    for path in set(erasure.embeddings) - used_embeddings(home):
-        home.artefacts.embedding_file(path).unlink(missing_ok=True)
+    delete_unused_embeddings(home)
     Warehouse(home).rewrite()
     publish(Warehouse(home))
+    durable.sync_everything([home.path, home.landing, home.photos])  # what is forgotten does not come back
     erasure.note(home).unlink()
+    durable.sync(home.erasures)
     return Forgotten(len(erasure.listings), len(gone), len(shared), models, unread)
 
 
@@ -172,21 +181,6 @@ def touches(items: pl.DataFrame, erasure: Erasure) -> bool:
     return bool(items.select((pl.col(group).is_in(erasure.groups) | pl.col(photo).is_in(erasure.photos)).any()).item())
 
 
-def rewrite_landings(home: Home, seller: str) -> None:
-    """Remove the seller's rows from the landings, each file by one rename; a file with no other rows is deleted."""
-    for file in map(Path, landed_files(home)):
-        rows = pl.scan_parquet(file)
-        others = pl.col("seller_id").is_null() | (pl.col("seller_id") != seller)
-        counts = rows.select(pl.len().alias("all"), others.sum().alias("others")).collect().row(0, named=True)
-        if counts["others"] == counts["all"]:
-            continue
-        if not counts["others"]:
-            file.unlink()
-            continue
-        with whole_file(file) as temporary:
-            rows.filter(others).sink_parquet(temporary, compression="zstd")
-
-
 def empty_inbox(home: Home, erasure: Erasure, photos: set[str]) -> list[str]:
     """Delete the landed and refused files that name the seller, and these photos, from the inbox.
 
@@ -237,6 +231,7 @@ def remove_run_pictures(home: Home) -> None:
             cursor, more = page.cursor, page.has_more
         for run_id in runs:
             instance.delete_run(run_id)
+            forget_run(instance, run_id)
         instance.wipe_assets([key])  # last: the runs are found through it
         unfinished = {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))}
     for folder in home.op_outputs.glob("*"):
@@ -244,7 +239,10 @@ def remove_run_pictures(home: Home) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def used_embeddings(home: Home) -> set[str]:
-    """Files of embeddings that the table names."""
+def delete_unused_embeddings(home: Home) -> None:
+    """Delete the date files of embeddings that no table names: superseded or damaged ones may be of the seller."""
     stored = Warehouse(home).read("image_embeddings", columns=["path"])
-    return set(stored["path"]) if stored is not None else set()
+    named = {home.artefacts.embedding_file(path) for path in stored["path"]} if stored is not None else set()
+    for file in home.artefacts.embeddings.folder.glob("*/*.safetensors*"):
+        if file not in named:
+            file.unlink(missing_ok=True)

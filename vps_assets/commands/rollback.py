@@ -1,7 +1,7 @@
 """`vps rollback`: an earlier champion takes its place again."""
 
 from vps_assets.assets.champion import record_rollback, rollback_job
-from vps_assets.assets.champion_decisions import champion_row, earlier_champion, past_decisions
+from vps_assets.assets.champion_decisions import champion_row, champions, earlier_champion, past_decisions
 from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.lineage.planning import Request
@@ -33,6 +33,7 @@ def roll_back(home: Home, recipe: Recipe, to: str | None, progress: Progress) ->
         NothingToRollBackTo: there is none, or its files are gone.
         RunFailed: a run failed.
     """
+    Warehouse(home).refuse_if_lost()
     target, current = rollback_target(home, to)
     with open_instance(home) as instance:
         free_dead_runs(instance)
@@ -56,7 +57,8 @@ def rollback_target(home: Home, to: str | None) -> tuple[str, str]:
         )
     if target == current:
         raise NothingToRollBackTo(f"{current} is in force already")
+    if target not in champions(past_decisions(warehouse, champion)):
+        raise NothingToRollBackTo(f"{target} never was champion: champion_history lists those that were")
     if not can_predict(home.artefacts, target):
-        folder = home.artefacts.models.folder
-        raise NothingToRollBackTo(f"{target} is no price model in {folder}, or what it was trained with is gone")
+        raise NothingToRollBackTo(f"{target} cannot predict any more: its files, or what it was trained with, are gone")
     return target, current

@@ -13,7 +13,7 @@ from vps_assets.tables.schemas import types
 from vps_assets.warehouse.analytics import open_analytics
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import HISTORIES, TABULAR
-from vps_ml.photos.decoding import ADVICE, QUALITY_COLUMNS
+from vps_ml.photos.decoding import ADVICE, QUALITY_COLUMNS, refuse_shape
 from vps_ml.pricing.predictor import Predictor, suggestion
 
 
@@ -40,6 +40,7 @@ def suggest_one(image: Path, category: str, seller: str | None, home: Home) -> s
         raise NoChampion("there is no champion yet: `vps run` trains and promotes one")
     champion = Predictor.load(home.artefacts, champion_ids[0])
     try:
+        refuse_shape(image)
         visual, quality = champion.embedded([image], champion.extractors())
         row = with_statistics(listing_of_today(category, seller), histories)
         (predicted,) = champion.predict(visual, row)

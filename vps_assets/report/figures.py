@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from PIL import Image, ImageOps
 
+from vps_assets.errors import printable
 from vps_ml.evaluation.metrics import risk_coverage
 from vps_ml.photos.decoding import open_photo
 
@@ -26,6 +27,11 @@ def figure(width: float = 7.0, height: float = 3.0, columns: int = 1) -> tuple[A
     for axis in np.atleast_1d(axes):
         axis.spines[["top", "right"]].set_visible(False)
     return drawing, axes
+
+
+def plain(text: object) -> str:
+    """A text that matplotlib shows as it is: between two dollars it would set a formula."""
+    return printable(str(text)).replace("$", r"\$")
 
 
 def png(drawing: Any) -> bytes:
@@ -131,7 +137,9 @@ def range_coverage_png(by_segment: pl.DataFrame, level: float) -> bytes:
     drawing, axis = figure(8, 3.4)
     rows = by_segment.drop_nulls("range_coverage").sort("segment")
     error = 3 * np.sqrt(level * (1 - level) / np.maximum(rows["qualified"].to_numpy(), 1))
-    axis.errorbar(rows["segment"].to_list(), rows["range_coverage"].to_numpy(), error, fmt="o", color=BLUE, capsize=3)
+    axis.errorbar(
+        list(map(plain, rows["segment"])), rows["range_coverage"].to_numpy(), error, fmt="o", color=BLUE, capsize=3
+    )
     axis.axhline(level, color=GREY, linestyle="--")
     axis.set(ylabel="sold within the range", ylim=(0.3, 1.1))
     axis.tick_params(axis="x", rotation=45)
@@ -153,7 +161,7 @@ def error_png(judged: pl.DataFrame) -> bytes:
         place = np.arange(means.height)
         axis.bar(place - 0.2, means["error"].to_numpy(), 0.4, color=GREY, label="all")
         axis.bar(place + 0.2, means["accepted"].fill_null(float("nan")).to_numpy(), 0.4, color=BLUE, label="qualified")
-        axis.set_xticks(place, list(map(str, means[key])), rotation=45 if key == "category" else 0, fontsize=8)
+        axis.set_xticks(place, list(map(plain, means[key])), rotation=45 if key == "category" else 0, fontsize=8)
         axis.set(title=f"by {key.replace('decile', 'decile of the sold price')}", ylabel="MALE")
     right.legend(frameon=False)
     return png(drawing)

@@ -2,11 +2,21 @@
 
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
+from vps_assets.errors import printable
 from vps_assets.home import Home
 from vps_assets.report.published import read_published
 from vps_assets.report.shapes import shapes
-from vps_assets.report.tables import all_tables, headline
+from vps_assets.report.tables import Table, all_tables, headline
+
+
+def shown(table: Table) -> RichTable:
+    """The table for the terminal; what is in a cell is text, not markup."""
+    rich = RichTable(*table.columns, title=table.title, title_justify="left")
+    for row in table.rows:
+        rich.add_row(*(Text(printable(cell)) for cell in row))
+    return rich
 
 
 def print_tables(home: Home) -> None:
@@ -14,13 +24,11 @@ def print_tables(home: Home) -> None:
     published = read_published(home)
     console = Console(width=140)
     for table in all_tables(published):
-        shown = RichTable(*table.columns, title=table.title, title_justify="left")
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown)
+        console.print(shown(table))
     console.print("Does the shape of the paper's tables hold here?")
     for shape in shapes(published):
-        console.print(f"  {shape.verdict:>14}  {shape.claim} [dim]({shape.figures})[/dim]")
+        claim = f"  {shape.verdict:>14}  {printable(shape.claim)} "
+        console.print(Text.assemble(claim, (f"({printable(shape.figures)})", "dim")))
         if shape.explanation:
-            console.print(f"{'':>16}  [dim]likeliest reason: {shape.explanation}[/dim]")
-    console.print(f"\n{headline(published)}\nThe data are not the paper's: compare shapes, not figures.\n")
+            console.print(Text(f"{'':>16}  likeliest reason: {printable(shape.explanation)}", "dim"))
+    console.print(Text(f"\n{headline(published)}\nThe data are not the paper's: compare shapes, not figures.\n"))

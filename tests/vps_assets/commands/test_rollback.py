@@ -7,11 +7,13 @@ from conftest import vps
 
 from vps_assets.assets.champion import rollback_job
 from vps_assets.assets.champion_decisions import past_decisions, with_decision
-from vps_assets.commands.rollback import NothingToRollBackTo, rollback_target
+from vps_assets.commands.rollback import NothingToRollBackTo, roll_back, rollback_target
 from vps_assets.home import Home
 from vps_assets.orchestration.instance import open_instance
-from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.database import LostWarehouse, Warehouse
+from vps_assets.warehouse.publication import publish
 from vps_ml.ops import GPU_POOL
+from vps_ml.recipes import demo
 
 CONFIG = {"ops": {"record_rollback": {"config": {"to": "c"}}}}
 
@@ -42,7 +44,7 @@ def test_it_does_not_wait_while_a_training_holds_the_accelerator(promoted: Home)
 
 def test_the_target_is_the_champion_before_this_one_or_the_one_that_is_named(promoted: Home) -> None:
     assert rollback_target(promoted, None) == ("a", "b")
-    assert rollback_target(promoted, "c") == ("c", "b")
+    assert rollback_target(promoted, "a") == ("a", "b")
 
 
 def test_the_model_that_was_rolled_back_is_the_target_only_if_it_is_named(promoted: Home) -> None:
@@ -52,10 +54,20 @@ def test_the_model_that_was_rolled_back_is_the_target_only_if_it_is_named(promot
     assert rollback_target(promoted, "b") == ("b", "a")
 
 
-@pytest.mark.parametrize(("to", "words"), [("b", "in force already"), ("roles", "no price model"), ("d", "no price")])
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [("b", "in force already"), ("roles", "never was champion"), ("c", "never was"), ("../models/a", "never was")],
+)
 def test_what_cannot_be_put_in_force_is_refused(to: str, words: str, promoted: Home) -> None:
     with pytest.raises(NothingToRollBackTo, match=words):
         rollback_target(promoted, to)
+
+
+def test_a_lost_warehouse_is_named_not_a_missing_champion(promoted: Home) -> None:
+    publish(Warehouse(promoted))
+    promoted.warehouse.unlink()
+    with pytest.raises(LostWarehouse):
+        roll_back(promoted, demo(), None, print)
 
 
 def test_before_the_first_promotion_there_is_nothing_to_roll_back_to(home: Home) -> None:
