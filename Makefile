@@ -6,14 +6,15 @@ PORT ?= 3000
 export VPS_HOME
 # A release that PyPI knows a vulnerability of: where even that is not told, an audit would tell nothing.
 KNOWN_BAD := https://pypi.org/pypi/requests/2.25.0/json
-BENCHMARKS := statistics landing embedding embedding_files training lineage
+BENCHMARKS := statistics landing embedding embedding_files training lineage year
 
 .PHONY: install demo test test-all check audit bench ui report clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version}"'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 install: .venv/.installed
@@ -47,9 +48,9 @@ audit: install
 bench: install
 	for subject in $(BENCHMARKS); do echo "== $$subject" >&2; $(BIN)/python benchmarks/$$subject.py || exit 1; done
 
-# `dagster dev` serves the UI and runs the daemon; the instance is the one that `vps run` uses.
+# The UI, on loopback and behind its guard, and the daemon; the instance is the one that `vps run` uses.
 ui: install
-	DAGSTER_HOME=$$($(BIN)/python -m vps_assets.orchestration.instance) $(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+	exec $(BIN)/python -m vps_assets.orchestration.web --port $(PORT)
 
 clean:
 	rm -rf .venv build *.egg-info

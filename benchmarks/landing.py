@@ -20,7 +20,8 @@ from measure import interleaved, peak_mib, report, tell, tell_seconds, wall_seco
 from PIL import Image
 
 from vps_assets.home import Home
-from vps_assets.landing.land import check_photos, land
+from vps_assets.landing.land import land
+from vps_assets.landing.photos import check_photos
 
 PHOTOS = 20
 

@@ -14,6 +14,7 @@ FIGURES = {
     "embedding_files": {"date_growth", "matrix"},
     "training": {"gemm_fraction", "ten_models_speedup", "reduction_speedup"},
     "lineage": {"new_day_share", "loading_s", "by_listings"},
+    "year": {"mib", "idle_tick_ms", "tick_growth", "runs"},
 }
 
 

@@ -113,6 +113,10 @@ def test_every_relative_link_of_the_documents_leads_somewhere() -> None:
             assert (document.parent / link).exists(), f"{document.name}: {link}"
 
 
-def test_constraints_pin_versions_without_hosts_or_urls() -> None:
-    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
-    assert all(re.fullmatch(r"[A-Za-z0-9_.\-]+==[A-Za-z0-9.+!\-]+", line) for line in lines)
+def test_constraints_pin_versions_and_hashes_without_hosts_or_urls() -> None:
+    text = (REPOSITORY / "constraints.txt").read_text().replace(" \\\n", " ")
+    pin = r"[A-Za-z0-9_.\-]+(\[[a-z0-9,\-]+\])?==[A-Za-z0-9.+!\-]+( ; sys_platform [!=]= \"\w+\")?"
+    hashes = r"(\s+--hash=sha256:[0-9a-f]{64})+"
+    wrong = [line for line in text.splitlines() if not re.fullmatch(pin + hashes, line)]
+    assert wrong == []
+    assert re.search(r"^setuptools==", text, re.MULTILINE), "the build is not isolated"

@@ -19,8 +19,8 @@ from conftest import REPOSITORY, Marketplace, vps
 from scenario import listing, listings_file
 
 from vps_assets.home import Home
-from vps_assets.warehouse.analytics import publish
 from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.publication import publish
 
 GUIDE = (REPOSITORY / "docs" / "operations.md").read_text()
 NOT_HERE = ("make install", "git pull", "export VPS_HOME=")
