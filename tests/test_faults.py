@@ -46,6 +46,7 @@ def suggestion(home: Home, marketplace: Marketplace) -> subprocess.CompletedProc
     return vps("suggest", str(image), "--category", "phone", home=home.path)
 
 
+@pytest.mark.slow
 def test_a_price_is_never_made_of_a_damaged_model_and_a_run_makes_it_again(
     damaged: Home, marketplace: Marketplace
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_price_is_never_made_of_a_damaged_model_and_a_run_makes_it_again(
     assert vps("doctor", home=damaged.path).returncode == 0
 
 
+@pytest.mark.slow
 def test_embeddings_that_are_gone_are_made_again(marketplace: Marketplace, tmp_path: Path) -> None:
     home = marketplace.copied(tmp_path / "home")
     path = Warehouse(home).read("image_embeddings")["path"][0]
@@ -75,6 +77,7 @@ def test_embeddings_that_are_gone_are_made_again(marketplace: Marketplace, tmp_p
     assert all(np.array_equal(found, whole[name]) for name, found in tensors(file).items())
 
 
+@pytest.mark.slow
 def test_a_lost_warehouse_is_restored_from_its_copy_by_the_printed_command(
     marketplace: Marketplace, tmp_path: Path
 ) -> None:

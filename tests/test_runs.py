@@ -47,6 +47,7 @@ def test_no_checkpoint_is_left_of_a_training_that_ended(marketplace: Marketplace
     assert list(marketplace.home.artefacts.models.folder.glob(".*")) == []
 
 
+@pytest.mark.slow
 def test_more_seeds_are_trained_on_request_and_reported_with_their_standard_error(marketplace: Marketplace) -> None:
     ran = vps("run", "--select", "ablation_reports", "--seeds", "2", home=marketplace.home.path)
     assert ran.returncode == 0, ran.stderr

@@ -143,7 +143,7 @@ class Store:
         temporary folder that nobody reads.
         """
         if artefact_id in self:
-            os.utime(self.folder / artefact_id / CARD)  # it has a use again
+            os.utime(self.folder / artefact_id)  # it has a use again
         else:
             contents = fill()
             self.set_aside(artefact_id)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pytest
 from conftest import vps
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scenario import listing, listings_file, photo, quiet
@@ -41,6 +41,8 @@ GOOD = {
     "attributes": "white|cotton",
     "specifications": "XL",
 }
+FEWER = settings(max_examples=settings.default.max_examples * 2 // 3)
+"""Of each: an example is a file that lands twice."""
 TEXTS = [
     "", " ", "x", "-1", "0", "1e308", "1e999", "NaN", "inf", "-inf", "12,5", "1 000", "€5", "null", "true", "\u0000",
     "2024-01-05", "2024-01-05T10:00:00+02:00", "2024-01-05 10:00", "2024-13-45", "0001-01-01T00:00:00Z", "a" * 5000,
@@ -113,6 +115,7 @@ def everything_is_kept(home: Home, landing: Landing) -> None:
     assert all(isinstance(json.loads(row), dict) for row in out["row"])
 
 
+@FEWER
 @given(drawn=rows_of(st.sampled_from(TEXTS)), newline=st.sampled_from(["\n", "\r\n"]), bom=st.booleans())
 def test_any_csv_lands_or_is_refused(drawn: tuple, newline: str, bom: bool, images: Path) -> None:
     rows, missing = drawn
@@ -126,6 +129,7 @@ def test_any_csv_lands_or_is_refused(drawn: tuple, newline: str, bom: bool, imag
     survives(lambda file: file.write_bytes(data.encode()), images, len(rows), ".csv")
 
 
+@FEWER
 @given(drawn=rows_of(st.sampled_from(TYPED + TEXTS)))
 def test_any_json_lines_land_or_are_refused(drawn: tuple, images: Path) -> None:
     rows, missing = drawn
@@ -161,6 +165,7 @@ def typed(name: str, dtype: pl.DataType, number: int) -> pl.Series:
     return pl.Series(name, [value, None, value], dtype=kind)
 
 
+@FEWER
 @given(
     dtypes=st.dictionaries(st.sampled_from(sorted(GOOD)), st.sampled_from(DTYPES), max_size=4), number=st.integers(0, 2)
 )
