@@ -130,7 +130,7 @@ def test_a_table_that_fails_its_check_is_not_published_and_is_made_again(
     assert run_lineage(home, demo(), part, quiet) == 0
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_says_so_in_one_line(tmp_path: Path, how: signal.Signals) -> None:
     home = Home(tmp_path / "home")
     land([listings_file(tmp_path, [listing(n) for n in range(20)])], None, home, quiet)

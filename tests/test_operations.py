@@ -93,6 +93,7 @@ def test_every_command_of_the_guide_does_what_it_says(tmp_path: Path, marketplac
     assert "kites" in set(restored.read("clean_listings")["category"])
 
 
+@pytest.mark.slow
 def test_a_rollback_prices_open_listings_with_the_champion_before(tmp_path: Path, marketplace: Marketplace) -> None:
     home = marketplace.copied(tmp_path / "home")
     current, other = Warehouse(home).read("champion_model")["model_id"][0], other_model(home)
