@@ -63,19 +63,15 @@ class Contents:
             frame.write_parquet(folder / f"{name}.parquet")
         for name, text in self.texts.items():
             (folder / f"{name}.txt").write_text(text)
-        files = {path.name: (path.stat().st_size, sha256_of(path)) for path in sealed_files(folder)}
-        write_card(folder, self.card, files)
+        write_card(folder, self.card)
         for path in (*folder.iterdir(), folder):
             durable.sync(path)
 
 
-def sealed_files(folder: Path) -> list[Path]:
-    """The files of an artefact that its card seals."""
-    return sorted(path for path in folder.iterdir() if path.name != CARD and not path.name.startswith("."))
-
-
-def write_card(folder: Path, card: Mapping[str, Any], files: Mapping[str, tuple[int, str]]) -> None:
-    """Write a card, whole or not at all, with the checksums of the files and its own."""
+def write_card(folder: Path, card: Mapping[str, Any]) -> None:
+    """Write a card, whole or not at all, with the checksums of the folder's files and its own."""
+    sealed = sorted(path for path in folder.iterdir() if path.name != CARD and not path.name.startswith("."))
+    files = {path.name: (path.stat().st_size, sha256_of(path)) for path in sealed}
     values = json.loads(json.dumps({**card, FILES: files}, default=str))
     with whole_file(folder / CARD) as temporary:
         temporary.write_text(json.dumps({**values, SEAL: seal(values)}, indent=2, sort_keys=True))
@@ -118,8 +114,7 @@ class Store:
             with suppress(FileNotFoundError, ValueError):
                 card = read_card(folder)
                 if FILES not in card:
-                    files = {path.name: (path.stat().st_size, sha256_of(path)) for path in sealed_files(folder)}
-                    write_card(folder, card, files)
+                    write_card(folder, card)
 
     def faults(self, artefact_id: str, *, deep: bool = False) -> list[str]:
         """Names of the artefact's files that are not as they were written: by their length, if `deep` by content.

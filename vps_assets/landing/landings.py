@@ -93,18 +93,21 @@ def reading(home: Home, read: Callable[[list[str]], Read]) -> Read:
     Raises:
         ForeignFile: one of them is no landing, or damaged.
     """
+    before: list[Path] | None = None
     while True:
-        files: list[str] = []
+        listed, files = sorted(home.landing.glob("*")), list[str]()
         try:
             files = landed_files(home)
             return read(files)
         except FileNotFoundError:
-            continue
+            if listed == before:  # nothing was packed or erased: a link that leads nowhere
+                raise
         except duckdb.Error:
-            if all(Path(file).exists() for file in files):
+            if listed == before or all(Path(file).exists() for file in files):
                 if (file := next(filter(is_damaged, files), None)) is not None:
                     raise ForeignFile(unreadable(file)) from None
                 raise
+        before = listed
 
 
 def is_damaged(file: str) -> bool:
@@ -112,7 +115,7 @@ def is_damaged(file: str) -> bool:
     try:
         for _ in pl.scan_parquet(file, glob=False).collect_batches(chunk_size=20_000):
             pass
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         return True
     return False
 

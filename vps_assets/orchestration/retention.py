@@ -121,8 +121,5 @@ def newest_champions(warehouse: Warehouse) -> set[str]:
 
 def closure(home: Home, model_id: str) -> list[tuple[Path, str]]:
     """(folder, id) of a model and of everything that it needs."""
-    artefacts = home.artefacts
-    if model_id not in artefacts.models:
-        return []
-    needed = artefacts.needed_by(model_id)
-    return [(artefacts.models.folder, model_id), *((store.folder, needed_id) for store, needed_id in needed)]
+    needed = [(home.artefacts.models, model_id), *home.artefacts.needed_by(model_id)]
+    return [(store.folder, needed_id) for store, needed_id in needed]

@@ -134,3 +134,10 @@ def test_a_reader_whose_files_vanish_while_they_are_listed_lists_them_again(
     monkeypatch.setattr("vps_assets.landing.landings.landed_files", vanishes_once)
     assert landed_rows(unpacked, ["listing_id"]).height > 0
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "pack-a.parquet"])
+def test_a_link_that_leads_nowhere_ends_a_reading_instead_of_repeating_it_for_ever(unpacked: Home, name: str) -> None:
+    (unpacked.landing / name).symlink_to("/nowhere")
+    with pytest.raises((ForeignFile, FileNotFoundError), match=name):
+        landed_rows(unpacked, ["listing_id"])
