@@ -55,6 +55,33 @@ class Plateau:
         return self.stale >= self.patience
 
 
+@dataclass
+class Best:
+    """The weights with a phase's lowest validation loss: early stopping goes back to them."""
+
+    networks: Mapping[str, nn.Module]
+    states: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def keep(self) -> None:
+        """Copy the weights as they are now."""
+        self.states = {
+            name: {key: value.clone() for key, value in network.state_dict().items()}
+            for name, network in self.networks.items()
+        }
+
+    def restore(self) -> None:
+        """Bring back what was kept last, if anything was, and forget it: the next phase keeps its own."""
+        for name, state in self.states.items():
+            self.networks[name].load_state_dict(state)
+        self.states = {}
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        return self.states
+
+    def load_state_dict(self, state_dict: dict[str, dict[str, Tensor]], /) -> None:
+        self.states = state_dict
+
+
 @dataclass(frozen=True)
 class Loop:
     """One training: which networks, in which phases, on how many rows, with which loss."""
@@ -105,14 +132,17 @@ class Progress:
 def optimise(loop: Loop, session: Session) -> list[float]:
     """Train all phases; the mean training loss of every epoch.
 
-    A phase ends early when the validation loss has not fallen for `patience` epochs. Continues from its checkpoint if
-    there is one, and then ends with the weights of an uninterrupted run.
+    A phase ends early when the validation loss has not fallen for `patience` epochs, and with the weights of its
+    lowest; without a `patience`, with its last. Continues from its checkpoint if there is one, and then ends with the
+    weights of an uninterrupted run.
 
     Raises:
         FloatingPointError: a loss is not finite; the message has the epoch and the learning rate.
     """
     checkpoint = session.checkpoint(loop.name)
-    resumed = checkpoint.resume(loop.parts, loop.generator) if checkpoint else None
+    best = Best(loop.networks)
+    parts = {**loop.parts, "best": best}
+    resumed = checkpoint.resume(parts, loop.generator) if checkpoint else None
     start = Progress(**resumed) if resumed else Progress()
     losses, logged_at = start.loss_by_epoch, monotonic()
     for number in range(start.phase, len(loop.phases)):
@@ -125,15 +155,19 @@ def optimise(loop: Loop, session: Session) -> list[float]:
             if monotonic() - logged_at >= session.log_every_s:
                 session.log(f"{loop.name}: {position(loop, number, epoch)}, loss {losses[-1]:.4f}")
                 logged_at = monotonic()
-            if plateau.reached(partial(finite_validation_loss, loop, phase, epoch)):
+            ended = plateau.reached(partial(finite_validation_loss, loop, phase, epoch))
+            if loop.patience is not None and not plateau.stale:
+                best.keep()
+            if ended:
                 break
             if checkpoint and checkpoint.due():
                 now = Progress(number, epoch + 1, plateau.lowest, plateau.stale, losses)
-                checkpoint.save(loop.parts, loop.generator, vars(now))
+                checkpoint.save(parts, loop.generator, vars(now))
+        best.restore()
     for network in loop.networks.values():
         network.eval()
     if checkpoint:
-        checkpoint.save(loop.parts, loop.generator, vars(Progress(phase=len(loop.phases), loss_by_epoch=losses)))
+        checkpoint.save(parts, loop.generator, vars(Progress(phase=len(loop.phases), loss_by_epoch=losses)))
     return losses
 
 

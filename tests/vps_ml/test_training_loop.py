@@ -65,3 +65,29 @@ def test_a_training_that_goes_on_from_its_checkpoint_ends_with_the_same_weights(
     assert broken_off_after > 2
     for one, other in zip(unbroken, resumed, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss() -> None:
+    """The loss on validation rows is scripted: lowest after the second epoch, and two worse ones end the phase."""
+    weight = torch.nn.Linear(1, 1, bias=False)
+    seen: list[float] = []
+
+    def validation_loss(phase: Phase) -> torch.Tensor:
+        seen.append(weight.weight.item())
+        return torch.tensor([3.0, 1.0, 2.0, 2.0][len(seen) - 1])
+
+    loop = Loop(
+        name="scripted",
+        networks={"weight": weight},
+        optimizer=torch.optim.SGD(weight.parameters(), lr=0.1),
+        phases=(Phase(9, 0.1),),
+        rows=4,
+        batches_per_epoch=1,
+        loss=lambda rows, phase: weight.weight.sum(),
+        generator=torch.Generator(),
+        validation_loss=validation_loss,
+        patience=2,
+    )
+    training_loop.optimise(loop, Session(quiet))
+    assert len(set(seen)) == 4
+    assert weight.weight.item() == seen[1]

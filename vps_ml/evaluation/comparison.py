@@ -8,6 +8,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from vps_ml.artefacts import Artefacts
+from vps_ml.evaluation.resampling import Draws, Judged, male_at, numbered
 from vps_ml.features.scaling import COLUMNS
 from vps_ml.features.tabular import TABULAR
 
@@ -17,18 +18,6 @@ MARGIN = 0.01
 """Share of the champion's error by which a challenger has to be better: a change of model has a cost."""
 CHANCE = 0.05
 """Probability that noise alone promotes a challenger, over all the times that it is compared."""
-RESAMPLES = 2000
-RESAMPLES_AT_ONCE = 100
-"""Bounds memory: as many rows of weights, one weight per listing."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A model's predictions for the compared listings."""
-
-    log_error: Float[np.ndarray, " item"]
-    """|predicted - actual|, in ln units."""
-    qualification: Float[np.ndarray, " item"]
 
 
 @dataclass(frozen=True)
@@ -111,46 +100,18 @@ def compared(
     if champion is None or challenger is None:
         nothing = float("nan")
         return Comparison(rows.height, "", "", coverage, nothing, nothing, nothing, nothing, look, nothing)
-    group = rows["group_key"].rank("dense").to_numpy().astype(np.int64) - 1
-    once = np.ones((1, rows.height))
-    male, other = (float(male_at(m.log_error, m.qualification, once, coverage)[0]) for m in (champion, challenger))
+    group, once = numbered(rows["group_key"].to_numpy()), np.ones((1, rows.height))
+    male, other = (float(male_at(model, once, coverage)[0]) for model in (champion, challenger))
     differences = resampled_differences(champion, challenger, group, coverage)
     low, high, bound = (float(np.quantile(differences, at)) for at in (0.025, 0.975, 1 - chance_of(look)))
     first, last = str(rows["listed_on"].min()), str(rows["listed_on"].max())
     return Comparison(rows.height, first, last, coverage, male, other, low, high, look, bound)
 
 
-def male_at(
-    error: Float[np.ndarray, " item"],
-    qualification: Float[np.ndarray, " item"],
-    weights: Float[np.ndarray, "resample item"],
-    coverage: float,
-) -> Float[np.ndarray, " resample"]:
-    """Mean absolute log error of the most qualified share of the items, each counted as often as its weight.
-
-    Ties of qualification keep the order of the items; the last item counts with the part of it that is needed.
-    """
-    order = np.argsort(-qualification, kind="stable")
-    sorted_weights = weights[:, order]
-    needed = coverage * sorted_weights.sum(axis=1, keepdims=True)
-    before = np.cumsum(sorted_weights, axis=1) - sorted_weights
-    counted = np.clip(needed - before, 0, sorted_weights)
-    return (counted * error[order]).sum(axis=1) / needed[:, 0]
-
-
 def resampled_differences(
     first: Judged, second: Judged, group: Int[np.ndarray, " item"], coverage: float
 ) -> Float[np.ndarray, " resample"]:
-    """MALE of the second model less the first's, over resamples of the groups (paired bootstrap, seeded).
-
-    Groups are drawn, not listings: those of one physical item are not independent. Both models get the same draw.
-    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 16.
-    """
-    rng = np.random.default_rng(0)
-    groups = int(group.max()) + 1
-    differences = []
-    for _ in range(RESAMPLES // RESAMPLES_AT_ONCE):
-        drawn = rng.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES_AT_ONCE).astype(float)
-        one, other = (male_at(m.log_error, m.qualification, drawn[:, group], coverage) for m in (first, second))
-        differences.append(other - one)
-    return np.concatenate(differences)
+    """MALE of the second model less the first's, over resamples of the groups; both models get the same draws."""
+    return np.concatenate(
+        [male_at(second, weights, coverage) - male_at(first, weights, coverage) for weights in Draws(group)]
+    )

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from vps_ml.artefacts import Artefacts
-from vps_ml.evaluation.comparison import FEWEST, Comparison, Judged, compared
+from vps_ml.evaluation.comparison import FEWEST, Comparison, compared
+from vps_ml.evaluation.resampling import Judged
 from vps_ml.features.roles import unseen
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 

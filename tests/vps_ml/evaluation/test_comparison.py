@@ -1,28 +1,9 @@
 import numpy as np
 import pytest
 
-from vps_ml.evaluation import comparison
-from vps_ml.evaluation.comparison import CHANCE, Judged, chance_of, male_at, resampled_differences
-
-
-def test_the_error_at_a_coverage_is_that_of_the_most_qualified_items() -> None:
-    error, qualification = np.array([1.0, 2.0, 4.0, 8.0]), np.array([0.1, 0.9, 0.8, 0.2])
-    assert male_at(error, qualification, np.ones((1, 4)), 0.5)[0] == pytest.approx(3.0)
-    assert male_at(error, qualification, np.ones((1, 4)), 1.0)[0] == pytest.approx(error.mean())
-
-
-def test_the_last_item_counts_with_the_part_of_it_that_the_coverage_needs() -> None:
-    error, qualification = np.array([1.0, 4.0]), np.array([0.9, 0.1])
-    assert male_at(error, qualification, np.ones((1, 2)), 0.75)[0] == pytest.approx((1.0 + 0.5 * 4.0) / 1.5)
-
-
-def test_an_item_that_is_drawn_twice_counts_twice() -> None:
-    rng = np.random.default_rng(0)
-    error, qualification = rng.random(30), rng.random(30)
-    drawn = rng.integers(0, 3, 30)
-    repeated = np.repeat(np.arange(30), drawn)
-    slow = male_at(error[repeated], qualification[repeated], np.ones((1, len(repeated))), 0.6)
-    assert male_at(error, qualification, drawn[None].astype(float), 0.6) == pytest.approx(slow)
+from vps_ml.evaluation import resampling
+from vps_ml.evaluation.comparison import CHANCE, chance_of, resampled_differences
+from vps_ml.evaluation.resampling import Judged
 
 
 def looks_better(shift: float, seed: int, looks: int = 1, listings: int = 300) -> bool:
@@ -45,7 +26,7 @@ def test_noise_alone_hardly_ever_looks_better() -> None:
 
 
 def test_noise_does_not_get_in_by_being_looked_at_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "RESAMPLES", 300)
+    monkeypatch.setattr(resampling, "RESAMPLES", 300)
     promoted = np.mean([looks_better(0.0, seed, looks=6, listings=40) for seed in range(100)])
     assert promoted <= 0.08  # under 5% by design; at 5% each time it was 20%
 

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+
+from vps_ml.evaluation import metrics, resampling
+from vps_ml.evaluation.resampling import (
+    METRICS,
+    Draws,
+    Judged,
+    aurc,
+    difference,
+    intervals,
+    male_at,
+    numbered,
+    resampled,
+    simultaneous,
+    verdict,
+)
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "RESAMPLES", 400)
+
+
+def judged(error: np.ndarray, seed: int = 0) -> Judged:
+    """A model with these errors, half of whose gate is luck."""
+    rng = np.random.default_rng(seed)
+    return Judged(np.abs(error), 1 / (1 + np.exp(np.abs(error) + rng.normal(size=error.size))))
+
+
+def test_the_error_at_a_coverage_is_that_of_the_most_qualified_items() -> None:
+    model = Judged(np.array([1.0, 2.0, 4.0, 8.0]), np.array([0.1, 0.9, 0.8, 0.2]))
+    assert male_at(model, np.ones((1, 4)), 0.5)[0] == pytest.approx(3.0)
+    assert male_at(model, np.ones((1, 4)), 1.0)[0] == pytest.approx(model.log_error.mean())
+
+
+def test_the_last_item_counts_with_the_part_of_it_that_the_coverage_needs() -> None:
+    model = Judged(np.array([1.0, 4.0]), np.array([0.9, 0.1]))
+    assert male_at(model, np.ones((1, 2)), 0.75)[0] == pytest.approx((1.0 + 0.5 * 4.0) / 1.5)
+
+
+def test_an_item_that_is_drawn_twice_counts_twice() -> None:
+    rng = np.random.default_rng(0)
+    error, qualification = rng.random(30), rng.random(30)
+    drawn = rng.integers(0, 3, 30)
+    repeated = np.repeat(np.arange(30), drawn)
+    model, longer = Judged(error, qualification), Judged(error[repeated], qualification[repeated])
+    ones = np.ones((1, len(repeated)))
+    assert male_at(model, drawn[None].astype(float), 0.6) == pytest.approx(male_at(longer, ones, 0.6))
+    in_the_end = np.cumsum(longer.log_error[np.argsort(-longer.qualification, kind="stable")])[-1] / len(repeated)
+    assert METRICS["male_of_all"](model, drawn[None].astype(float)) == pytest.approx(in_the_end)
+
+
+def test_every_item_once_gives_the_aurc_of_the_tables() -> None:
+    model = judged(np.random.default_rng(1).normal(size=50))
+    curve = metrics.risk_coverage(model.log_error, model.qualification, np.arange(50))
+    assert aurc(model, np.ones((1, 50)))[0] == pytest.approx(metrics.aurc(curve))
+
+
+def test_listings_of_one_group_are_drawn_together() -> None:
+    group = numbered(np.array(["b", "a", "b", "c"]))
+    for weights in Draws(group):
+        assert (weights[:, 0] == weights[:, 2]).all()
+        assert weights[:, [0, 1, 3]].sum(axis=1) == pytest.approx(3)
+
+
+def test_copies_of_listings_in_one_group_say_no_more_than_the_listings() -> None:
+    error = np.random.default_rng(2).normal(size=60)
+    once = resampled([judged(error)], ["male_of_all"], Draws(np.arange(60)))["male_of_all"]
+    fourfold = Judged(np.tile(np.abs(error), 4), np.tile(judged(error).qualification, 4))
+    copied = resampled([fourfold], ["male_of_all"], Draws(np.tile(np.arange(60), 4)))["male_of_all"]
+    assert copied.drawn.std() == pytest.approx(once.drawn.std(), rel=1e-9)
+
+
+def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    inside = 0
+    for world in range(60):
+        rng = np.random.default_rng(world)
+        first, second = np.abs(rng.normal(size=(2, 150)))
+        models = [
+            resampled([Judged(e, rng.random(150))], ["male_of_all"], Draws(np.arange(150))) for e in (first, second)
+        ]
+        low, high = difference(models[0]["male_of_all"], models[1]["male_of_all"]).interval
+        inside += low <= 0 <= high
+    assert 52 <= inside <= 60
+
+
+def test_a_difference_between_seeds_widens_the_interval() -> None:
+    rng = np.random.default_rng(3)
+    error = np.abs(rng.normal(size=200))
+    alike = [Judged(error, error), Judged(error, error)]
+    apart = [Judged(error + 0.3, error), Judged(error - 0.3, error)]
+    other = resampled([Judged(error, error)] * 2, ["male_of_all"], Draws(np.arange(200)))["male_of_all"]
+    widths = []
+    for seeds in (alike, apart):
+        mine = resampled(seeds, ["male_of_all"], Draws(np.arange(200)))["male_of_all"]
+        low, high = difference(mine, other).interval
+        widths.append(high - low)
+    assert widths[0] == pytest.approx(0) and widths[1] > 0.5
+
+
+def test_among_many_comparisons_the_luckiest_is_not_believed() -> None:
+    """Forty models that are all as good as the first: by itself each is right 19 times in 20, together they are not."""
+    by_itself = together = 0
+    for world in range(20):
+        rng = np.random.default_rng(world)
+        errors = np.abs(rng.normal(size=(41, 120)))
+        all_of = [resampled([Judged(e, e)], ["male_of_all"], Draws(np.arange(120)))["male_of_all"] for e in errors]
+        differences = [difference(other, all_of[0]) for other in all_of[1:]]
+        by_itself += any(verdict(*d.interval) != "cannot tell" for d in differences)
+        together += any(verdict(*ends) != "cannot tell" for ends in simultaneous(differences))
+    assert by_itself >= 10
+    assert together <= 5
+
+
+def test_a_model_that_is_surely_better_is_called_better_both_ways() -> None:
+    error = np.abs(np.random.default_rng(4).normal(size=300))
+    better, worse = (resampled([Judged(e, e)], ["aurc"], Draws(np.arange(300)))["aurc"] for e in (error, error + 0.2))
+    ((low, high),) = simultaneous([difference(better, worse)])
+    assert verdict(low, high) == "yes"
+    ((low, high),) = simultaneous([difference(worse, better)])
+    assert verdict(low, high) == "no"
+
+
+def test_a_models_intervals_are_around_its_figures_and_none_where_nothing_is_qualified() -> None:
+    model = judged(np.random.default_rng(5).normal(size=200))
+    qualified, in_range = model.qualification >= 0.3, model.log_error < 1
+    found = intervals(model, qualified, in_range, Draws(np.arange(200)))
+    male = float(model.log_error[qualified].mean())
+    low, high = found["male"].low, found["male"].high
+    assert low is not None and high is not None and low < male < high
+    assert 0.5 < (high - low) / (2 * 1.96 * model.log_error[qualified].std() / qualified.sum() ** 0.5) < 2
+    nothing = intervals(model, np.zeros(200, dtype=bool), in_range, Draws(np.arange(200)))
+    assert nothing["male"].low is None and nothing["aurc"].low is not None
+
+
+def test_draws_that_are_too_many_to_keep_are_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "WEIGHTS_AT_ONCE", 3000)
+    draws = Draws(np.arange(50) // 2)
+    first, second = np.concatenate(list(draws)), np.concatenate(list(draws))
+    assert draws.whole is None and first.shape == (400, 50)
+    assert (first == second).all()

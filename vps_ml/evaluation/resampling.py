@@ -1,0 +1,231 @@
+"""What another draw of listings would have shown: a bootstrap over groups and seeds, the same draws for every model.
+
+Groups are drawn, not listings: those of one physical item are not independent. Thresholds and models are held fixed.
+Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and 16.
+
+Axes: N item, R resample, S seed, C comparison.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+RESAMPLES = 2000
+WEIGHTS_AT_ONCE = 2_000_000
+"""Bounds memory: numbers held, one weight per listing and draw."""
+LEVEL = 0.95
+EQUAL_COVERAGES = (0.3, 0.5, 0.7)
+"""At which models are held against each other, whatever their own thresholds take."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model's predictions for some test listings."""
+
+    log_error: Float[np.ndarray, " N"]
+    """|predicted - actual|, in ln units."""
+    qualification: Float[np.ndarray, " N"]
+
+
+Weights = Float[np.ndarray, "R N"]
+"""How often each item was drawn."""
+Metric = Callable[[Judged, Weights], Float[np.ndarray, " R"]]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """`RESAMPLES` seeded draws of as many groups as there are: every item's weight, some draws at a time.
+
+    Iterated again, it gives the same draws.
+    """
+
+    group: Int[np.ndarray, " N"]
+    """Each item's group, numbered from 0."""
+
+    @cached_property
+    def groups(self) -> int:
+        return int(self.group.max(initial=-1)) + 1
+
+    @cached_property
+    def whole(self) -> Weights | None:
+        """All draws at once, kept for the next model; None if they are too many to keep."""
+        if RESAMPLES * self.group.size > WEIGHTS_AT_ONCE:
+            return None
+        return self.drawn(np.random.default_rng(0), RESAMPLES)
+
+    def drawn(self, rng: np.random.Generator, draws: int) -> Weights:
+        """So many draws."""
+        shares = np.full(self.groups, 1 / self.groups)
+        return rng.multinomial(self.groups, shares, size=draws).astype(float)[:, self.group]
+
+    def __iter__(self) -> Iterator[Weights]:
+        if self.whole is not None:
+            yield self.whole
+            return
+        rng, at_once = np.random.default_rng(0), max(1, WEIGHTS_AT_ONCE // self.group.size)
+        for start in range(0, RESAMPLES, at_once):
+            yield self.drawn(rng, min(at_once, RESAMPLES - start))
+
+
+def numbered(keys: np.ndarray) -> Int[np.ndarray, " N"]:
+    """Each item's group as a number from 0."""
+    return np.unique(keys, return_inverse=True)[1].astype(np.int64)
+
+
+def weighted_mean(values: Float[np.ndarray, " N"], weights: Weights) -> Float[np.ndarray, " R"]:
+    """The mean of the drawn items' values; NaN where none was drawn."""
+    total = weights.sum(axis=1)
+    return np.divide(weights @ values, total, out=np.full(len(weights), np.nan), where=total > 0)
+
+
+def male_of_all(judged: Judged, weights: Weights) -> Float[np.ndarray, " R"]:
+    """Mean absolute log error of all items."""
+    return weighted_mean(judged.log_error, weights)
+
+
+def aurc(judged: Judged, weights: Weights) -> Float[np.ndarray, " R"]:
+    """Area under the risk-coverage curve; an item that was drawn twice stands in two places next to each other.
+
+    Ties of qualification keep the order of the items, which is that of `listing_id` in the contract's definition.
+    """
+    order = np.argsort(-judged.qualification, kind="stable")
+    taken = weights[:, order]
+    items = np.cumsum(taken, axis=1)
+    errors = np.cumsum(taken * judged.log_error[order], axis=1)
+    risk = np.divide(errors, items, out=np.zeros_like(errors), where=items > 0)
+    return (taken * risk).sum(axis=1) / items[:, -1]
+
+
+def male_at(judged: Judged, weights: Weights, coverage: float) -> Float[np.ndarray, " R"]:
+    """Mean absolute log error of the most qualified share of the items, each counted as often as its weight.
+
+    Ties of qualification keep the order of the items; the last item counts with the part of it that is needed.
+    """
+    order = np.argsort(-judged.qualification, kind="stable")
+    taken = weights[:, order]
+    needed = coverage * taken.sum(axis=1, keepdims=True)
+    before = np.cumsum(taken, axis=1) - taken
+    counted = np.clip(needed - before, 0, taken)
+    return (counted * judged.log_error[order]).sum(axis=1) / needed[:, 0]
+
+
+def male_at_coverage(coverage: float) -> Metric:
+    return lambda judged, weights: male_at(judged, weights, coverage)
+
+
+METRICS: Mapping[str, Metric] = {
+    "aurc": aurc,
+    "male_of_all": male_of_all,
+    **{f"male_at_{coverage}": male_at_coverage(coverage) for coverage in EQUAL_COVERAGES},
+}
+"""What two models are compared by; of a model without a gate `male_of_all` alone means something."""
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """One metric of one kind of model: as measured, and in every draw of listings, for each seed."""
+
+    measured: Float[np.ndarray, " S"]
+    drawn: Float[np.ndarray, "S R"]
+
+
+def resampled(seeds: Sequence[Judged], metrics: Sequence[str], draws: Draws) -> dict[str, Resampled]:
+    """The metrics of a kind of model, trained with these seeds, on the same items."""
+    once = np.ones((1, draws.group.size))
+    measured = {name: np.array([METRICS[name](judged, once)[0] for judged in seeds]) for name in metrics}
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+    for weights in draws:
+        for name in metrics:
+            parts[name].append(np.stack([METRICS[name](judged, weights) for judged in seeds]))
+    return {name: Resampled(measured[name], np.concatenate(parts[name], axis=1)) for name in metrics}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of a model less that of another, as measured and in every draw of listings and of seeds."""
+
+    measured: float
+    drawn: Float[np.ndarray, " R"]
+    seeds: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """(low, high) of the middle `LEVEL` of the draws: for this comparison by itself."""
+        low, high = np.quantile(self.drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+        return float(low), float(high)
+
+
+def difference(first: Resampled, second: Resampled) -> Difference:
+    """The first model's metric less the second's, both on the same listings in each draw, and on the same seeds.
+
+    Seeds are drawn with replacement, like listings: a difference between two lucky seeds is no difference.
+    """
+    mine = seeds_drawn(len(first.measured), first.drawn.shape[1], 1)
+    same = len(first.measured) == len(second.measured)
+    other = mine if same else seeds_drawn(len(second.measured), second.drawn.shape[1], 2)
+    drawn = (mine * first.drawn).sum(axis=0) - (other * second.drawn).sum(axis=0)
+    seeds = min(len(first.measured), len(second.measured))
+    return Difference(float(first.measured.mean() - second.measured.mean()), drawn, seeds)
+
+
+def seeds_drawn(seeds: int, resamples: int, stream: int) -> Float[np.ndarray, "S R"]:
+    """The share that each seed has in each draw of as many seeds as there are."""
+    drawn = np.random.default_rng(stream).multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
+    return drawn.T / seeds
+
+
+def simultaneous(differences: Sequence[Difference]) -> list[tuple[float, float]]:
+    """Intervals that all hold at once in `LEVEL` of the draws, so that the best of many comparisons is not luck.
+
+    Each is its difference ± c standard errors, c being the `LEVEL` quantile over the draws of the largest deviation
+    among all comparisons, in standard errors: the single-step max-t method of Westfall and Young (Resampling-Based
+    Multiple Testing, 1993); comparisons that move together cost less than Bonferroni's.
+    """
+    if not differences:
+        return []
+    drawn = np.stack([d.drawn for d in differences])
+    measured = np.array([d.measured for d in differences])
+    error = np.maximum(drawn.std(axis=1), 1e-12)
+    deviation = np.abs(drawn - drawn.mean(axis=1, keepdims=True)) / error[:, None]
+    c = float(np.quantile(deviation.max(axis=0), LEVEL))
+    return [(float(m - c * e), float(m + c * e)) for m, e in zip(measured, error, strict=True)]
+
+
+def verdict(low: float, high: float) -> str:
+    """Whether the first model has less error than the second: yes, no, or cannot tell, by an interval."""
+    if high < 0:
+        return "yes"
+    return "no" if low > 0 else "cannot tell"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Ends of the middle `LEVEL` of the draws; None if the figure itself is none."""
+
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, drawn: Float[np.ndarray, " R"]) -> "Interval":
+        known = drawn[np.isfinite(drawn)]
+        if not known.size:
+            return cls(None, None)
+        low, high = np.quantile(known, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+        return cls(float(low), float(high))
+
+
+def intervals(
+    judged: Judged, qualified: Bool[np.ndarray, " N"], in_range: Bool[np.ndarray, " N"], draws: Draws
+) -> dict[str, Interval]:
+    """Intervals of one model's `male`, `rmsle` and `range_coverage` (of qualified items) and `aurc` (of all)."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("male", "rmsle", "range_coverage", "aurc")}
+    for weights in draws:
+        taken = weights * qualified
+        parts["male"].append(weighted_mean(judged.log_error, taken))
+        parts["rmsle"].append(np.sqrt(weighted_mean(np.square(judged.log_error), taken)))
+        parts["range_coverage"].append(weighted_mean(in_range.astype(float), taken))
+        parts["aurc"].append(aurc(judged, weights))
+    return {name: Interval.of(np.concatenate(drawn)) for name, drawn in parts.items()}
