@@ -47,4 +47,5 @@ def sold_rows(artefacts: Artefacts, count: int = 200, seed: int = 0) -> pl.DataF
         "embedding_id": ["e"] * count,
         "tasks": [["category"]] * count,
     }
-    return pl.DataFrame(columns | {name: rng.integers(1, 50, count).astype(float) for name in TABULAR})
+    numbers_of = {name: rng.integers(1, 50, count).astype(float) for name in TABULAR if name not in columns}
+    return pl.DataFrame(columns | numbers_of)

@@ -8,7 +8,7 @@ import polars as pl
 from PIL import Image
 
 from vps_ml.features.matrix import FeatureMatrix, MatrixRows
-from vps_ml.features.tabular import TABULAR
+from vps_ml.features.tabular import TABULAR, expanded, tabular_columns
 from vps_ml.pricing import learners
 from vps_ml.pricing.learners import FoldNetworks
 from vps_ml.pricing.networks import Examples, PriceNetwork
@@ -71,8 +71,13 @@ def tabular_rows(count: int, seed: int = 0) -> pl.DataFrame:
     """Rows with every column of `TABULAR`: prices around 1, and small counts."""
     rng = np.random.default_rng(seed)
     prices = {name: np.exp(rng.normal(size=count)) for name, column in TABULAR.items() if column.in_paper}
-    sales = {name: rng.integers(0, 9, count) for name, column in TABULAR.items() if not column.in_paper}
-    return pl.DataFrame(prices | sales)
+    sales = {name: rng.integers(0, 9, count) for name in TABULAR if name.endswith("_sales")}
+    return pl.DataFrame(prices | sales | {"category": [("phone", "shoes")[i % 2] for i in range(count)]})
+
+
+def columns_of(rows: pl.DataFrame, beyond_paper: bool = True) -> tuple[str, ...]:
+    """The tabular columns that models see which are fitted on these rows."""
+    return expanded(tabular_columns(beyond_paper), rows)
 
 
 def fold_networks(x: np.ndarray, y: np.ndarray, group: np.ndarray, recipe: PricingRecipe = QUICK) -> FoldNetworks:

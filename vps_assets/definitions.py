@@ -14,6 +14,7 @@ from vps_assets.assets import (
     backbones,
     champion,
     checks,
+    comparisons,
     corruptions,
     drift_checks,
     embeddings,
@@ -34,7 +35,18 @@ from vps_assets.warehouse.io_manager import WarehouseIOManager
 from vps_assets.warehouse.settings import Settings
 from vps_ml.allocator import keep_freed_memory
 
-ASSET_MODULES = (listings, statistics, backbones, embeddings, pricing, evaluation, champion, corruptions, suggestions)
+ASSET_MODULES = (
+    listings,
+    statistics,
+    backbones,
+    embeddings,
+    pricing,
+    evaluation,
+    comparisons,
+    champion,
+    corruptions,
+    suggestions,
+)
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26))
 """A day's listings should have come in, been judged and been priced by the day after, with an hour or two to spare."""
 READ = ("evaluation_reports", "price_suggestions")

@@ -28,7 +28,7 @@ ID_LENGTH = 16
 CARD = "card.json"
 FILES, SEAL = "files", "sha256"
 """Keys of a card: file name -> (bytes, SHA-256); SHA-256 of the card without this key."""
-NEEDS = ("feature_map_id", "roles_id")
+NEEDS = ("feature_map_id", "roles_id", "blend_id")
 """Keys of a card that name other models without which this one cannot be used; `embedding_id` names embeddings."""
 RESUME_PATTERN = ".*.resume"
 DAMAGED_PATTERN = ".*.damaged"

@@ -30,10 +30,12 @@ class BackboneRecipe:
 class PricingRecipe:
     """How f_reg and f_cls are built and trained."""
 
+    features: str
+    """What our objectives and the baselines see of a photo (`vps_ml.backbones.tasks.VISUAL_TASKS`)."""
     reduced_features: int | None
     """Principal components kept of the visual features; None keeps them all, as the paper does."""
-    sale_counts: bool
-    """Whether tabular columns beyond the paper's 12 are features (`vps_ml.features.tabular`): the sales' counts."""
+    beyond_paper: bool
+    """Whether tabular columns beyond the paper's 12 are features (`vps_ml.features.tabular`)."""
     hidden: tuple[int, ...]
     dropout: float
     gate_dropout: float
@@ -96,8 +98,9 @@ def demo() -> Recipe:
             weight_decay=0.05,
         ),
         pricing=PricingRecipe(
+            features="MSTFE",
             reduced_features=128,
-            sale_counts=True,
+            beyond_paper=True,
             hidden=(128, 64),
             dropout=0.5,
             gate_dropout=0.5,
@@ -137,7 +140,7 @@ def small() -> Recipe:
             learning_rate=1e-4,
             weight_decay=0.05,
         ),
-        pricing=replace(base.pricing, reduced_features=256),
+        pricing=replace(base.pricing, features="MSTFE+UNTUNED", reduced_features=256),
     )
 
 
@@ -159,8 +162,9 @@ def paper() -> Recipe:
             weight_decay=0.05,
         ),
         pricing=PricingRecipe(
+            features="MSTFE",
             reduced_features=None,
-            sale_counts=False,
+            beyond_paper=False,
             hidden=(512, 128),
             dropout=0.3,
             gate_dropout=0.5,

@@ -3,34 +3,35 @@
 from datetime import UTC, datetime
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
-from vps_assets.assets.pricing import Training, pricing_job
 from vps_assets.report.figures import risk_coverage_curves
 from vps_assets.warehouse.settings import Settings
 from vps_ml.evaluation import metrics
-from vps_ml.ops.pricing import (
-    AblationResults,
-    PredictionJob,
-    PricingJob,
-    predict_test_rows,
-    train_and_predict_ablations,
-)
+from vps_ml.evaluation.resampling import Draws, Judged, intervals, numbered
+from vps_ml.ops.pricing import PredictionJob, predict_test_rows
 from vps_ml.pricing.baselines import BASELINES
-from vps_ml.pricing.variants import CALIBRATION, ablation_variants
+from vps_ml.pricing.variants import CALIBRATION
 
 ALL = "all"
 
 
-def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> dict:
-    """The figures of one model on one segment's test rows.
+def items(clean_listings: pl.DataFrame) -> pl.DataFrame:
+    """What the evaluation has to know of a listing beside the models' predictions."""
+    return clean_listings.select("listing_id", "category", "group_key")
+
+
+def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool, draws: Draws) -> dict:
+    """The figures of one model on one segment's test rows, with intervals over other draws of listings.
 
     Args:
-        predictions: of the segment's test rows.
+        predictions: of the segment's test rows, by `listing_id`.
         gated: whether the model can order them by qualification.
         trained_gate: whether 0.5 is a threshold that was trained.
+        draws: of the same rows.
     """
     error, low, high = (
         (predictions[name] - predictions["log_price"]).to_numpy()
@@ -39,7 +40,13 @@ def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> d
     qualified = predictions["qualified"].to_numpy()
     accepted = error[qualified]
     risk = metrics.risk_coverage(error, predictions["qualification"].to_numpy(), predictions["listing_id"].to_numpy())
-    some = bool(accepted.size)
+    some, in_range = bool(accepted.size), (low <= 0) & (high >= 0)
+    judged = Judged(np.abs(error), predictions["qualification"].to_numpy())
+    ends = {
+        f"{name}_{end}": value if gated or name != "aurc" else None
+        for name, interval in intervals(judged, qualified, in_range, draws).items()
+        for end, value in vars(interval).items()
+    }
     return {
         "tested": error.size,
         "qualified": int(qualified.sum()),
@@ -51,20 +58,23 @@ def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool) -> d
         "aurc": metrics.aurc(risk) if gated else None,
         "risk_curve": metrics.risk_curve(risk) if gated else None,
         "male_of_top_half": metrics.male_of_top_half(risk) if gated else None,
-        "range_coverage": float(((low <= 0) & (high >= 0))[qualified].mean()) if some else None,
+        "range_coverage": float(in_range[qualified].mean()) if some else None,
         "range_width": float((high - low)[qualified].mean()) if some else None,
+        **ends,
     }
 
 
 def reports(
-    predictions: pl.DataFrame, models: pl.DataFrame, category: pl.DataFrame, range_level: float, run_id: str
+    predictions: pl.DataFrame, models: pl.DataFrame, items: pl.DataFrame, range_level: float, run_id: str
 ) -> pl.DataFrame:
     """One row per model and segment: all test rows, and each category's.
 
-    `models` has the variants by `model_id`, `category` the category by `listing_id`.
+    `models` has the variants by `model_id`, `items` the category and the group by `listing_id`.
     """
     now = datetime.now(UTC)
-    by_model = predictions.join(category, on="listing_id", how="left").partition_by("model_id", as_dict=True)
+    ordered = predictions.join(items, on="listing_id", how="left").sort("listing_id")
+    by_model = ordered.partition_by("model_id", as_dict=True)
+    draws: dict[tuple[str, str], Draws] = {}
     rows = []
     for model in models.iter_rows(named=True):
         mine = by_model[(model["model_id"],)]
@@ -73,7 +83,8 @@ def reports(
         segments = {ALL: mine} | {name: part for (name,), part in mine.partition_by("category", as_dict=True).items()}
         for segment, part in segments.items():
             common = {"run_id": run_id, **model, "segment": segment, "range_level": range_level, "evaluated_at": now}
-            rows.append(common | segment_row(part, gated, own_gate))
+            drawn = draws.setdefault((model["split_kind"], segment), Draws(numbered(part["group_key"].to_numpy())))
+            rows.append(common | segment_row(part, gated, own_gate, drawn))
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
@@ -102,9 +113,11 @@ def prediction_job(
     percentile_pricing_models: pl.DataFrame,
     threshold_pricing_models: pl.DataFrame,
     baseline_pricing_models: pl.DataFrame,
+    ablation_pricing_models: pl.DataFrame,
 ) -> PredictionJob:
-    """All models, with the rows that they were trained on and are tested on."""
-    models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
+    """All models, each once, with the rows that they were trained on and are tested on."""
+    tables = [percentile_pricing_models, threshold_pricing_models, baseline_pricing_models, ablation_pricing_models]
+    models = pl.concat(tables).unique("model_id", keep="first", maintain_order=True)
     return PredictionJob(rows, models, settings.recipe, settings.artefacts)
 
 
@@ -135,9 +148,8 @@ def evaluation_reports(
 ) -> pl.DataFrame:
     """Coverage, MALE, RMSLE and AURC of every model and baseline, over all test rows and by category."""
     models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
-    category = clean_listings.select("listing_id", "category")
     level = settings.recipe.range_level
-    rows = reports(evaluation_predictions, variants_of(models), category, level, context.run_id)
+    rows = reports(evaluation_predictions, variants_of(models), items(clean_listings), level, context.run_id)
     context.add_output_metadata(
         {
             "reports": dg.MetadataValue.md(report_markdown(rows)),
@@ -147,34 +159,22 @@ def evaluation_reports(
     return rows
 
 
-@dg.op
-def ablation_job(
-    context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
-) -> PricingJob:
-    """The ablations' models, with their rows; STFE's are left out if the price backbone is not trained."""
-    with_price = not rows.is_empty() and "price" in rows["tasks"][0]
-    variants = tuple(v for v in ablation_variants(config.seeds) if with_price or v.features != "STFE")
-    return pricing_job(context, settings, rows, variants)
-
-
-@dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_ablations(
-    context: dg.OpExecutionContext, settings: Settings, trained: AblationResults, clean_listings: pl.DataFrame
+@dg.asset(**table_options("ablation_reports", "evaluation"))
+def ablation_reports(
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    clean_listings: pl.DataFrame,
+    evaluation_predictions: pl.DataFrame,
+    ablation_pricing_models: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Evaluate the ablations' models; the reference model is part of both ablations."""
-    category = clean_listings.select("listing_id", "category")
-    models, level = variants_of(trained.models), settings.recipe.range_level
-    rows = reports(trained.predictions, models, category, level, context.run_id)
+    """Tables 4 and 5: which features, warm-up against none, at δ = 0.5 and ε = 0.5, for each seed.
+
+    The reference model is part of both ablations.
+    """
+    models = variants_of(ablation_pricing_models)
+    rows = reports(evaluation_predictions, models, items(clean_listings), settings.recipe.range_level, context.run_id)
     features = rows.filter(pl.col("warm_up")).with_columns(ablation=pl.lit("features"))
-    warm_up = rows.filter(pl.col("features") == "MSTFE").with_columns(ablation=pl.lit("warm_up"))
-    both = pl.concat([features, warm_up])
+    warm_up = rows.filter(pl.col("objective") == "paper", pl.col("features") == "MSTFE")
+    both = pl.concat([features, warm_up.with_columns(ablation=pl.lit("warm_up"))])
     context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(both))})
     return both
-
-
-ablation_reports = op_chain(
-    "ablation_reports",
-    "evaluation",
-    """Tables 4 and 5: MSTFE against STFE, warm-up against none, at δ = 0.5 and ε = 0.5, for each seed.""",
-    [sold_features, ablation_job, train_and_predict_ablations, record_ablations],
-)

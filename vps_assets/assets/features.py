@@ -18,7 +18,7 @@ def sold_rows(joined: pl.DataFrame) -> pl.DataFrame:
     """The sold listings, as `vps_ml.features.dataset.PricingDataset` takes them."""
     sold = with_roles(joined).filter(pl.col("log_price").is_not_null()).sort("listing_id")
     item = ("listing_id", "listed_on", "category", "group_key", "photo_hash", "log_price", "group_role", "time_role")
-    return sold.select(*item, *EMBEDDING, *TABULAR)
+    return sold.select(*dict.fromkeys((*item, *EMBEDDING, *TABULAR)))
 
 
 def open_rows(joined: pl.DataFrame) -> pl.DataFrame:

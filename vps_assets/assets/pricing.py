@@ -6,9 +6,10 @@ import polars as pl
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import NETWORK_KINDS, WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
+from vps_ml.backbones.tasks import UNTUNED, VISUAL_TASKS
 from vps_ml.ops.pricing import PricingJob, train_pricing_models
 from vps_ml.pricing.baselines import baseline_variants
-from vps_ml.pricing.variants import Variant, model_variants
+from vps_ml.pricing.variants import Variant, ablation_variants, model_variants
 
 FEWEST_ROWS = {"train": 50, "validation": 10, "test": 10}
 """With fewer a split cannot train, calibrate or test anything."""
@@ -46,9 +47,12 @@ def pricing_job(
     return PricingJob(rows, kept, settings.recipe, settings.artefacts)
 
 
-def partition_variants(context: dg.OpExecutionContext, kind: str, seeds: int) -> tuple[Variant, ...]:
+def partition_variants(
+    context: dg.OpExecutionContext, settings: Settings, kind: str, seeds: int
+) -> tuple[Variant, ...]:
     """The models of the run's partitions."""
-    return tuple(v for key in context.partition_keys for v in model_variants(kind, float(key), seeds))
+    seen = settings.recipe.pricing.features
+    return tuple(v for key in context.partition_keys for v in model_variants(kind, float(key), seeds, seen))
 
 
 @dg.op
@@ -56,7 +60,7 @@ def percentile_job(
     context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
 ) -> PricingJob:
     """The models of the run's δ, with their rows."""
-    return pricing_job(context, settings, rows, partition_variants(context, "percentile", config.seeds))
+    return pricing_job(context, settings, rows, partition_variants(context, settings, "percentile", config.seeds))
 
 
 @dg.op
@@ -64,7 +68,7 @@ def threshold_job(
     context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
 ) -> PricingJob:
     """The models of the run's ε, with their rows."""
-    return pricing_job(context, settings, rows, partition_variants(context, "threshold", config.seeds))
+    return pricing_job(context, settings, rows, partition_variants(context, settings, "threshold", config.seeds))
 
 
 @dg.op
@@ -72,7 +76,20 @@ def baseline_job(
     context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
 ) -> PricingJob:
     """The baselines, with the same rows as the price models."""
-    return pricing_job(context, settings, rows, baseline_variants(config.seeds))
+    return pricing_job(context, settings, rows, baseline_variants(config.seeds, settings.recipe.pricing.features))
+
+
+@dg.op
+def ablation_job(
+    context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
+) -> PricingJob:
+    """The ablations' models, with their rows, without those whose features no backbone makes."""
+    made = set(rows["tasks"][0]) if rows.height else set()
+    features = [name for name, tasks in VISUAL_TASKS.items() if made.intersection(tasks)]
+    if UNTUNED not in made:
+        features.remove("MSTFE+UNTUNED")  # the same as MSTFE, then
+    variants = ablation_variants(config.seeds, features)
+    return pricing_job(context, settings, rows, variants)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
@@ -107,4 +124,13 @@ baseline_pricing_models = op_chain(
 One row per baseline, split, seed and coverage at which it is read; same rows and features as the price models.""",
     [sold_features, baseline_job, train_pricing_models, record_models],
     NETWORK_KINDS | {"lightgbm"},
+)
+ablation_pricing_models = op_chain(
+    "ablation_pricing_models",
+    "models",
+    """Price models that differ from another in one thing: the features, or the warm-up. One row per model and seed.
+
+`features`: MSTFE (the tasks' networks), STFE (the price's), and where the start is no random one UNTUNED (the network
+before any tuning) and MSTFE+UNTUNED: what tuning is worth.""",
+    [sold_features, ablation_job, train_pricing_models, record_models],
 )

@@ -38,8 +38,12 @@ STATISTICS = tuple(f"{history}_statistics" for history in HISTORIES)
 PRICED_FROM = ("clean_listings", "image_embeddings", *STATISTICS)
 """What the join of all features is made from (`vps_assets.assets.features`)."""
 MODELS = ("percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models")
-BASELINES_AT_FIRST = dict.fromkeys(("category_median", "boosted_trees", "gaussian_network", "deep_ensemble"), "1")
-"""The baselines' versions that `baseline_pricing_models` of code version 3 implies; empty it with the next one."""
+ABLATIONS = "ablation_pricing_models"
+BASELINES_AT_FIRST = {
+    **dict.fromkeys(("category_median", "kernel_machine", "gaussian_network", "deep_ensemble"), "1"),
+    "boosted_trees": "2",
+}
+"""The baselines' versions that `baseline_pricing_models` of code version 4 implies; empty it with the next one."""
 
 
 def whole_recipe(recipe: Recipe) -> object:
@@ -59,7 +63,7 @@ def price_models(seeded_op: str, partitions: str = "none", recipe: Callable[[Rec
     return Node(
         PRICED_FROM,
         partitions,
-        code_version="3",
+        code_version="4",
         recipe=recipe,
         kept_as="price_models",
         fitted_with=("price_bounds", "task_backbones"),
@@ -106,9 +110,11 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
     {"threshold_pricing_models": price_models("threshold_job", "error_tolerance")},
     {
         "baseline_pricing_models": price_models("baseline_job", recipe=baseline_recipe),
-        "evaluation_predictions": Node((*PRICED_FROM, *MODELS), code_version="3"),
-        "evaluation_reports": Node(("clean_listings", "evaluation_predictions", *MODELS), code_version="2"),
-        "ablation_reports": price_models("ablation_job"),
+        ABLATIONS: price_models("ablation_job"),
+        "evaluation_predictions": Node((*PRICED_FROM, *MODELS, ABLATIONS), code_version="4"),
+        "evaluation_reports": Node(("clean_listings", "evaluation_predictions", *MODELS), code_version="3"),
+        "ablation_reports": Node(("clean_listings", "evaluation_predictions", ABLATIONS), code_version="4"),
+        "model_comparisons": Node(("clean_listings", "evaluation_predictions", *MODELS, ABLATIONS)),
         "champion_model": Node(
             (*PRICED_FROM, "evaluation_reports", "percentile_pricing_models"),
             code_version="3",

@@ -1,11 +1,12 @@
-"""Models held against each other over their seeds: means, standard errors, paired margins."""
+"""Models held against each other: means over seeds, and differences with their intervals."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from vps_assets.report.published import Published
-from vps_ml.pricing.baselines import gated_baselines
 
 
 def shown(value: float | None) -> str:
@@ -51,40 +52,23 @@ def overall(reports: pl.DataFrame, models: Models = ANY) -> pl.DataFrame:
     return reports.filter(pl.col("segment") == "all", models.condition)
 
 
-NOISE = 0.005
-"""With one seed, a difference of errors no larger than this counts as noise (findings: three worlds)."""
+def differences(published: Published, family: str, metric: str | None = None) -> pl.DataFrame:
+    """A family's rows of `model_comparisons`, of one metric or all; those against baselines have `baseline` true."""
+    rows = published["model_comparisons"].filter(pl.col("family") == family)
+    if metric is not None:
+        rows = rows.filter(pl.col("metric") == metric)
+    baselines = published["evaluation_reports"].filter(pl.col("constraint_kind") == "baseline")["model_id"]
+    return rows.with_columns(baseline=pl.col("against_ids").list.first().is_in(baselines.implode()))
 
 
-@dataclass(frozen=True)
-class Margin:
-    """How much less error one model has than another, over seeds that both were trained with."""
-
-    mean: float
-    error: float | None
-    seeds: int
-
-    @property
-    def within_noise(self) -> bool:
-        """Less than two standard errors over the seeds; with one seed, less than `NOISE`."""
-        return abs(self.mean) <= (NOISE if self.error is None else 2 * self.error)
-
-    def __str__(self) -> str:
-        error = "" if self.error is None else f" ± {shown(self.error)}"
-        return f"{shown(self.mean)}{error}, {self.seeds} seed{'s' if self.seeds > 1 else ''}"
+def interval(row: Mapping[str, Any]) -> str:
+    """A difference with the interval that holds for its family at once."""
+    seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
+    ends = f"{row['family_low']:+.4f}, {row['family_high']:+.4f}"
+    return f"{row['difference']:+.4f} [{ends}], {row['groups']:,} groups, {seeds}"
 
 
-def margin(better: pl.DataFrame, worse: pl.DataFrame, column: str) -> Margin | None:
-    """How much more of `column` the worse model has, paired by seed; None without a pair."""
-    paired = better.join(worse, on="seed", suffix="_worse").select(d=pl.col(f"{column}_worse") - pl.col(column))["d"]
-    gains = paired.drop_nulls()
-    if gains.is_empty():
-        return None
-    return Margin(float(gains.mean()), standard_error(gains), gains.len())  # type: ignore[arg-type]
-
-
-def best_baseline(published: Published, split_kind: str) -> tuple[str, pl.DataFrame] | None:
-    """(name, report rows of every seed) of the gated baseline with the least AURC."""
-    reports = published["evaluation_reports"]
-    of_name = {name: overall(reports, Models("baseline", 0.5, name, split_kind)) for name in gated_baselines()}
-    judged = [(mean(rows, "aurc") or 0.0, name, rows) for name, rows in of_name.items() if rows.height]
-    return min(judged, key=lambda pair: pair[:2])[1:] if judged else None
+def best_baseline(published: Published, split_kind: str, metric: str = "aurc") -> dict[str, Any] | None:
+    """The comparison of the served kind of model with the baseline that has the least of this metric."""
+    rows = differences(published, f"served, {split_kind}", metric).filter("baseline")
+    return None if rows.is_empty() else rows.sort("against_value", "against").row(0, named=True)

@@ -13,12 +13,12 @@ from vps_assets.report.comparisons import Models, overall
 from vps_assets.report.figures import data_uri, jpeg, thumbnail
 from vps_assets.report.published import Published, read_published
 from vps_assets.report.shapes import shapes
-from vps_assets.report.tables import SYMBOLS, all_tables, headline
+from vps_assets.report.tables import all_tables, headline
 from vps_assets.report.truth import fault_table, oracle, read_truth
 from vps_assets.tables.splits import in_fixed_order
 from vps_ml.atomic import whole_file
 from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
-from vps_ml.pricing.variants import SERVED
+from vps_ml.pricing.variants import SERVED, SYMBOLS
 
 TEMPLATE = Path(__file__).with_name("page.html")
 SHOWN = 18

@@ -32,6 +32,7 @@ REPORTED = (
     "evaluation_reports",
     "evaluation_predictions",
     "ablation_reports",
+    "model_comparisons",
     "champion_model",
     "corruption_reports",
     "price_suggestions",

@@ -1,15 +1,17 @@
 """What the paper's tables show, and whether it holds on this data: claims with their figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import polars as pl
 
-from vps_assets.report.comparisons import NOISE, Models, best_baseline, margin, overall, percent
+from vps_assets.report.comparisons import Models, best_baseline, differences, interval, overall, percent
 from vps_assets.report.published import Published
 from vps_assets.tables.splits import with_roles
-from vps_ml.pricing.variants import COVERAGE_TARGETS
+from vps_ml.evaluation.resampling import CANNOT_TELL
+from vps_ml.pricing.variants import COVERAGE_TARGETS, OBJECTIVE_NAMES, WHOLE
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,14 @@ class Shape:
     claim: str
     figures: str
     verdict: str
-    """yes, no, within noise, or not measured."""
+    """yes, no, cannot tell, or not measured."""
     otherwise: str = ""
     """The likeliest reason if it does not hold."""
 
     @property
     def explanation(self) -> str:
         """What to show beside the verdict."""
-        return self.otherwise if self.verdict in ("no", "within noise") else ""
+        return self.otherwise if self.verdict in ("no", CANNOT_TELL) else ""
 
 
 FEW_ITEMS = (
@@ -37,6 +39,7 @@ RAW = (
     "as trained the gate accepts by the errors it learnt from, which are smaller on training items, and by their mix "
     "of items; what holds is the threshold calibrated on validation"
 )
+FEW_TESTED = "there are too few listings to tell: three standard errors are more than five points"
 SATURATED = "with in-sample errors nearly every item is within the tolerance, so the gate has nothing left to refuse"
 SMALL_EFFECT = (
     "dropout, weight decay and early stopping keep f_reg from memorising, which is most of what warm-up is for; in the "
@@ -47,6 +50,8 @@ UNSEEN = (
 )
 
 NOT_MEASURED = "not measured"
+WIDE = 0.05
+"""A share whose interval reaches further than this could be anything: it confirms nothing."""
 
 
 def verdict(holds: bool) -> str:
@@ -71,7 +76,9 @@ def coverage_lands(published: Published, objective: str) -> Shape:
     claim = f"percentile, {objective}: calibrated coverage is δ for every δ, within 2 points or three standard errors"
     if len(coverage) < len(COVERAGE_TARGETS):
         return Shape(claim, figures, NOT_MEASURED)
-    return Shape(claim, figures, verdict(all(abs(c - d) <= bar for d, c, bar in judged)))
+    if not all(abs(c - d) <= bar for d, c, bar in judged):
+        return Shape(claim, figures, "no")
+    return Shape(claim, figures, "yes" if all(bar <= WIDE for *_, bar in judged) else CANNOT_TELL, FEW_TESTED)
 
 
 def raw_coverage_lands(published: Published, objective: str) -> Shape:
@@ -79,30 +86,34 @@ def raw_coverage_lands(published: Published, objective: str) -> Shape:
     raw = by_value(published, "percentile", objective, "raw_coverage")
     claim = f"percentile, {objective}: raw coverage (gate at 0.5) is within 5 points of δ"
     if len(raw) < len(COVERAGE_TARGETS):
-        return Shape(claim, listed(raw), NOT_MEASURED)
-    return Shape(claim, listed(raw), verdict(all(abs(r - d) <= 0.05 for d, r in raw)), RAW)
+        return Shape(claim, listed([r for _, r in raw]), NOT_MEASURED)
+    return Shape(claim, listed([r for _, r in raw]), verdict(all(abs(r - d) <= 0.05 for d, r in raw)), RAW)
 
 
-def listed(values: Sequence[tuple[float, float]]) -> str:
-    return ", ".join(f"{value:.3f}" for _, value in values)
+def listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)
 
 
-def rises(claim: str, values: Sequence[tuple[float, float]], otherwise: str = "") -> Shape:
-    """Whether the second of each pair rises, but for noise, from the first pair to the last."""
-    if len(values) < 2:
-        return Shape(claim, listed(values), NOT_MEASURED)
-    figures = [value for _, value in values]
-    steps = all(b >= a - NOISE for a, b in pairwise(figures))
-    return Shape(claim, listed(values), verdict(steps and figures[-1] > figures[0]), otherwise)
+def rises(published: Published, claim: str, about: str, otherwise: str = "") -> Shape:
+    """Whether a figure rises from each model of a series to the next, by the intervals of their differences.
 
-
-def beats(claim: str, better: pl.DataFrame, worse: pl.DataFrame, column: str, otherwise: str = "") -> Shape:
-    """Whether the first has less error than the second, seed by seed, by more than the noise."""
-    gain = margin(better, worse, column)
-    if gain is None:
+    A step that surely falls refutes it; it is shown if the last is surely above the first.
+    """
+    rows = differences(published, "shapes").filter(pl.col("claim").str.starts_with(about))
+    whole, steps = rows.filter(pl.col("claim").str.ends_with(WHOLE)), rows.filter(~pl.col("claim").str.ends_with(WHOLE))
+    if whole.is_empty():
         return Shape(claim, "", NOT_MEASURED)
-    figures = f"less by {gain}"
-    return Shape(claim, figures, "within noise" if gain.within_noise else verdict(gain.mean > 0), otherwise)
+    values = [*steps["value"], whole["against_value"][0]]
+    if "no" in rows["verdict"].to_list():
+        return Shape(claim, listed(values), "no", otherwise)
+    return Shape(claim, listed(values), whole["verdict"][0], otherwise)
+
+
+def beats(row: Mapping[str, Any] | None, claim: str, otherwise: str = "") -> Shape:
+    """Whether the first model of a comparison has less error, by its family's interval."""
+    if row is None:
+        return Shape(claim, "", NOT_MEASURED)
+    return Shape(claim, interval(row), row["verdict"], otherwise)
 
 
 def falls_with_severity(corruptions: pl.DataFrame) -> list[Shape]:
@@ -125,45 +136,38 @@ def falls_with_severity(corruptions: pl.DataFrame) -> list[Shape]:
     return claims
 
 
+WORDS = {"aurc": "AURC", "male_of_all": "MALE of all", "male_at_0.5": "MALE of the top half (equal coverage)"}
+
+
 def ablation_shapes(published: Published) -> list[Shape]:
     """MSTFE against STFE and warm-up against none, by AURC and at equal coverage."""
-    reports = published["ablation_reports"]
-    compared = (
-        ("MSTFE beats STFE", "features", pl.col("features") == "MSTFE", ""),
-        ("warm-up beats none", "warm_up", pl.col("warm_up"), SMALL_EFFECT),
-    )
-    claims: list[Shape] = []
-    for kind in ("percentile", "threshold"):
-        for claim, ablation, winner, reason in compared:
-            rows = overall(reports, Models(kind, ablation=ablation))
-            first, second = rows.filter(winner), rows.filter(~winner)
-            claims.append(beats(f"{kind}: {claim} by AURC", first, second, "aurc", reason))
-            at_equal_coverage = f"{kind}: {claim} over the top half (equal coverage)"
-            claims.append(beats(at_equal_coverage, first, second, "male_of_top_half", reason))
-    return claims
+    rows = differences(published, "ablations")
+    claims = []
+    for row in rows.filter(pl.col("metric").is_in(["aurc", "male_at_0.5"])).sort("claim", "metric").to_dicts():
+        reason = SMALL_EFFECT if row["claim"].startswith("warm-up") else ""
+        claims.append(beats(row, f"{row['claim']}, by {WORDS[row['metric']]}", reason))
+    return claims or [beats(None, "MSTFE beats STFE, warm-up beats none")]
 
 
 def baseline_shapes(published: Published) -> list[Shape]:
-    """The served objective against the strongest baseline, on both splits."""
+    """The served kind of model against the strongest baseline, on both splits, by each metric."""
     claims = []
     for split_kind in ("group", "time"):
-        baseline = best_baseline(published, split_kind)
-        ours = overall(published["evaluation_reports"], Models("percentile", 0.5, "cross_fitted", split_kind))
-        if baseline:
-            name = baseline[0].replace("_", " ")
-            claim = f"cross_fitted beats {name}, the best baseline, by AURC (split by {split_kind})"
-            claims.append(beats(claim, ours, baseline[1], "aurc"))
+        for metric, words in WORDS.items():
+            row = best_baseline(published, split_kind, metric)
+            claim = f"{row['claim']}, the best baseline" if row else "the served model beats the best baseline"
+            claims.append(beats(row, f"{claim} by {words} (split by {split_kind})"))
     return claims
 
 
 def shapes(published: Published) -> list[Shape]:
     """What the paper's tables show and any data of ours must show too, and what we claim beyond."""
     claims: list[Shape] = []
-    for objective in ("paper", "cross_fitted"):
+    for objective in OBJECTIVE_NAMES:
         claims += [coverage_lands(published, objective), raw_coverage_lands(published, objective)]
-        error = by_value(published, "percentile", objective, "male")
-        claims.append(rises(f"percentile, {objective}: MALE rises with coverage", error, FEW_ITEMS))
-        coverage = by_value(published, "threshold", objective, "coverage")
-        claims.append(rises(f"threshold, {objective}: coverage rises with ε", coverage, SATURATED))
+        claim = f"percentile, {objective}: MALE rises with coverage"
+        claims.append(rises(published, claim, f"{objective}: MALE", FEW_ITEMS))
+        claim = f"threshold, {objective}: coverage rises with ε"
+        claims.append(rises(published, claim, f"{objective}: coverage", SATURATED))
     corrupted = falls_with_severity(published["corruption_reports"])
     return claims + ablation_shapes(published) + baseline_shapes(published) + corrupted

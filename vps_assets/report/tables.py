@@ -1,15 +1,17 @@
 """Tables 1 to 5 of the paper beside our figures, and the baselines, as plain rows of text."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
+from typing import Any
 
 import polars as pl
 
 from vps_assets.report.comparisons import (
     Models,
     best_baseline,
-    margin,
+    differences,
+    interval,
     mean,
     overall,
     percent,
@@ -26,7 +28,9 @@ from vps_assets.report.paper import (
 )
 from vps_assets.report.published import Published
 from vps_assets.tables.splits import with_roles
+from vps_ml.evaluation.resampling import AT_ITS_COVERAGE, CANNOT_TELL
 from vps_ml.pricing.baselines import gated_baselines
+from vps_ml.pricing.variants import OBJECTIVE_NAMES, SYMBOLS
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def measured(rows: pl.DataFrame) -> tuple[str, ...]:
 
 OURS = ("qualified", "qualified, gate at 0.5", "MALE", "RMSLE", "AURC")
 PAPERS = ("paper: qualified", "paper: MALE", "paper: RMSLE")
-SYMBOLS = {"percentile": "δ", "threshold": "ε"}
+
 SIDES = {"group": "by group", "time": "by time: newest days"}
 
 
@@ -127,7 +131,7 @@ def range_table(published: Published) -> Table:
     """Whether qualified test items were sold within their price range: in all, and in the category furthest off."""
     level = published["evaluation_reports"]["range_level"][0]
     reports = published["evaluation_reports"].filter(
-        pl.col("objective").is_in(["cross_fitted", *gated_baselines()]),
+        pl.col("objective").is_in([*OBJECTIVE_NAMES, *gated_baselines()]),
         pl.col("constraint_kind") != "threshold",
         pl.col("constraint_value") < 1,
     )
@@ -196,36 +200,80 @@ def backbone_table(published: Published) -> Table:
 def all_tables(published: Published) -> list[Table]:
     """Every table of the report, in the paper's order."""
     made = [data_table(published), backbone_table(published)]
-    for objective in ("paper", "cross_fitted"):
+    for objective in OBJECTIVE_NAMES:
         title = "Table 2. Percentile constraint"
         made.append(constraint_table(published, "percentile", title, PAPER_TABLE_2, objective))
-    for objective in ("paper", "cross_fitted"):
+    for objective in OBJECTIVE_NAMES:
         title = "Table 3. Threshold constraint"
         made.append(constraint_table(published, "threshold", title, PAPER_TABLE_3, objective))
     title = "Table 4. MSTFE against STFE"
     made.append(ablation_table(published, "features", title, "features", PAPER_TABLE_4))
     made.append(ablation_table(published, "warm_up", "Table 5. Warm-up", "warm_up", PAPER_TABLE_5))
     made += [baseline_table(published, split_kind) for split_kind in ("group", "time")]
+    made += [rival_table(published, split_kind) for split_kind in ("group", "time")]
     made += [curve_table(published, split_kind) for split_kind in ("group", "time")]
     return [*made, range_table(published)]
 
 
+def rival_table(published: Published, split_kind: str) -> Table:
+    """The served kind of model less each rival: every difference with the interval that holds for all at once."""
+    rows = differences(published, f"served, {split_kind}").to_dicts()
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    cells = {(row["against"], row["metric"]): row for row in rows}
+    table = []
+    for rival in dict.fromkeys(row["against"] for row in rows):
+        mine = [cells.get((rival, metric)) for metric in metrics]
+        table.append((rival, *("–" if row is None else difference_cell(row) for row in mine)))
+    note = (
+        "Difference (95% interval over other draws of listings and seeds that holds for all of the table at once): "
+        "negative if the served model has less error; * where the interval is on one side of 0."
+    )
+    model = rows[0]["model"] if rows else "the served model"
+    columns = ("rival", *(metric.replace("_", " ") for metric in metrics))
+    return Table(f"{model} less its rivals (split {SIDES[split_kind]})", columns, table, note)
+
+
+def difference_cell(row: Mapping[str, Any]) -> str:
+    star = "" if row["verdict"] == CANNOT_TELL else " *"
+    return f"{row['difference']:+.3f} ({row['family_low']:+.3f}, {row['family_high']:+.3f}){star}"
+
+
+def in_force(published: Published) -> dict[str, Any] | None:
+    """The report row of the model that prices, over all test listings; None if it is not among those evaluated."""
+    champion = published["champion_model"]
+    if champion.is_empty():
+        return None
+    judged_as = champion["judged_as"][0] or champion["model_id"][0]
+    rows = overall(published["evaluation_reports"]).filter(pl.col("model_id") == judged_as)
+    return None if rows.is_empty() else rows.row(0, named=True)
+
+
 def headline(published: Published) -> str:
-    """The sentence a manager would read first."""
-    ours = overall(published["evaluation_reports"], Models("percentile", 0.5, "cross_fitted", "group"))
-    if ours.is_empty():
-        return "No model on the split by group could be evaluated: too few sold listings."
-    male = mean(ours, "male") or 0.0
+    """The sentence a manager would read first: about the model that prices, on the rows that it was judged on."""
+    row = in_force(published)
+    if row is None:
+        return "No model that was evaluated is in force: see the champion's evidence."
     sentence = (
-        f"Asked to price half of the photos, our model (cross_fitted) takes {percent(mean(ours, 'coverage'))} of "
-        f"unseen items and is off by a typical factor of {exp(male):.2f} (MALE {shown(male)})"
+        f"Asked to price {percent(row['constraint_value'])} of the photos, the model in force ({row['objective']}) "
+        f"takes {percent(row['coverage'])} of {row['tested']:,} unseen items ({SIDES[row['split_kind']]}) and is off "
+        f"by a typical factor of {exp(row['male'] or 0):.2f} (MALE {shown(row['male'])}, 95% interval "
+        f"{shown(row['male_low'])} to {shown(row['male_high'])}); {percent(row['range_coverage'])} of them sold within "
+        f"their {percent(row['range_level'])} range"
     )
-    baseline = best_baseline(published, "group")
-    gain = margin(ours, baseline[1], "aurc") if baseline else None
-    if baseline is None or gain is None:
+    equal = best_baseline(published, row["split_kind"], AT_ITS_COVERAGE)
+    overall_best = best_baseline(published, row["split_kind"])
+    if equal is None or overall_best is None:
         return sentence + "."
-    verdict = "level with" if gain.within_noise else "ahead of" if gain.mean > 0 else "behind"
     return (
-        f"{sentence}; over all coverages (AURC) it is {verdict} {baseline[0].replace('_', ' ')}, the best of what a "
-        f"user would pick instead, by {gain}."
+        f"{sentence}. At that coverage it is {standing(equal)} {rival_of(equal)}, the best of what a user would pick "
+        f"instead (MALE {shown(equal['against_value'])}; {interval(equal)}); over all coverages (AURC) it is "
+        f"{standing(overall_best)} {rival_of(overall_best)} ({interval(overall_best)})."
     )
+
+
+def standing(row: Mapping[str, Any]) -> str:
+    return {"yes": "ahead of", "no": "behind"}.get(row["verdict"], "level with")
+
+
+def rival_of(row: Mapping[str, Any]) -> str:
+    return str(row["claim"]).split(" beats ")[-1].replace("_", " ")

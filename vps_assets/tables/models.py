@@ -5,6 +5,7 @@ import polars as pl
 
 from vps_assets.tables.columns import TEXTS, UTC, column, fraction, table
 from vps_assets.tables.listings import LISTED_ON
+from vps_ml.backbones.tasks import VISUAL_TASKS
 
 DECISIONS = ["promoted", "refused", "rolled back"]
 
@@ -40,8 +41,8 @@ VARIANT = {
     "model_id": column(pl.String, "The model"),
     "constraint_kind": column(pl.String, "Of what", pa.Check.isin(["percentile", "threshold", "baseline"])),
     "constraint_value": column(pl.Float64, "δ, ε, or the coverage a baseline is read at", fraction()),
-    "objective": column(pl.String, "paper, cross_fitted, or the baseline's name"),
-    "features": column(pl.String, "MSTFE or STFE", pa.Check.isin(["MSTFE", "STFE"])),
+    "objective": column(pl.String, "paper, cross_fitted, blended, or the baseline's name"),
+    "features": column(pl.String, "What is seen of a photo", pa.Check.isin(list(VISUAL_TASKS))),
     "warm_up": column(pl.Boolean, "Two stages, or stage 2 alone"),
     "split_kind": column(pl.String, "group or time", pa.Check.isin(["group", "time"])),
     "seed": column(pl.Int64, "Seed of initial weights, batches and folds"),
@@ -62,6 +63,7 @@ def model_table(name: str) -> pa.DataFrameSchema:
 PERCENTILE_PRICING_MODELS = model_table("percentile_pricing_models")
 THRESHOLD_PRICING_MODELS = model_table("threshold_pricing_models")
 BASELINE_PRICING_MODELS = model_table("baseline_pricing_models")
+ABLATION_PRICING_MODELS = model_table("ablation_pricing_models")
 EVALUATION_PREDICTIONS = table(
     "evaluation_predictions",
     {
@@ -96,6 +98,11 @@ REPORT = {
     "range_coverage": column(pl.Float64, "Share of qualified items sold within their range", fraction(), null=True),
     "range_width": column(pl.Float64, "Mean ln(high / low) of qualified items", null=True),
     "aurc": column(pl.Float64, "Area under the risk-coverage curve, ln units; null without a gate", null=True),
+    **{
+        f"{name}_{end}": column(pl.Float64, f"{end.capitalize()} end of {name} over other draws of listings", null=True)
+        for name in ("male", "rmsle", "aurc", "range_coverage")
+        for end in ("low", "high")
+    },
     "evaluated_at": column(UTC, "When, UTC"),
 }
 EVALUATION_REPORTS = table("evaluation_reports", REPORT, unique=["model_id", "segment"])
@@ -103,6 +110,31 @@ ABLATION_REPORTS = table(
     "ablation_reports",
     REPORT | {"ablation": column(pl.String, "Table 4 or 5", pa.Check.isin(["features", "warm_up"]))},
     unique=["model_id", "segment", "ablation"],
+)
+MODEL_COMPARISONS = table(
+    "model_comparisons",
+    {
+        "family": column(pl.String, "Claims whose intervals hold at once"),
+        "claim": column(pl.String, "That the first model has less error than the second"),
+        "split_kind": column(pl.String, "group or time", pa.Check.isin(["group", "time"])),
+        "metric": column(pl.String, "aurc, male_of_all, or male_at_ a coverage that both are read at"),
+        "model": column(pl.String, "The first kind of model"),
+        "against": column(pl.String, "The second"),
+        "model_ids": column(TEXTS, "The first kind's models, one a seed"),
+        "against_ids": column(TEXTS, "The second's"),
+        "value": column(pl.Float64, "The metric of the first, mean over seeds, ln units"),
+        "against_value": column(pl.Float64, "The metric of the second"),
+        "difference": column(pl.Float64, "First less second: negative if the first has less error"),
+        "low": column(pl.Float64, "2.5% of draws of groups and seeds are below: this comparison by itself"),
+        "high": column(pl.Float64, "2.5% are above"),
+        "family_low": column(pl.Float64, "Low end of the interval that holds for all of the family at once (max-t)"),
+        "family_high": column(pl.Float64, "High end of it"),
+        "tested": column(pl.Int64, "Test listings", pa.Check.gt(0)),
+        "groups": column(pl.Int64, "Groups of them, which are what is drawn", pa.Check.gt(0)),
+        "seeds": column(pl.Int64, "Seeds that the models were trained with", pa.Check.gt(0)),
+        "verdict": column(pl.String, "By the family's interval", pa.Check.isin(["yes", "no", "cannot tell"])),
+    },
+    unique=["family", "claim", "model", "against", "metric"],
 )
 CHAMPION_MODEL = table(
     "champion_model",

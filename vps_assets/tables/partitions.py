@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from vps_assets.errors import WrongSetting
-from vps_ml.backbones.tasks import TASKS
+from vps_ml.backbones.tasks import NETWORKS
 from vps_ml.pricing.variants import COVERAGE_TARGETS, ERROR_TOLERANCES
 
 EARLIEST_DAY = date(1995, 1, 1)
@@ -27,7 +27,7 @@ class Partitioning:
 
 PARTITIONINGS: Mapping[str, Partitioning] = {
     "day": Partitioning("listed_on", None),
-    "task": Partitioning("task", tuple(TASKS)),
+    "task": Partitioning("task", NETWORKS),
     "coverage_target": Partitioning("constraint_value", tuple(map(str, COVERAGE_TARGETS))),
     "error_tolerance": Partitioning("constraint_value", tuple(map(str, ERROR_TOLERANCES))),
     "none": Partitioning(None, (WHOLE,)),

@@ -31,11 +31,20 @@ TASKS: Mapping[str, Task] = {
 }
 """Name, which is also the partition of `task_backbones`, -> task; features stand side by side in this order."""
 
+UNTUNED = "untuned"
+"""The network as it starts, tuned to no task, where it does not start at random: tuning to labels loses something that
+prices need (docs/experiments.md), and its features beside the tasks' keep it."""
+NETWORKS = (*TASKS, UNTUNED)
+"""The partitions of `task_backbones`."""
+
+LABELLED = tuple(name for name in TASKS if name != "price")
 VISUAL_TASKS: Mapping[str, tuple[str, ...]] = {
-    "MSTFE": tuple(name for name in TASKS if name != "price"),
+    "MSTFE": LABELLED,
     "STFE": ("price",),
+    "UNTUNED": (UNTUNED,),
+    "MSTFE+UNTUNED": (*LABELLED, UNTUNED),
 }
-"""Which tasks' features a price model sees (the paper, section 3.2)."""
+"""Features -> the networks whose features a price model sees: the paper's two (section 3.2), and with the start."""
 
 
 def task_named(name: str) -> Task:

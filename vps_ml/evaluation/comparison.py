@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from vps_ml.artefacts import Artefacts
 from vps_ml.evaluation.resampling import Draws, Judged, male_at, numbered
 from vps_ml.features.scaling import COLUMNS
-from vps_ml.features.tabular import TABULAR
+from vps_ml.features.tabular import TABULAR, source_of
 
 FEWEST = 50
 """Listings; on fewer no difference can be told from chance."""
@@ -81,7 +81,7 @@ def can_predict(artefacts: Artefacts, model_id: str) -> bool:
         return False
     if not artefacts.usable(model_id):
         return False
-    return TABULAR.keys() >= set(models.card(card["feature_map_id"]).get(COLUMNS, ()))
+    return TABULAR.keys() >= set(map(source_of, models.card(card["feature_map_id"]).get(COLUMNS, ())))
 
 
 def compared(

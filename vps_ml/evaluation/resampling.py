@@ -17,6 +17,7 @@ RESAMPLES = 2000
 WEIGHTS_AT_ONCE = 2_000_000
 """Bounds memory: numbers held, one weight per listing and draw."""
 LEVEL = 0.95
+CANNOT_TELL = "cannot tell"
 EQUAL_COVERAGES = (0.3, 0.5, 0.7)
 """At which models are held against each other, whatever their own thresholds take."""
 
@@ -116,12 +117,27 @@ def male_at_coverage(coverage: float) -> Metric:
     return lambda judged, weights: male_at(judged, weights, coverage)
 
 
+def male(judged: Judged, weights: Weights) -> Float[np.ndarray, " R"]:
+    """Mean absolute log error of the items that the model's own threshold takes; NaN of none."""
+    return weighted_mean(judged.log_error, weights * (judged.qualification >= 0.5))
+
+
+def coverage(judged: Judged, weights: Weights) -> Float[np.ndarray, " R"]:
+    """The share of items that the model's own threshold takes."""
+    return weighted_mean((judged.qualification >= 0.5).astype(float), weights)
+
+
+COMPARED = ("aurc", "male_of_all", *(f"male_at_{coverage}" for coverage in EQUAL_COVERAGES))
+"""What tells which of two models is better; of one without a gate `male_of_all` alone means something."""
+AT_ITS_COVERAGE = "male_at_its_coverage"
+"""Both models at the coverage that the served one really has on the test rows."""
 METRICS: Mapping[str, Metric] = {
     "aurc": aurc,
     "male_of_all": male_of_all,
-    **{f"male_at_{coverage}": male_at_coverage(coverage) for coverage in EQUAL_COVERAGES},
+    **{f"male_at_{share}": male_at_coverage(share) for share in EQUAL_COVERAGES},
+    "male": male,
+    "coverage": coverage,
 }
-"""What two models are compared by; of a model without a gate `male_of_all` alone means something."""
 
 
 @dataclass(frozen=True)
@@ -132,14 +148,14 @@ class Resampled:
     drawn: Float[np.ndarray, "S R"]
 
 
-def resampled(seeds: Sequence[Judged], metrics: Sequence[str], draws: Draws) -> dict[str, Resampled]:
+def resampled(seeds: Sequence[Judged], metrics: Mapping[str, Metric], draws: Draws) -> dict[str, Resampled]:
     """The metrics of a kind of model, trained with these seeds, on the same items."""
     once = np.ones((1, draws.group.size))
-    measured = {name: np.array([METRICS[name](judged, once)[0] for judged in seeds]) for name in metrics}
+    measured = {name: np.array([metric(judged, once)[0] for judged in seeds]) for name, metric in metrics.items()}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     for weights in draws:
-        for name in metrics:
-            parts[name].append(np.stack([METRICS[name](judged, weights) for judged in seeds]))
+        for name, metric in metrics.items():
+            parts[name].append(np.stack([metric(judged, weights) for judged in seeds]))
     return {name: Resampled(measured[name], np.concatenate(parts[name], axis=1)) for name in metrics}
 
 
@@ -154,7 +170,7 @@ class Difference:
     @property
     def interval(self) -> tuple[float, float]:
         """(low, high) of the middle `LEVEL` of the draws: for this comparison by itself."""
-        low, high = np.quantile(self.drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+        low, high = np.nanquantile(self.drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
         return float(low), float(high)
 
 
@@ -188,9 +204,9 @@ def simultaneous(differences: Sequence[Difference]) -> list[tuple[float, float]]
         return []
     drawn = np.stack([d.drawn for d in differences])
     measured = np.array([d.measured for d in differences])
-    error = np.maximum(drawn.std(axis=1), 1e-12)
-    deviation = np.abs(drawn - drawn.mean(axis=1, keepdims=True)) / error[:, None]
-    c = float(np.quantile(deviation.max(axis=0), LEVEL))
+    error = np.maximum(np.nanstd(drawn, axis=1), 1e-12)
+    deviation = np.abs(drawn - np.nanmean(drawn, axis=1, keepdims=True)) / error[:, None]
+    c = float(np.quantile(np.nan_to_num(deviation).max(axis=0), LEVEL))
     return [(float(m - c * e), float(m + c * e)) for m, e in zip(measured, error, strict=True)]
 
 
@@ -198,7 +214,7 @@ def verdict(low: float, high: float) -> str:
     """Whether the first model has less error than the second: yes, no, or cannot tell, by an interval."""
     if high < 0:
         return "yes"
-    return "no" if low > 0 else "cannot tell"
+    return "no" if low > 0 else CANNOT_TELL
 
 
 @dataclass(frozen=True)

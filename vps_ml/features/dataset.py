@@ -14,10 +14,10 @@ from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.matrix import Block, FeatureMatrix
 from vps_ml.features.roles import roles_contents, unseen
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
-from vps_ml.features.tabular import tabular_columns, tabular_matrix
+from vps_ml.features.tabular import expanded, tabular_columns, tabular_matrix
 from vps_ml.recipes import Recipe
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 """Part of the id of everything that is fitted on these rows: raise it when a computation changes."""
 MOST_FITTED = 20_000
 """Training rows that principal axes are computed on: 330 MB in half precision at the paper's 8,192 features."""
@@ -115,7 +115,7 @@ class PricingDataset:
         chosen = train
         if len(train) > MOST_FITTED:
             chosen = np.sort(np.random.default_rng(seed).choice(train, MOST_FITTED, replace=False))
-        columns = tabular_columns(recipe.sale_counts)
+        columns = expanded(tabular_columns(recipe.beyond_paper), self.rows[train])
         moments = tabular_moments(tabular_matrix(self.rows, columns)[train])
         width = next(block.shape[1] for _, block in self.visual_blocks(features, train[:1]))
         if recipe.reduced_features is None or recipe.reduced_features >= min(len(train), width):

@@ -21,6 +21,10 @@ class TabularColumn:
     """Stands for a missing value; None: the column's mean over the training rows does."""
     in_paper: bool = False
     """Whether the paper's models see it (section 3.2); the others do so unless the recipe says otherwise."""
+    in_use: bool = True
+    """Whether models that are fitted now see it; models in force may have been trained with one that is not."""
+    labels: bool = False
+    """Whether it holds labels, each of which becomes a column of its own (`expanded`); `encode` does not matter."""
 
 
 def log_price(values: pl.Series) -> Float[np.ndarray, " row"]:
@@ -33,12 +37,23 @@ def log_count(values: pl.Series) -> Float[np.ndarray, " row"]:
     return np.log1p(values.cast(pl.Float64).to_numpy())
 
 
+def no_number(values: pl.Series) -> Float[np.ndarray, " row"]:
+    """What a column of labels has instead of an encoding."""
+    raise ValueError(f"{values.name} holds labels: name them, like {values.name}{LABEL}phone")
+
+
+LABEL = "="
+"""Between the name of a column of labels and a label, in the name of the label's own column."""
+FEWEST_WITH_LABEL = 5
+"""Training rows; a label on fewer is no column: nothing can be learnt of it."""
+
 TABULAR: Mapping[str, TabularColumn] = {
     **{
         f"{history}_{moment}": TabularColumn(log_price, in_paper=True) for history in HISTORIES for moment in MOMENTS
     },  # money
     # A history's own sales, even if its prices fell back to a wider group.
     **{f"{history}_sales": TabularColumn(log_count, missing=0) for history in HISTORIES},
+    "category": TabularColumn(no_number, labels=True),
 }
 """Column -> encoding. A column of `clean_listings` that is named here reaches every price model
 of a recipe that sees more than the paper's columns. An encoding never changes: models in force were trained with it; a
@@ -46,8 +61,29 @@ changed one is a new column."""
 
 
 def tabular_columns(beyond_paper: bool) -> tuple[str, ...]:
-    """The paper's columns, with the others or without."""
-    return tuple(name for name, column in TABULAR.items() if column.in_paper or beyond_paper)
+    """The columns in use: the paper's, with the others or without."""
+    return tuple(name for name, column in TABULAR.items() if column.in_use and (column.in_paper or beyond_paper))
+
+
+def expanded(columns: Sequence[str], training_rows: pl.DataFrame) -> tuple[str, ...]:
+    """The columns, each column of labels replaced by one for every label that enough of the training rows have.
+
+    A label's column (`category=phone`) is 1 where the row has it, else 0: a label that training did not see, or hardly,
+    is 0 everywhere, as a missing one.
+    """
+    names: list[str] = []
+    for name in columns:
+        if not TABULAR[name].labels:
+            names.append(name)
+            continue
+        counts = training_rows[name].drop_nulls().value_counts().filter(pl.col("count") >= FEWEST_WITH_LABEL)
+        names += [f"{name}{LABEL}{label}" for label in sorted(counts[name])]
+    return tuple(names)
+
+
+def source_of(column: str) -> str:
+    """The column of the rows that this column is made from."""
+    return column.partition(LABEL)[0]
 
 
 def tabular_matrix(rows: pl.DataFrame, columns: Sequence[str]) -> Float[np.ndarray, "row column"]:
@@ -56,11 +92,20 @@ def tabular_matrix(rows: pl.DataFrame, columns: Sequence[str]) -> Float[np.ndarr
     Raises:
         ValueError: a column is not in `TABULAR`, or the rows lack it.
     """
-    unknown = [name for name in columns if name not in TABULAR or name not in rows.columns]
+    sources = dict.fromkeys(source_of(name) for name in columns)
+    unknown = [name for name in sources if name not in TABULAR or name not in rows.columns]
     if unknown:
         raise ValueError(f"no tabular column {', '.join(unknown)}: TABULAR and the rows must both have it")
-    encoded = [TABULAR[name].encode(filled(rows[name], TABULAR[name].missing)) for name in columns]
+    encoded = [encoded_column(name, rows) for name in columns]
     return np.stack(encoded).T if encoded else np.empty((rows.height, 0))
+
+
+def encoded_column(name: str, rows: pl.DataFrame) -> Float[np.ndarray, " row"]:
+    """A column, or the column of a label, as numbers."""
+    source, is_label, label = name.partition(LABEL)
+    if is_label:
+        return (rows[source] == label).fill_null(value=False).cast(pl.Float64).to_numpy()
+    return TABULAR[name].encode(filled(rows[name], TABULAR[name].missing))
 
 
 def filled(values: pl.Series, missing: object) -> pl.Series:

@@ -10,6 +10,7 @@ import polars as pl
 
 from vps_ml.artefacts import Artefacts, Contents, identity
 from vps_ml.backbones.files import load_quality, save_embeddings
+from vps_ml.backbones.tasks import UNTUNED
 from vps_ml.features.roles import ITEM, LEARNT
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.photos.decoding import QUALITY_COLUMNS, in_batches
@@ -40,7 +41,9 @@ class EmbeddingJob:
 
 
 def backbone_id(job: BackboneJob, task: str) -> str:
-    """The id of a task's backbone: its photos, its labels, the recipe and the code."""
+    """The id of a task's backbone: its photos, its labels, the recipe and the code; untuned, of no photos."""
+    if task == UNTUNED:
+        return identity("backbone", CODE_VERSION, task, vars(job.recipe.backbone), job.recipe.seed)
     rows = job.rows.select("photo_hash", task).rows()
     return identity("backbone", CODE_VERSION, task, rows, vars(job.recipe.backbone), job.recipe.seed)
 
@@ -51,13 +54,41 @@ def train_task_backbones(context: dg.OpExecutionContext, job: BackboneJob) -> pl
     from vps_ml.backbones.labels import distinct_labels
 
     ids = {task: backbone_id(job, task) for task in job.tasks}
-    missing = [task for task, artefact_id in ids.items() if artefact_id not in job.artefacts.models]
+    if UNTUNED in ids and job.recipe.backbone.start != "random":
+        store_untuned(job, ids[UNTUNED])
+    missing = [task for task in ids if task != UNTUNED and ids[task] not in job.artefacts.models]
     unlabelled = {task for task in missing if distinct_labels(task, job.rows[task].to_list()) < 2}
     to_train = {task: ids[task] for task in missing if task not in unlabelled}
     if to_train:
         train_missing(context, job, to_train)
-    rows = [left_out_row(task) if task in unlabelled else trained_row(job, task, ids[task]) for task in job.tasks]
+    why = {task: "left out: too few labels" for task in unlabelled}
+    if job.recipe.backbone.start == "random":
+        why[UNTUNED] = "left out: it starts at random"
+    rows = [left_out_row(task, why[task]) if task in why else made_row(job, task, ids[task]) for task in job.tasks]
     return pl.DataFrame(rows)
+
+
+def store_untuned(job: BackboneJob, artefact_id: str) -> None:
+    """Keep the network as it starts, like a backbone that has learnt from no photo."""
+    from vps_ml.backbones.networks import resnet
+    from vps_ml.training_loop import weights
+
+    def fill() -> Contents:
+        state = weights(resnet(job.recipe.backbone.architecture, job.recipe.backbone.start, job.recipe.seed))
+        card: dict[str, object] = {
+            "kind": "backbone",
+            "backbone_id": artefact_id,
+            "task": UNTUNED,
+            "labels": [],
+            "loss_by_epoch": [],
+            "validation_score": None,
+            "photos": 0,
+            "recipe": job.recipe.described(),
+            "code_version": CODE_VERSION,
+        }
+        return Contents(card, arrays={"state": state}, frames={LEARNT: job.rows.select(ITEM).clear()})
+
+    job.artefacts.models.make(artefact_id, fill)
 
 
 def train_missing(context: dg.OpExecutionContext, job: BackboneJob, missing: dict[str, str]) -> None:
@@ -92,13 +123,13 @@ def train_missing(context: dg.OpExecutionContext, job: BackboneJob, missing: dic
         models.make(artefact_id, fill)
 
 
-def trained_row(job: BackboneJob, task: str, artefact_id: str) -> dict:
+def made_row(job: BackboneJob, task: str, artefact_id: str) -> dict:
     """A trained backbone's row of the table `task_backbones`."""
     card = job.artefacts.models.card(artefact_id)
     return {
         "task": task,
         "backbone_id": artefact_id,
-        "state": "trained",
+        "state": "as it starts" if task == UNTUNED else "trained",
         "labels": len(card["labels"]),
         "photos": card["photos"],
         "loss_by_epoch": card["loss_by_epoch"],
@@ -107,12 +138,12 @@ def trained_row(job: BackboneJob, task: str, artefact_id: str) -> dict:
     }
 
 
-def left_out_row(task: str) -> dict:
-    """The row of a task that too few listings have a label for."""
+def left_out_row(task: str, why: str) -> dict:
+    """The row of a task that too few listings have a label for, or of a start that is no features."""
     return {
         "task": task,
         "backbone_id": None,
-        "state": "left out: too few labels",
+        "state": why,
         "labels": 0,
         "photos": 0,
         "loss_by_epoch": [],

@@ -36,14 +36,6 @@ class PredictionJob:
     artefacts: Artefacts
 
 
-@dataclass(frozen=True)
-class AblationResults:
-    """The ablations' models, as rows of a model table, and their predictions."""
-
-    models: pl.DataFrame
-    predictions: pl.DataFrame
-
-
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def train_pricing_models(context: dg.OpExecutionContext, job: PricingJob) -> pl.DataFrame:
     """Train the variants, price models or baselines; one row per model.
@@ -51,11 +43,6 @@ def train_pricing_models(context: dg.OpExecutionContext, job: PricingJob) -> pl.
     Raises:
         ValueError: an objective or baseline is not registered; nothing has been trained then.
     """
-    return trained_models(context, job)[1]
-
-
-def trained_models(context: dg.OpExecutionContext, job: PricingJob) -> "tuple[PricingDataset, pl.DataFrame]":
-    """(the dataset, a row per trained variant)."""
     from vps_ml.features.dataset import PricingDataset
     from vps_ml.pricing.models import check_registered, fit_variant
 
@@ -65,7 +52,7 @@ def trained_models(context: dg.OpExecutionContext, job: PricingJob) -> "tuple[Pr
     for number, variant in enumerate(job.variants, start=1):
         ids.append(fit_variant(dataset, variant, context.log.info))
         context.log.debug(f"{number} of {len(job.variants)} models")
-    return dataset, model_rows(job.variants, ids, job.artefacts)
+    return model_rows(job.variants, ids, job.artefacts)
 
 
 def model_rows(variants: Sequence[Variant], ids: Sequence[str | None], artefacts: Artefacts) -> pl.DataFrame:
@@ -124,10 +111,3 @@ def predictions_of_test_rows(dataset: "PricingDataset", models: pl.DataFrame) ->
         predicted = predictions.of(variant, artefact_id, rows[variant.split_kind])
         frames.append(predicted.with_columns(model_id=pl.lit(row["model_id"])))
     return pl.concat(frames)
-
-
-@dg.op(tags=GPU_TAGS, pool=GPU_POOL)
-def train_and_predict_ablations(context: dg.OpExecutionContext, job: PricingJob) -> AblationResults:
-    """Train the ablations' variants and predict their test rows."""
-    dataset, models = trained_models(context, job)
-    return AblationResults(models, predictions_of_test_rows(dataset, models))

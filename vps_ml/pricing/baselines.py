@@ -97,27 +97,62 @@ class FittedBaseline(Baseline):
 
 
 class BoostedTrees(FittedBaseline):
-    """LightGBM on the price models' features, with an error model as its gate; minutes at most, so no checkpoints."""
+    """LightGBM on the price models' features, one booster a fold, with an error model as its gate."""
 
     kind = "boosted_trees"
+    version = "2"
 
     def fitted(
         self, dataset: "PricingDataset", variant: Variant, x: "FeatureMatrix", log: Log, model_id: str
     ) -> Contents:
-        from vps_ml.pricing.trees import boosted_trees
+        from vps_ml.pricing.fitting import fold_trees
+        from vps_ml.pricing.trees import fit_error_trees, trees_text
 
-        train, validation = (dataset.role(variant.split_kind, role) for role in ("train", "validation"))
-        learnt, stop = ((x.rows(rows).array(), dataset.log_price[rows]) for rows in (train, validation))
-        price, error = boosted_trees(learnt, stop, dataset.group[train], variant.seed)
-        return Contents({}, texts={"price": price, "error": error})
+        folds = fold_trees(dataset, variant, log)
+        learnt, stop = (x.rows(dataset.role(variant.split_kind, role)).array() for role in ("train", "validation"))
+        error = fit_error_trees((learnt, folds.residual), (stop, folds.held_out_residual), variant.seed)
+        return Contents({}, texts={"price": trees_text(folds.boosters), "error": error})
 
     def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
-        from vps_ml.pricing.trees import judge_trees
+        from vps_ml.pricing.trees import trees_error, trees_of, trees_price
 
         assert model_id is not None, "boosted trees have an artefact"
         models = dataset.artefacts.models
-        x = dataset.matrix_of(models.card(model_id))
-        return judge_trees(models.text(model_id, "price"), models.text(model_id, "error"), x.rows(rows).array())
+        x = dataset.matrix_of(models.card(model_id)).rows(rows).array()
+        expected = trees_error(models.text(model_id, "error"), x)
+        return Judgement(trees_price(trees_of(models.text(model_id, "price")), x), -expected, expected)
+
+
+class KernelMachineBaseline(FittedBaseline):
+    """Support vectors with a Gaussian kernel on the price models' features; others, of its errors, as its gate.
+
+    On some 4,500 rows two minutes on one core; beyond `vps_ml.pricing.kernels.MOST_EXACT` rows on landmarks.
+    """
+
+    kind = "kernel_machine"
+
+    def fitted(
+        self, dataset: "PricingDataset", variant: Variant, x: "FeatureMatrix", log: Log, model_id: str
+    ) -> Contents:
+        from vps_ml.pricing.blends import Blend, ErrorMachine
+        from vps_ml.pricing.fitting import kernel_folds
+
+        folds = kernel_folds(dataset, variant, log)
+        train = dataset.role(variant.split_kind, "train")
+        price = dataset.log_price[train] - folds.residual
+        error = ErrorMachine.fitted(x.rows(train), folds.scale, price, folds.residual, variant.seed)
+        return Blend(folds.machine, (), error, np.array([0.0, 1.0, 0.0])).contents()
+
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+        from vps_ml.pricing.blends import Blend, predicted
+
+        assert model_id is not None, "a kernel machine has an artefact"
+        models = dataset.artefacts.models
+        machines = Blend.load(models, model_id)
+        x = dataset.matrix_of(models.card(model_id)).rows(rows)
+        price = predicted(machines.kernel, x, machines.error.scale)
+        expected = machines.error.expected_error(x, price)
+        return Judgement(price, -expected, expected)
 
 
 class DeepEnsemble(FittedBaseline):
@@ -188,6 +223,7 @@ BASELINES: Mapping[str, Baseline] = check_kinds(
     {
         "category_median": CategoryMedian(),
         "boosted_trees": BoostedTrees(),
+        "kernel_machine": KernelMachineBaseline(),
         "gaussian_network": GaussianNetwork(),
         "deep_ensemble": DeepEnsemble(),
     }
@@ -200,14 +236,21 @@ def gated_baselines() -> tuple[str, ...]:
     return tuple(name for name, baseline in BASELINES.items() if baseline.gated)
 
 
-def baseline_variants(seeds: int) -> tuple[Variant, ...]:
+def baseline_variants(seeds: int, features: str = "MSTFE") -> tuple[Variant, ...]:
     """Every baseline on both splits: gated ones at each δ and at full coverage for each seed, others as they are."""
     plain = [(name, 1.0, 0) for name in BASELINES if not BASELINES[name].gated]
     read = [
         (name, value, seed) for seed in range(seeds) for name in gated_baselines() for value in (*COVERAGE_TARGETS, 1.0)
     ]
     return tuple(
-        Variant(constraint_kind="baseline", constraint_value=value, objective=name, split_kind=split, seed=seed)
+        Variant(
+            constraint_kind="baseline",
+            constraint_value=value,
+            objective=name,
+            features=features,
+            split_kind=split,
+            seed=seed,
+        )
         for split in ("group", "time")
         for name, value, seed in [*plain, *read]
     )

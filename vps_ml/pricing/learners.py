@@ -22,6 +22,8 @@ from vps_ml.training_loop import Loop, Phase, Session, optimise
 
 MARGIN_OF_CONSTRAINT_WEIGHT = 4.0
 """β over the regressor's mean squared error: β must exceed the loss at the δ boundary."""
+EXPLAINED_AT_LEAST = 0.5
+"""Share of the prices' variance that a regressor is taken to explain where β has to be set before it is trained."""
 
 Objective = Callable[[Tensor, Tensor, bool], Tensor]
 """(squared_error, gate_logit, warming_up) -> loss."""
@@ -29,6 +31,12 @@ Objective = Callable[[Tensor, Tensor, bool], Tensor]
 
 def constraint_objective(kind: str, value: float, recipe: PricingRecipe, mean_squared_error: float) -> Objective:
     """Eq. 1 (`percentile`, δ = value) or Eq. 3 (`threshold`, ε = value), its β set from data.
+
+    Args:
+        kind: of the constraint.
+        value: δ or ε.
+        recipe: the pricing recipe.
+        mean_squared_error: of a regressor on items that it did not see, in squared ln units.
 
     Raises:
         ValueError: no objective has this kind of constraint.

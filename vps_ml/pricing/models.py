@@ -1,7 +1,7 @@
 """Price models: fitted, stored by id and loaded again; and predictions of models and baselines alike."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,73 +10,15 @@ import polars as pl
 from vps_ml.artefacts import Artefacts, Contents, identity
 from vps_ml.features.dataset import CODE_VERSION, PricingDataset
 from vps_ml.pricing.baselines import BASELINES
+from vps_ml.pricing.blends import Beside, Blend, Ranks
 from vps_ml.pricing.calibration import Calibration, Judgement, calibrated
-from vps_ml.pricing.learners import (
-    MARGIN_OF_CONSTRAINT_WEIGHT,
-    FoldNetworks,
-    Objective,
-    constraint_objective,
-    gate,
-    train_alone,
-    train_folds,
-    train_jointly,
-)
-from vps_ml.pricing.networks import (
-    Examples,
-    PricingModel,
-    model_from_state,
-    model_state,
-    networks_of,
-    state_of,
-)
+from vps_ml.pricing.fitting import OBJECTIVES, STATE, Fit, Log
+from vps_ml.pricing.networks import PricingModel, model_from_state, model_state
 from vps_ml.pricing.variants import Variant
 from vps_ml.training_loop import Session
 
-STATE = "state"
-"""Name of the weights among a model's arrays."""
-RESIDUALS = "residual"
-Log = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What an objective's training takes."""
-
-    dataset: PricingDataset
-    variant: Variant
-    folds: FoldNetworks
-    loss: Objective
-    session: Session
-
-    def examples(self, role: str, target: np.ndarray) -> Examples:
-        """The rows of a role with what is predicted from them, `target` being in their order."""
-        _, x = self.dataset.matrix(self.variant.features, self.variant.split_kind)
-        return Examples.of(x.rows(self.dataset.role(self.variant.split_kind, role)), target)
-
-    def prices(self, role: str) -> Examples:
-        """The rows of a role with their log prices."""
-        return self.examples(role, self.dataset.log_price[self.dataset.role(self.variant.split_kind, role)])
-
-
-def fit_jointly(fit: Fit) -> PricingModel:
-    """The paper's objective: f_reg and f_cls together, on in-sample errors."""
-    recipe, variant = fit.dataset.recipe.pricing, fit.variant
-    train, validation = fit.prices("train"), fit.prices("validation")
-    regressor, accept = train_jointly(train, validation, fit.loss, recipe, variant.warm_up, variant.seed, fit.session)
-    return PricingModel([regressor], accept, fit.folds.scale)
-
-
-def fit_cross_fitted(fit: Fit) -> PricingModel:
-    """The fold regressors' mean, and a gate that is trained on their errors on items that they did not see."""
-    recipe = fit.dataset.recipe.pricing
-    errors = fit.examples("train", np.square(fit.folds.residual))
-    validation = fit.examples("validation", np.square(fit.folds.held_out_residual))
-    learner = gate(errors, fit.loss, recipe)
-    accept = train_alone(learner, errors, validation, recipe, fit.variant.seed, fit.session)
-    return PricingModel(fit.folds.networks, accept, fit.folds.scale)
-
-
-OBJECTIVES: Mapping[str, Callable[[Fit], PricingModel]] = {"paper": fit_jointly, "cross_fitted": fit_cross_fitted}
+RANKS = "ranks"
+"""Name of the arrays that join the gates of a blended model."""
 
 
 def check_registered(variants: Sequence[Variant]) -> None:
@@ -114,19 +56,16 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log) -> str:
     model_id = identity("pricing_model", CODE_VERSION, dataset.data_id, asdict(variant), recipe.described())
 
     def fill() -> Contents:
-        folds = fold_networks(dataset, variant, log)
-        mean_squared_error = float(np.square(folds.residual).mean())
-        loss = constraint_objective(
-            variant.constraint_kind, variant.constraint_value, recipe.pricing, mean_squared_error
-        )
         session = Session(log, models.resume_folder(model_id))
-        model = OBJECTIVES[variant.objective](Fit(dataset, variant, folds, loss, session))
+        fitted = OBJECTIVES[variant.objective](Fit(dataset, variant, session))
         log(f"{variant.constraint_kind} {variant.constraint_value} {variant.objective} {variant.features} trained")
-        card = model_card(dataset, variant, model) | {
-            "model_id": model_id,
-            "constraint_weight": MARGIN_OF_CONSTRAINT_WEIGHT * mean_squared_error,
-        }
-        return Contents(card, arrays={STATE: model_state(model)})
+        card = model_card(dataset, variant, fitted.model)
+        card |= {"model_id": model_id, "constraint_weight": fitted.constraint_weight}
+        beside, arrays = fitted.model.beside, {STATE: model_state(fitted.model)}
+        if beside is not None:
+            card |= {"blend_id": fitted.blend_id}
+            arrays[RANKS] = vars(beside.ranks)
+        return Contents(card, arrays=arrays)
 
     return dataset.artefacts.make_usable(model_id, fill)
 
@@ -154,39 +93,13 @@ def model_card(dataset: PricingDataset, variant: Variant, model: PricingModel) -
     }
 
 
-def fold_networks(dataset: PricingDataset, variant: Variant, log: Log) -> FoldNetworks:
-    """The K regressors of these features, split and seed: trained for the first variant that needs them, then read."""
-    models, recipe = dataset.artefacts.models, dataset.recipe
-    key = (variant.features, variant.split_kind, variant.seed)
-    fold_id = identity("folds", CODE_VERSION, dataset.data_id, key, recipe.described())
-
-    def fill() -> Contents:
-        log(f"{recipe.pricing.folds} fold networks on {variant.features}, {variant.split_kind} split")
-        _, x = dataset.matrix(variant.features, variant.split_kind)
-        train, validation = (dataset.role(variant.split_kind, role) for role in ("train", "validation"))
-        folds = train_folds(
-            (x.rows(train), dataset.log_price[train]),
-            (x.rows(validation), dataset.log_price[validation]),
-            dataset.group[train],
-            recipe.pricing,
-            variant.seed,
-            Session(log, models.resume_folder(fold_id)),
-        )
-        named = {f"fold{k}": network for k, network in enumerate(folds.networks)}
-        residuals = {"residual": folds.residual, "held_out_residual": folds.held_out_residual}
-        card = {"kind": "folds", "features": variant.features, "split_kind": variant.split_kind}
-        return Contents(card, arrays={STATE: state_of(named | {"scale": folds.scale}), RESIDUALS: residuals})
-
-    models.make(fold_id, fill)
-    networks = networks_of(models.arrays(fold_id, STATE))
-    scale = networks.pop("scale")
-    return FoldNetworks(list(networks.values()), **models.arrays(fold_id, RESIDUALS), scale=scale)
-
-
 def load_model(artefacts: Artefacts, model_id: str) -> tuple[PricingModel, Calibration, dict[str, Any]]:
     """(the model, its calibration, its card)."""
     card = artefacts.models.card(model_id)
-    model = model_from_state(artefacts.models.arrays(model_id, STATE))
+    models, beside = artefacts.models, None
+    if "blend_id" in card:
+        beside = Beside(Blend.load(models, card["blend_id"]), Ranks(**models.arrays(model_id, RANKS)))
+    model = model_from_state(models.arrays(model_id, STATE), beside)
     return model, Calibration(**card["calibration"]), card
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vps_ml.backbones.networks import accelerator
 from vps_ml.features.matrix import FeatureMatrix, MatrixRows
+from vps_ml.pricing.blends import Beside
 from vps_ml.pricing.calibration import Judgement
 from vps_ml.training_loop import weights
 
@@ -92,10 +93,13 @@ class PricingModel:
     gate: PriceNetwork
     scale: PriceNetwork
     """Predicts the logarithm of the expected |error|, in ln units, of a regressor on an item that it did not see."""
+    beside: Beside | None = None
+    """The kernel machine and trees beside the networks; None without any."""
 
     def judge(self, x: Rows) -> Judgement:
-        """The networks' predictions for some rows."""
-        return Judgement(mean_output(self.regressors, x), output(self.gate, x), np.exp(output(self.scale, x)))
+        """The predictions for some rows."""
+        own = Judgement(mean_output(self.regressors, x), output(self.gate, x), np.exp(output(self.scale, x)))
+        return own if self.beside is None else self.beside.judge(x, own)
 
 
 def judge_gaussians(networks: Sequence[PriceNetwork], x: Rows) -> Judgement:
@@ -127,11 +131,11 @@ def networks_of(state: Mapping[str, np.ndarray]) -> dict[str, PriceNetwork]:
     return {part: network_from_state(parts[part]) for part in sorted(parts)}
 
 
-def model_from_state(state: Mapping[str, np.ndarray]) -> PricingModel:
-    """The model of a `model_state`."""
+def model_from_state(state: Mapping[str, np.ndarray], beside: Beside | None = None) -> PricingModel:
+    """The model of a `model_state`, with what stands beside its networks."""
     networks = networks_of(state)
     gate, scale = networks.pop("gate"), networks.pop("scale")
-    return PricingModel(list(networks.values()), gate, scale)
+    return PricingModel(list(networks.values()), gate, scale, beside)
 
 
 def network_from_state(state: Mapping[str, Tensor]) -> PriceNetwork:

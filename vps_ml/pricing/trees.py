@@ -1,20 +1,22 @@
-"""Boosted trees with an error model, as LightGBM's own text.
+"""Boosted trees, one booster a fold, with an error model; as LightGBM's own text.
 
-Axes: N item, F feature.
+Axes: N item, F feature, V validation item.
 """
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import lightgbm
 import numpy as np
 from jaxtyping import Float
 
-from vps_ml.pricing.calibration import Judgement
 from vps_ml.pricing.folds import fold_of_group
 
 TREES = {
     "learning_rate": 0.05,
-    "num_leaves": 31,
+    "num_leaves": 15,
     "min_data_in_leaf": 20,
     "feature_fraction": 0.3,
     "bagging_fraction": 0.8,
@@ -25,8 +27,6 @@ TREES = {
 }
 MOST_ROUNDS = 1000
 PATIENCE = 30
-FOLDS = 5
-"""For the error model's out-of-fold errors."""
 PRICE = {"objective": "huber", "alpha": 0.5}
 """As `cross_fitted`'s regressors: a loss that suits MALE must not be kept from a baseline."""
 ERROR = {"objective": "regression"}
@@ -37,40 +37,73 @@ TrainingRows = tuple[np.ndarray, np.ndarray]
 """Features (N F), and what is predicted from them (N)."""
 
 
-def boosted_trees(train: TrainingRows, validation: TrainingRows, group: np.ndarray, seed: int) -> tuple[str, str]:
-    """Boosted trees and their out-of-fold error model, as LightGBM's own text.
+@dataclass(frozen=True)
+class FoldTrees:
+    """K boosters of prices, each trained without one fold, and their errors on items that they did not see."""
 
-    The error model learns |y - prediction| of trees that did not see the item: the strongest baseline found in
-    trial. As with our own networks, the price is learnt with Huber's loss, and the
-    validation rows decide when to stop.
+    boosters: tuple[str, ...]
+    """LightGBM's text of each."""
+    residual: Float[np.ndarray, " N"]
+    """y less the prediction of the booster that was trained without the item, in ln units."""
+    held_out_residual: Float[np.ndarray, " V"]
+    """y less the boosters' mean, on the validation rows."""
+
+
+def fit_booster(learnt: TrainingRows, stop: TrainingRows, objective: dict[str, Any], seed: int) -> lightgbm.Booster:
+    """One booster; the second rows decide when to stop, and the best round is kept."""
+    data = lightgbm.Dataset(*learnt)
+    judge = lightgbm.Dataset(*stop, reference=data)
+    patience = lightgbm.early_stopping(PATIENCE, verbose=False)
+    settings = {**TREES, **objective, "seed": seed}
+    return lightgbm.train(settings, data, MOST_ROUNDS, valid_sets=[judge], callbacks=[patience])
+
+
+def fit_fold_trees(
+    train: TrainingRows, validation: TrainingRows, group: np.ndarray, folds: int, seed: int
+) -> FoldTrees:
+    """Boosters on the folds that the price networks are trained on, so that no rival has fewer members.
 
     Args:
         train: features and log prices of the training rows.
-        validation: those of the validation rows.
+        validation: those of the validation rows, which decide when to stop.
         group: each training row's group; all rows of a group are in one fold.
+        folds: how many.
         seed: of bagging and folds.
     """
-
-    def fit(learnt: TrainingRows, stop: TrainingRows, objective: dict[str, Any]) -> lightgbm.Booster:
-        data = lightgbm.Dataset(*learnt)
-        judge = lightgbm.Dataset(*stop, reference=data)
-        patience = lightgbm.early_stopping(PATIENCE, verbose=False)
-        settings = {**TREES, **objective, "seed": seed}
-        return lightgbm.train(settings, data, MOST_ROUNDS, valid_sets=[judge], callbacks=[patience])
-
     x, y = train
-    fold = fold_of_group(group, FOLDS, seed)
-    error = np.zeros(len(y))
-    for k in range(FOLDS):
-        inside, outside = fold != k, fold == k
-        error[outside] = np.abs(y[outside] - fit((x[inside], y[inside]), validation, PRICE).predict(x[outside]))
-    price = fit(train, validation, PRICE)
-    unseen = validation[0], np.abs(validation[1] - price.predict(validation[0]))
-    return price.model_to_string(), fit((x, error), unseen, ERROR).model_to_string()
+    fold = fold_of_group(group, folds, seed)
+    residual, boosters = np.zeros(len(y)), []
+    for k in range(folds):
+        booster = fit_booster((x[fold != k], y[fold != k]), validation, PRICE, seed * 1000 + k)
+        residual[fold == k] = y[fold == k] - booster.predict(x[fold == k])
+        boosters.append(booster.model_to_string())
+    held_out = validation[1] - trees_price(boosters, validation[0])
+    return FoldTrees(tuple(boosters), residual, held_out)
 
 
-def judge_trees(price_model: str, error_model: str, x: Float[np.ndarray, "N F"]) -> Judgement:
-    """The two boosters' judgement of some rows: the less error they expect, the more qualified."""
-    price, error = (lightgbm.Booster(model_str=text).predict(x) for text in (price_model, error_model))
-    expected = np.maximum(np.asarray(error, dtype=np.float64), LEAST_EXPECTED_ERROR)
-    return Judgement(np.asarray(price, dtype=np.float64), -expected, expected)
+def trees_price(boosters: Sequence[str], x: Float[np.ndarray, "N F"]) -> Float[np.ndarray, " N"]:
+    """The boosters' mean prediction."""
+    each = [lightgbm.Booster(model_str=text).predict(x) for text in boosters]
+    return np.mean(np.asarray(each, dtype=np.float64), axis=0)
+
+
+def fit_error_trees(train: TrainingRows, validation: TrainingRows, seed: int) -> str:
+    """Trees that expect |error|, from errors of prices on items that no booster had seen (N, in ln units)."""
+    (x, residual), (unseen, held_out) = train, validation
+    return fit_booster((x, np.abs(residual)), (unseen, np.abs(held_out)), ERROR, seed).model_to_string()
+
+
+def trees_error(error_model: str, x: Float[np.ndarray, "N F"]) -> Float[np.ndarray, " N"]:
+    """The expected |error|, in ln units."""
+    expected = np.asarray(lightgbm.Booster(model_str=error_model).predict(x), dtype=np.float64)
+    return np.maximum(expected, LEAST_EXPECTED_ERROR)
+
+
+def trees_text(boosters: Sequence[str]) -> str:
+    """Several boosters as one text."""
+    return json.dumps(list(boosters))
+
+
+def trees_of(text: str) -> tuple[str, ...]:
+    """The boosters of a `trees_text`."""
+    return tuple(json.loads(text))

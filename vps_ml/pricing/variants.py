@@ -1,15 +1,28 @@
 """Which price models there are: an objective on some features and a split, with a constraint. Data alone."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 COVERAGE_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7)
 ERROR_TOLERANCES = (0.3, 0.4, 0.5, 0.6, 0.7)
 CALIBRATION = ("logit_shift", "range_low", "range_high")
 """Fields of `vps_ml.pricing.calibration.Calibration`, which are columns of the model tables."""
+OBJECTIVE_NAMES = ("paper", "cross_fitted", "blended")
+"""Those of `vps_ml.pricing.models.OBJECTIVES`, for whatever must not load torch."""
+TRAINED_ON: Mapping[str, tuple[str, ...]] = {
+    "paper": ("group",),
+    "cross_fitted": ("group", "time"),
+    "blended": ("group", "time"),
+}
+"""The splits on which each objective is trained and judged."""
+WHOLE = ", the first and the last"
+"""End of a claim about a whole series."""
+SYMBOLS = {"percentile": "δ", "threshold": "ε"}
 SERVED_COVERAGE = 0.7
+ABLATED_AT = 0.5
+"""δ and ε of Tables 4 and 5."""
 SERVED: Mapping[str, object] = {
-    "objective": "cross_fitted",
+    "objective": "blended",
     "constraint_kind": "percentile",
     "constraint_value": SERVED_COVERAGE,
     "seed": 0,
@@ -26,7 +39,8 @@ class Variant:
     constraint_value: float
     """δ, ε, or the coverage at which a baseline is read."""
     objective: str
-    """`paper` (in-sample errors, jointly), `cross_fitted` (out-of-fold errors), or the baseline's name."""
+    """`paper` (in-sample errors, jointly), `cross_fitted` (out-of-fold errors), `blended` (the same, beside a kernel
+    machine and boosted trees), or the baseline's name."""
     features: str = "MSTFE"
     warm_up: bool = True
     split_kind: str = "group"
@@ -47,27 +61,67 @@ def variant_of(row: Mapping[str, object]) -> Variant:
     return Variant(**{name: row[name] for name in Variant.__dataclass_fields__})  # type: ignore[arg-type]
 
 
-def model_variants(kind: str, value: float, seeds: int) -> tuple[Variant, ...]:
-    """The models of one partition: both objectives on the group split, the served one on the time split too."""
-    return tuple(
-        Variant(constraint_kind=kind, constraint_value=value, objective=objective, split_kind=split, seed=seed)
-        for seed in range(seeds)
-        for objective, split in (("paper", "group"), ("cross_fitted", "group"), ("cross_fitted", "time"))
-    )
+def named(kind: Mapping[str, object]) -> str:
+    """A kind of model in words, of a variant's values without the seed."""
+    words = [kind["objective"], kind["features"]]
+    if kind["constraint_kind"] != "baseline":
+        words.append(f"{SYMBOLS[str(kind['constraint_kind'])]} = {kind['constraint_value']}")
+    return ", ".join(map(str, words)) + ("" if kind["warm_up"] else ", no warm-up")
 
 
-def ablation_variants(seeds: int) -> tuple[Variant, ...]:
-    """Tables 4 and 5 at δ = 0.5 and ε = 0.5: STFE or MSTFE, with and without warm-up."""
+def model_variants(kind: str, value: float, seeds: int, features: str = "MSTFE") -> tuple[Variant, ...]:
+    """The models of one partition: all objectives on the group split, ours on the time split too.
+
+    Args:
+        kind: of the constraint.
+        value: δ or ε.
+        seeds: how many.
+        features: of our objectives; the paper's are always MSTFE.
+    """
     return tuple(
         Variant(
             constraint_kind=kind,
-            constraint_value=0.5,
+            constraint_value=value,
+            objective=objective,
+            features="MSTFE" if objective == "paper" else features,
+            split_kind=split,
+            seed=seed,
+        )
+        for seed in range(seeds)
+        for objective, splits in TRAINED_ON.items()
+        for split in splits
+    )
+
+
+def ablation_variants(seeds: int, features: Collection[str] = ("MSTFE", "STFE")) -> tuple[Variant, ...]:
+    """Tables 4 and 5 at δ = 0.5 and ε = 0.5: STFE or MSTFE, with and without warm-up; and the served kind on each.
+
+    Args:
+        seeds: how many.
+        features: that there are.
+    """
+    paper = [
+        Variant(
+            constraint_kind=kind,
+            constraint_value=ABLATED_AT,
             objective="paper",
             seed=seed,
-            features=features,
+            features=seen,
             warm_up=warm_up,
         )
         for seed in range(seeds)
         for kind in ("percentile", "threshold")
-        for features, warm_up in (("MSTFE", True), ("STFE", True), ("MSTFE", False))
-    )
+        for seen, warm_up in (("MSTFE", True), ("STFE", True), ("MSTFE", False))
+    ]
+    served = [
+        Variant(
+            constraint_kind="percentile",
+            constraint_value=SERVED_COVERAGE,
+            objective=str(SERVED["objective"]),
+            seed=seed,
+            features=seen,
+        )
+        for seed in range(seeds)
+        for seen in features
+    ]
+    return tuple(variant for variant in (*paper, *served) if variant.features in features)

@@ -16,6 +16,8 @@ from vps_ml.evaluation.resampling import (
     verdict,
 )
 
+ALL = {"male_of_all": METRICS["male_of_all"]}
+
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,9 +68,9 @@ def test_listings_of_one_group_are_drawn_together() -> None:
 
 def test_copies_of_listings_in_one_group_say_no_more_than_the_listings() -> None:
     error = np.random.default_rng(2).normal(size=60)
-    once = resampled([judged(error)], ["male_of_all"], Draws(np.arange(60)))["male_of_all"]
+    once = resampled([judged(error)], ALL, Draws(np.arange(60)))["male_of_all"]
     fourfold = Judged(np.tile(np.abs(error), 4), np.tile(judged(error).qualification, 4))
-    copied = resampled([fourfold], ["male_of_all"], Draws(np.tile(np.arange(60), 4)))["male_of_all"]
+    copied = resampled([fourfold], ALL, Draws(np.tile(np.arange(60), 4)))["male_of_all"]
     assert copied.drawn.std() == pytest.approx(once.drawn.std(), rel=1e-9)
 
 
@@ -77,9 +79,7 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     for world in range(60):
         rng = np.random.default_rng(world)
         first, second = np.abs(rng.normal(size=(2, 150)))
-        models = [
-            resampled([Judged(e, rng.random(150))], ["male_of_all"], Draws(np.arange(150))) for e in (first, second)
-        ]
+        models = [resampled([Judged(e, rng.random(150))], ALL, Draws(np.arange(150))) for e in (first, second)]
         low, high = difference(models[0]["male_of_all"], models[1]["male_of_all"]).interval
         inside += low <= 0 <= high
     assert 52 <= inside <= 60
@@ -90,10 +90,10 @@ def test_a_difference_between_seeds_widens_the_interval() -> None:
     error = np.abs(rng.normal(size=200))
     alike = [Judged(error, error), Judged(error, error)]
     apart = [Judged(error + 0.3, error), Judged(error - 0.3, error)]
-    other = resampled([Judged(error, error)] * 2, ["male_of_all"], Draws(np.arange(200)))["male_of_all"]
+    other = resampled([Judged(error, error)] * 2, ALL, Draws(np.arange(200)))["male_of_all"]
     widths = []
     for seeds in (alike, apart):
-        mine = resampled(seeds, ["male_of_all"], Draws(np.arange(200)))["male_of_all"]
+        mine = resampled(seeds, ALL, Draws(np.arange(200)))["male_of_all"]
         low, high = difference(mine, other).interval
         widths.append(high - low)
     assert widths[0] == pytest.approx(0) and widths[1] > 0.5
@@ -105,7 +105,7 @@ def test_among_many_comparisons_the_luckiest_is_not_believed() -> None:
     for world in range(20):
         rng = np.random.default_rng(world)
         errors = np.abs(rng.normal(size=(41, 120)))
-        all_of = [resampled([Judged(e, e)], ["male_of_all"], Draws(np.arange(120)))["male_of_all"] for e in errors]
+        all_of = [resampled([Judged(e, e)], ALL, Draws(np.arange(120)))["male_of_all"] for e in errors]
         differences = [difference(other, all_of[0]) for other in all_of[1:]]
         by_itself += any(verdict(*d.interval) != "cannot tell" for d in differences)
         together += any(verdict(*ends) != "cannot tell" for ends in simultaneous(differences))
@@ -115,7 +115,9 @@ def test_among_many_comparisons_the_luckiest_is_not_believed() -> None:
 
 def test_a_model_that_is_surely_better_is_called_better_both_ways() -> None:
     error = np.abs(np.random.default_rng(4).normal(size=300))
-    better, worse = (resampled([Judged(e, e)], ["aurc"], Draws(np.arange(300)))["aurc"] for e in (error, error + 0.2))
+    better, worse = (
+        resampled([Judged(e, e)], {"aurc": aurc}, Draws(np.arange(300)))["aurc"] for e in (error, error + 0.2)
+    )
     ((low, high),) = simultaneous([difference(better, worse)])
     assert verdict(low, high) == "yes"
     ((low, high),) = simultaneous([difference(worse, better)])

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from worlds import tabular_rows
+from worlds import columns_of, tabular_rows
 
 from vps_ml.features.matrix import FeatureMatrix
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
-from vps_ml.features.tabular import tabular_columns, tabular_matrix
+from vps_ml.features.tabular import tabular_matrix
 
 
 def visual_blocks(visual: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -18,7 +18,8 @@ def visual_blocks(visual: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 @pytest.mark.parametrize("reduced", [None, 5])
 def test_a_matrix_assembled_block_by_block_is_that_of_all_rows_at_once(tmp_path: Path, reduced: int | None) -> None:
     visual = np.random.default_rng(0).normal(3, 2, (40, 12)).astype(np.float16)
-    rows, columns = tabular_rows(40), tabular_columns(beyond_paper=True)
+    rows = tabular_rows(40)
+    columns = columns_of(rows)
     moments = VisualMoments.of(block for _, block in visual_blocks(visual))
     seen = principal_axes(visual, reduced, 0) if reduced else (moments.mean, moments.scale)
     fitted = FeatureMap(*seen, *tabular_moments(tabular_matrix(rows, columns)), columns)

@@ -5,23 +5,21 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from worlds import tabular_rows
+from worlds import columns_of, tabular_rows
 
 from vps_ml.artefacts import Artefacts, Contents
-from vps_ml.features.scaling import MAP, FeatureMap, VisualMoments, principal_axes, tabular_moments
+from vps_ml.features.scaling import MAP, UNNAMED_COLUMNS, FeatureMap, VisualMoments, principal_axes, tabular_moments
 from vps_ml.features.tabular import TABULAR, tabular_columns, tabular_matrix
 
 
 def test_a_missing_statistic_enters_as_the_training_mean() -> None:
-    columns = tabular_columns(beyond_paper=True)
+    columns = tabular_columns(beyond_paper=False)
     visual = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float16)
     moments = tabular_moments(tabular_matrix(tabular_rows(50), columns))
     fitted = FeatureMap(*principal_axes(visual, 5, 0), *moments, columns)
-    values = {name: None if TABULAR[name].in_paper else 0.0 for name in columns}  # no prices, and no sales
-    missing = pl.DataFrame([values], schema=dict.fromkeys(columns, pl.Float64))
+    missing = pl.DataFrame([dict.fromkeys(columns)], schema=dict.fromkeys(columns, pl.Float64))
     row = fitted.matrix(np.zeros((1, 20), dtype=np.float16), missing)[0]
-    assert row.shape == (5 + 15,)
-    assert row[5:17].tolist() == [0.0] * 12
+    assert row[5:].tolist() == [0.0] * 12
 
 
 def test_moments_of_blocks_are_those_of_all_rows() -> None:
@@ -40,7 +38,7 @@ def test_a_stored_map_gives_the_features_that_were_trained_on_whatever_columns_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, artefacts = tabular_rows(40), Artefacts(tmp_path)
-    fitted = fitted_on(rows, tabular_columns(beyond_paper=True))
+    fitted = fitted_on(rows, columns_of(rows))
     artefacts.models.make("m", lambda: fitted.contents("all", "group"))
     first = {"weight_kg": TABULAR["seller_sales"], **TABULAR}
     monkeypatch.setattr("vps_ml.features.tabular.TABULAR", first)
@@ -49,10 +47,10 @@ def test_a_stored_map_gives_the_features_that_were_trained_on_whatever_columns_a
     assert np.array_equal(loaded.tabular(rows), fitted.tabular(rows))
 
 
-@pytest.mark.parametrize("beyond_paper", [False, True])
-def test_a_map_whose_card_names_no_columns_has_those_of_its_time(tmp_path: Path, beyond_paper: bool) -> None:
+@pytest.mark.parametrize("columns", [UNNAMED_COLUMNS[:12], UNNAMED_COLUMNS])
+def test_a_map_whose_card_names_no_columns_has_those_of_its_time(tmp_path: Path, columns: tuple[str, ...]) -> None:
     rows, artefacts = tabular_rows(40), Artefacts(tmp_path)
-    fitted = fitted_on(rows, tabular_columns(beyond_paper))
+    fitted = fitted_on(rows, columns)
     unnamed = fitted.contents("all", "group")
     card = {name: value for name, value in unnamed.card.items() if name != "columns"}
     artefacts.models.make("m", lambda: Contents(card, arrays={MAP: unnamed.arrays[MAP]}))

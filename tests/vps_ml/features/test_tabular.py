@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 from worlds import tabular_rows
 
-from vps_ml.features.tabular import TABULAR, TabularColumn, tabular_columns, tabular_matrix
+from vps_ml.features.tabular import TABULAR, TabularColumn, expanded, tabular_columns, tabular_matrix
 from vps_ml.recipes import paper
 
 
 def test_the_paper_sees_twelve_statistics() -> None:
-    columns = tabular_columns(beyond_paper=paper().pricing.sale_counts)
+    columns = tabular_columns(beyond_paper=paper().pricing.beyond_paper)
     assert tabular_matrix(tabular_rows(2), columns).shape == (2, 12)
 
 
@@ -37,3 +37,23 @@ def test_a_new_column_is_encoded_and_its_missing_value_replaced(monkeypatch: pyt
     assert "condition" not in tabular_columns(beyond_paper=False)
     rows = pl.DataFrame({"condition": ["new", None]})
     assert tabular_matrix(rows, ("condition",)).tolist() == [[1.0], [0.0]]
+
+
+def test_a_label_that_enough_training_rows_have_is_a_column_of_zeros_and_ones() -> None:
+    training = pl.DataFrame({"category": ["phone"] * 5 + ["shoes"] * 7 + ["vase"] * 4 + [None] * 9})
+    columns = expanded(("category",), training)
+    assert columns == ("category=phone", "category=shoes")  # four vases teach nothing
+    rows = pl.DataFrame({"category": ["shoes", "vase", None, "a=b"]})
+    assert tabular_matrix(rows, columns).tolist() == [[0, 1], [0, 0], [0, 0], [0, 0]]
+    odd = expanded(("category",), pl.DataFrame({"category": ["a=b"] * 5}))
+    assert tabular_matrix(rows, odd)[:, 0].tolist() == [0, 0, 0, 1]  # a label may have the sign itself
+
+
+def test_labels_are_no_numbers() -> None:
+    with pytest.raises(ValueError, match="category holds labels"):
+        tabular_matrix(pl.DataFrame({"category": ["phone"]}), ("category",))
+
+
+def test_price_models_see_the_category_itself() -> None:
+    assert "category" in tabular_columns(beyond_paper=True)
+    assert "category" not in tabular_columns(beyond_paper=False)

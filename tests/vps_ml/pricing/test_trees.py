@@ -1,14 +1,44 @@
 import numpy as np
+import pytest
 
-from vps_ml.pricing.trees import boosted_trees, judge_trees
+from vps_ml.pricing.folds import fold_of_group
+from vps_ml.pricing.trees import (
+    fit_error_trees,
+    fit_fold_trees,
+    trees_error,
+    trees_of,
+    trees_price,
+    trees_text,
+)
+
+
+def noisy_world(rows: int = 800) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(features, prices, whose price scatters): feature 0 is the price, but for half of the items."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 4)).astype(np.float32)
+    noisy = x[:, 1] > 0
+    return x, x[:, 0] + np.where(noisy, rng.normal(0, 2, rows), 0.0), noisy
 
 
 def test_trees_expect_more_error_where_prices_scatter() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(800, 4)).astype(np.float32)
-    noisy = x[:, 1] > 0
-    y = x[:, 0] + np.where(noisy, rng.normal(0, 2, 800), 0.0)
+    x, y, noisy = noisy_world()
     train, held_out = (x[:600], y[:600]), (x[600:], y[600:])
-    judged = judge_trees(*boosted_trees(train, held_out, np.arange(600), 0), x)
-    assert judged.expected_error[noisy].mean() > 2 * judged.expected_error[~noisy].mean()
-    assert (judged.expected_error > 0).all()
+    folds = fit_fold_trees(train, held_out, np.arange(600), 3, 0)
+    error = fit_error_trees((x[:600], folds.residual), (x[600:], folds.held_out_residual), 0)
+    expected = trees_error(error, x)
+    assert expected[noisy].mean() > 2 * expected[~noisy].mean()
+    assert (expected > 0).all()
+
+
+def test_a_fold_is_priced_by_the_booster_that_did_not_see_it_and_new_items_by_all() -> None:
+    x, y, _ = noisy_world(400)
+    group = np.arange(300) // 2
+    folds = fit_fold_trees((x[:300], y[:300]), (x[300:], y[300:]), group, 3, 0)
+    fold = fold_of_group(group, 3, 0)
+    for k, booster in enumerate(folds.boosters):
+        assert folds.residual[fold == k] == pytest.approx(
+            y[:300][fold == k] - trees_price([booster], x[:300][fold == k])
+        )
+    each = [trees_price([booster], x[300:]) for booster in folds.boosters]
+    assert folds.held_out_residual == pytest.approx(y[300:] - np.mean(each, axis=0))
+    assert trees_of(trees_text(folds.boosters)) == folds.boosters

@@ -1,0 +1,262 @@
+"""Which model is better, and whether another draw of listings would say so too."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+
+import dagster as dg
+import numpy as np
+import polars as pl
+
+from vps_assets.assets.evaluation import items, variants_of
+from vps_assets.assets.options import table_options
+from vps_ml.evaluation.resampling import (
+    AT_ITS_COVERAGE,
+    COMPARED,
+    METRICS,
+    Draws,
+    Judged,
+    Metric,
+    Resampled,
+    difference,
+    male_at_coverage,
+    numbered,
+    resampled,
+    simultaneous,
+    verdict,
+)
+from vps_ml.pricing.baselines import BASELINES
+from vps_ml.pricing.variants import (
+    ABLATED_AT,
+    COVERAGE_TARGETS,
+    ERROR_TOLERANCES,
+    OBJECTIVE_NAMES,
+    SERVED,
+    SERVED_COVERAGE,
+    SYMBOLS,
+    WHOLE,
+    Variant,
+    named,
+)
+
+KIND = [name for name in Variant.__dataclass_fields__ if name != "seed"]
+"""What models of several seeds have in common."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That one kind of model has less error than another on the test rows of a split."""
+
+    family: str
+    """Claims that are judged together: their intervals hold at once."""
+    claim: str
+    first: dict[str, object]
+    """The values of `KIND`, of both."""
+    second: dict[str, object]
+    metrics: tuple[str, ...] = COMPARED
+
+
+def claims(kinds: Sequence[dict[str, object]]) -> Iterator[Claim]:
+    """What the report claims of these kinds of models: the served one against every rival, ablations, shapes."""
+    yield from served_claims(kinds)
+    yield from ablation_claims(kinds)
+    for objective in OBJECTIVE_NAMES:
+        yield from rising(kinds, objective, "percentile", COVERAGE_TARGETS, "MALE", "male")
+        yield from rising(kinds, objective, "threshold", ERROR_TOLERANCES, "coverage", "coverage")
+
+
+def served_claims(kinds: Sequence[dict[str, object]]) -> Iterator[Claim]:
+    """The served kind of model against every rival that is read at its coverage, on both splits."""
+    for split in ("group", "time"):
+        served = next((kind for kind in kinds if is_served(kind) and kind["split_kind"] == split), None)
+        if served is None:
+            continue
+        for rival in kinds:
+            if rival["split_kind"] == split and rival != served and is_rival(rival):
+                name = f"{rival['objective']} on {rival['features']}" if same_objective(rival) else rival["objective"]
+                claim = f"{SERVED['objective']} beats {name}"
+                yield Claim(f"served, {split}", claim, served, rival, (*COMPARED, AT_ITS_COVERAGE))
+
+
+def ablation_claims(kinds: Sequence[dict[str, object]]) -> Iterator[Claim]:
+    """Tables 4 and 5: two models that differ in one thing."""
+    for first in kinds:
+        for second in kinds:
+            if not at_ablation(first) or not at_ablation(second):
+                continue
+            differ = {name for name in KIND if first[name] != second[name]}
+            about = f"{first['objective']}, {first['constraint_kind']}"
+            if differ == {"features"} and first["features"] == "MSTFE" and second["features"] == "STFE":
+                yield Claim("ablations", f"MSTFE beats STFE ({about})", first, second)
+            if differ == {"warm_up"} and first["warm_up"]:
+                yield Claim("ablations", f"warm-up beats none ({about})", first, second)
+
+
+def rising(
+    kinds: Sequence[dict[str, object]], objective: str, constraint: str, values: Sequence[float], what: str, metric: str
+) -> Iterator[Claim]:
+    """That a figure rises from each δ or ε to the next, and from the first to the last."""
+    of_value: dict[object, dict[str, object]] = {}
+    for kind in kinds:
+        if (kind["objective"], kind["constraint_kind"], kind["split_kind"]) == (objective, constraint, "group"):
+            of_value.setdefault(kind["constraint_value"], kind)  # ablations come last
+    if set(values) - set(of_value):
+        return
+    symbol = SYMBOLS[constraint]
+    for low, high in [*pairwise(values), (values[0], values[-1])]:
+        whole = WHOLE if (low, high) == (values[0], values[-1]) else ""
+        claim = f"{objective}: {what} at {symbol} = {low} is below that at {symbol} = {high}{whole}"
+        yield Claim("shapes", claim, of_value[low], of_value[high], (metric,))
+
+
+def is_served(kind: dict[str, object]) -> bool:
+    """Whether these models are of the kind that is served."""
+    return all(kind[name] == value for name, value in SERVED.items() if name in KIND)
+
+
+def same_objective(kind: dict[str, object]) -> bool:
+    """Whether these models differ from the served kind by their features alone."""
+    return kind["objective"] == SERVED["objective"]
+
+
+def is_rival(kind: dict[str, object]) -> bool:
+    """Whether these models are read at the served coverage; a baseline without a gate, at its only one."""
+    if kind["constraint_kind"] == "baseline" and not BASELINES[str(kind["objective"])].gated:
+        return True
+    return kind["constraint_kind"] != "threshold" and kind["constraint_value"] == SERVED_COVERAGE
+
+
+def at_ablation(kind: dict[str, object]) -> bool:
+    """Whether these models may be part of Tables 4 and 5."""
+    return kind["constraint_value"] == ABLATED_AT and kind["split_kind"] == "group" and kind["objective"] == "paper"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The models of one kind, one a seed, and their metrics on the split's test rows."""
+
+    model_ids: list[str]
+    metrics: dict[str, Resampled]
+
+
+class Evaluated:
+    """All models' predictions of their test rows, from which each kind's figures are computed once."""
+
+    def __init__(self, predictions: pl.DataFrame, models: pl.DataFrame, items: pl.DataFrame) -> None:
+        ordered = predictions.join(items, on="listing_id").sort("listing_id")
+        self.models = models
+        self.by_model = ordered.partition_by("model_id", as_dict=True)
+        self.kinds = [dict(kind) for kind in models.select(KIND).unique(maintain_order=True).iter_rows(named=True)]
+        self._draws: dict[str, Draws] = {}
+        self._figures: dict[tuple[object, ...], Figures] = {}
+        self._metrics: dict[str, dict[str, Metric]] = {}
+
+    def ids(self, kind: dict[str, object]) -> list[str]:
+        """The kind's models, by seed."""
+        mine = self.models.filter(*(pl.col(name) == value for name, value in kind.items()))
+        return mine.sort("seed")["model_id"].to_list()
+
+    def judged(self, model_id: str) -> Judged:
+        rows = self.by_model[(model_id,)]
+        error = (rows["predicted_log_price"] - rows["log_price"]).abs().to_numpy()
+        return Judged(error, rows["qualification"].to_numpy())
+
+    def draws(self, split_kind: str) -> Draws:
+        """Of the split's test rows, which are the same for all models."""
+        if split_kind not in self._draws:
+            model_id = self.models.filter(pl.col("split_kind") == split_kind)["model_id"][0]
+            self._draws[split_kind] = Draws(numbered(self.by_model[(model_id,)]["group_key"].to_numpy()))
+        return self._draws[split_kind]
+
+    def metrics(self, split_kind: str) -> dict[str, Metric]:
+        """All metrics, with the error at the coverage that the served kind of model really has."""
+        if split_kind not in self._metrics:
+            served = next((k for k in self.kinds if is_served(k) and k["split_kind"] == split_kind), None)
+            taken = [(self.judged(m).qualification >= 0.5).mean() for m in self.ids(served)] if served else []
+            own = {AT_ITS_COVERAGE: male_at_coverage(float(np.mean(taken)))} if np.sum(taken) > 0 else {}
+            self._metrics[split_kind] = {**METRICS, **own}
+        return self._metrics[split_kind]
+
+    def figures(self, kind: dict[str, object]) -> Figures:
+        """The kind's metrics; of a baseline without a gate, the one that needs none."""
+        key = tuple(kind.values())
+        if key not in self._figures:
+            split_kind, model_ids = str(kind["split_kind"]), self.ids(kind)
+            gated = kind["constraint_kind"] != "baseline" or BASELINES[str(kind["objective"])].gated
+            metrics = self.metrics(split_kind)
+            chosen = metrics if gated else {"male_of_all": metrics["male_of_all"]}
+            seeds = [self.judged(model_id) for model_id in model_ids]
+            self._figures[key] = Figures(model_ids, resampled(seeds, chosen, self.draws(split_kind)))
+        return self._figures[key]
+
+
+def comparison_rows(evaluated: Evaluated) -> pl.DataFrame:
+    """Every claim's differences, with an interval for each by itself and one that holds for its family at once."""
+    made = sorted(claims(evaluated.kinds), key=lambda claim: claim.family)
+    return pl.DataFrame(
+        [row for _, family in groupby(made, key=lambda claim: claim.family) for row in of_family(evaluated, family)]
+    )
+
+
+def of_family(evaluated: Evaluated, family: Iterable[Claim]) -> list[dict[str, object]]:
+    """The rows of claims that are judged together."""
+    compared = [
+        (claim, metric, evaluated.figures(claim.first), evaluated.figures(claim.second))
+        for claim in family
+        for metric in claim.metrics
+        if metric in evaluated.figures(claim.second).metrics
+    ]
+    differences = [difference(first.metrics[metric], second.metrics[metric]) for _, metric, first, second in compared]
+    rows: list[dict[str, object]] = []
+    for (claim, metric, first, second), found, ends in zip(
+        compared, differences, simultaneous(differences), strict=True
+    ):
+        split_kind = str(claim.first["split_kind"])
+        draws, (low, high) = evaluated.draws(split_kind), found.interval
+        rows.append(
+            {
+                "family": claim.family,
+                "claim": claim.claim,
+                "split_kind": split_kind,
+                "metric": metric,
+                "model": named(claim.first),
+                "against": named(claim.second),
+                "model_ids": first.model_ids,
+                "against_ids": second.model_ids,
+                "value": float(first.metrics[metric].measured.mean()),
+                "against_value": float(second.metrics[metric].measured.mean()),
+                "difference": found.measured,
+                "low": low,
+                "high": high,
+                "family_low": ends[0],
+                "family_high": ends[1],
+                "tested": draws.group.size,
+                "groups": draws.groups,
+                "seeds": found.seeds,
+                "verdict": verdict(*ends),
+            }
+        )
+    return rows
+
+
+@dg.asset(**table_options("model_comparisons", "evaluation"))
+def model_comparisons(
+    context: dg.AssetExecutionContext,
+    clean_listings: pl.DataFrame,
+    evaluation_predictions: pl.DataFrame,
+    percentile_pricing_models: pl.DataFrame,
+    threshold_pricing_models: pl.DataFrame,
+    baseline_pricing_models: pl.DataFrame,
+    ablation_pricing_models: pl.DataFrame,
+) -> pl.DataFrame:
+    """Two kinds of models, a metric, and whether the first has less error: yes, no or cannot tell.
+
+    The verdict is by an interval over other draws of listings and seeds that holds for all claims of the family at
+    once; `low` and `high` are for the comparison by itself. Thresholds and models are held fixed.
+    """
+    tables = [percentile_pricing_models, threshold_pricing_models, baseline_pricing_models, ablation_pricing_models]
+    models = variants_of(pl.concat(tables)).unique("model_id", keep="first", maintain_order=True)
+    rows = comparison_rows(Evaluated(evaluation_predictions, models, items(clean_listings)))
+    counts = rows["verdict"].value_counts() if rows.height else pl.DataFrame({"verdict": [], "count": []})
+    context.add_output_metadata({str(name): int(count) for name, count in counts.iter_rows()})
+    return rows
