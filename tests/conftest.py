@@ -71,11 +71,15 @@ class Marketplace:
         with duckdb.connect(str(self.home.analytics), read_only=True) as connection:
             return connection.execute(sql).fetchall()
 
-    def frame(self, table: str) -> pl.DataFrame:
-        """A published table."""
+    def polars(self, sql: str) -> pl.DataFrame:
+        """The same, as a frame."""
         with duckdb.connect(str(self.home.analytics), read_only=True) as connection:
             connection.execute("set TimeZone = 'UTC'")
-            return pl.DataFrame(connection.execute(f'from "{table}"').to_arrow_table())
+            return pl.DataFrame(connection.execute(sql).to_arrow_table())
+
+    def frame(self, table: str) -> pl.DataFrame:
+        """A published table."""
+        return self.polars(f'from "{table}"')
 
     def copied(self, folder: Path) -> Home:
         """A data directory of its own, for a test that changes it."""

@@ -10,7 +10,12 @@ from PIL import Image
 from vps_assets.home import Home
 from vps_assets.landing.land import land
 from vps_assets.landing.landed import landed_rows
+from vps_assets.report.published import Published
 from vps_assets.tables.listings import RAW_LISTINGS
+from vps_assets.tables.models import MODEL_COMPARISONS
+from vps_assets.tables.schemas import aligned, conforming
+from vps_ml.evaluation.resampling import verdict
+from vps_ml.pricing.baselines import BASELINES
 
 DAY = date(2024, 1, 10)
 
@@ -98,3 +103,35 @@ def with_sellers(home: Home, folder: Path, *rows: tuple[int, str]) -> None:
 def by_seed(*values: float) -> pl.DataFrame:
     """Report rows of a model, one per seed."""
     return pl.DataFrame({"seed": range(len(values)), "aurc": values})
+
+
+def comparisons(*rows: tuple[str, str, float], family: str = "served, group") -> Published:
+    """A published `model_comparisons`: (rival or claim, metric, difference), each with an interval of ± .03."""
+    served = family != "shapes"
+    made = [
+        {
+            "family": family,
+            "claim": f"ours beats {name}" if served else name,
+            "split_kind": "group",
+            "metric": metric,
+            "model": "ours",
+            "against": name,
+            "baseline": name in BASELINES,
+            "model_ids": ["a"],
+            "against_ids": ["b"],
+            "value": 0.4,
+            "against_value": 0.4 - difference,
+            "difference": difference,
+            "low": difference - 0.02,
+            "high": difference + 0.02,
+            "family_low": difference - 0.03,
+            "family_high": difference + 0.03,
+            "tested": 100,
+            "groups": 90,
+            "seeds": 2,
+            "verdict": verdict(difference - 0.03, difference + 0.03),
+        }
+        for name, metric, difference in rows
+    ]
+    table = conforming(pl.DataFrame(made), MODEL_COMPARISONS) if made else aligned(pl.DataFrame(), MODEL_COMPARISONS)
+    return Published({"model_comparisons": table})

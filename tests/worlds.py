@@ -71,7 +71,7 @@ def tabular_rows(count: int, seed: int = 0) -> pl.DataFrame:
     """Rows with every column of `TABULAR`: prices around 1, and small counts."""
     rng = np.random.default_rng(seed)
     prices = {name: np.exp(rng.normal(size=count)) for name, column in TABULAR.items() if column.in_paper}
-    sales = {name: rng.integers(0, 9, count) for name in TABULAR if name.endswith("_sales")}
+    sales = {name: rng.integers(0, 9, count) for name in TABULAR if name.endswith(("_sales", "_history"))}
     return pl.DataFrame(prices | sales | {"category": [("phone", "shoes")[i % 2] for i in range(count)]})
 
 

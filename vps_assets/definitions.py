@@ -21,6 +21,7 @@ from vps_assets.assets import (
     evaluation,
     listings,
     pricing,
+    ranges,
     statistics,
     suggestions,
 )
@@ -44,6 +45,7 @@ ASSET_MODULES = (
     evaluation,
     comparisons,
     champion,
+    ranges,
     corruptions,
     suggestions,
 )

@@ -1,19 +1,24 @@
 """The model in force: promoted on the newest held-out days, not assumed; and how it is rolled back."""
 
+from dataclasses import replace
+
 import dagster as dg
 import polars as pl
 
 from vps_assets.assets.champion_decisions import (
     ROLLED_BACK,
     Verdict,
+    beside_baselines,
     challenger,
     champion_row,
     champions,
     decided,
     decision_row,
+    last_served_as,
     looks,
     past_decisions,
     rolled_back,
+    served_id,
     with_decision,
 )
 from vps_assets.assets.features import sold_features
@@ -38,7 +43,7 @@ def champion_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.Data
     """
     if champion_model.is_empty():
         raise dg.Failure("There is no champion: materialise champion_model first.")
-    return ChampionJob(rows, champion_model["model_id"][0], settings.artefacts)
+    return ChampionJob(rows, served_id(champion_model), settings.artefacts)
 
 
 @dg.op
@@ -60,16 +65,17 @@ def comparison_job(
     current = in_force["model_id"][0] if in_force is not None else None
     history = past_decisions(settings.warehouse, in_force)
     challenger_id = best["model_id"]
-    champion_id = None
-    if current is not None and current != challenger_id and challenger_id not in rolled_back(history):
-        champion_id = current if can_predict(settings.artefacts, current) else None
+    may_win = current != challenger_id and challenger_id not in rolled_back(history)
+    champion_id = current if may_win and current is not None and can_predict(settings.artefacts, current) else None
     return ComparisonJob(
-        rows=rows if champion_id else rows.clear(),
+        rows=rows if may_win else rows.clear(),
         current_id=current,
         champion_id=champion_id,
         challenger_id=challenger_id,
         coverage=SERVED_COVERAGE,
         looks=looks(history, challenger_id),
+        may_win=may_win,
+        recipe=settings.recipe,
         artefacts=settings.artefacts,
     )
 
@@ -83,7 +89,9 @@ def secured_history(warehouse: Warehouse, in_force: pl.DataFrame | None) -> pl.D
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_decision(context: dg.OpExecutionContext, settings: Settings, result: ComparisonResult) -> pl.DataFrame:
+def record_decision(
+    context: dg.OpExecutionContext, settings: Settings, result: ComparisonResult, model_comparisons: pl.DataFrame
+) -> pl.DataFrame:
     """Decide, and write it: about the champion in force now, which may have changed during the comparison."""
     in_force = champion_row(settings.warehouse)
     current = in_force["model_id"][0] if in_force is not None else None
@@ -92,6 +100,11 @@ def record_decision(context: dg.OpExecutionContext, settings: Settings, result: 
         verdict = Verdict("refused", current, f"{current} took the champion's place while it was compared")
     else:
         verdict = decided(current, result.challenger_id, result.comparison, rolled_back(history))
+    promoted = verdict.decision == "promoted"
+    more = (beside_baselines(model_comparisons, result.split_kind), result.refit_evidence) if promoted else ()
+    evidence = "; ".join(filter(None, (verdict.evidence, *more)))
+    served_as = result.served_as if promoted else in_force["served_as"][0] if in_force is not None else None
+    verdict = replace(verdict, evidence=evidence, served_as=served_as)
     row = decision_row(verdict, current, result.challenger_id, settings.artefacts)
     context.add_output_metadata({name: str(row[name][0]) for name in ("model_id", "decision", "evidence")})
     return row
@@ -138,7 +151,9 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
         raise dg.Failure(f"{config.to} is no champion of champion_history.", allow_retries=False)
     if not can_predict(artefacts, config.to):
         raise dg.Failure(f"Some of the files of {config.to} are gone.", allow_retries=False)
-    verdict = Verdict(ROLLED_BACK, config.to, f"by hand, instead of {current}, which is not promoted again")
+    served_as = last_served_as(past_decisions(warehouse, in_force), config.to, artefacts)
+    evidence = f"by hand, instead of {current}, which is not promoted again"
+    verdict = Verdict(ROLLED_BACK, config.to, evidence, served_as=served_as)
     row = decision_row(verdict, current, current, artefacts)
     history = with_decision(secured_history(warehouse, in_force), row)
     before = warehouse.records().made.get("champion_model", {}).get(WHOLE, Fingerprint(""))

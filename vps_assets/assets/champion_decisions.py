@@ -11,9 +11,14 @@ from vps_assets.tables.schemas import aligned, conforming
 from vps_assets.warehouse.database import Warehouse
 from vps_ml.artefacts import Artefacts
 from vps_ml.evaluation.comparison import Comparison, can_predict
+from vps_ml.evaluation.resampling import AT_ITS_COVERAGE
 from vps_ml.pricing.variants import SERVED
 
 ROLLED_BACK = "rolled back"
+
+
+BEHIND = "worse than the best baseline"
+"""In a champion's evidence: `vps doctor` says to look."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Verdict:
     evidence: str
     tested: int | None = None
     """Test listings that both models judged; None if nothing was compared."""
+    served_as: str | None = None
+    """Its refit on all sold listings, which prices in its place; None: it prices itself."""
 
 
 def challenger(evaluation_reports: pl.DataFrame) -> dict | None:
@@ -38,6 +45,25 @@ def challenger(evaluation_reports: pl.DataFrame) -> dict | None:
     newest = served.filter(pl.col("split_kind") == "time")
     candidates = served if newest.is_empty() else newest
     return None if candidates.is_empty() else candidates.sort("aurc", "model_id").row(0, named=True)
+
+
+def beside_baselines(model_comparisons: pl.DataFrame, split_kind: str) -> str:
+    """How the served kind of model stands against the best baseline at its own coverage, in one line; "" if unknown.
+
+    It contains `BEHIND` if it is surely worse, by the interval of this comparison by itself.
+    """
+    rows = model_comparisons.filter(
+        "baseline", pl.col("family") == f"served, {split_kind}", pl.col("metric") == AT_ITS_COVERAGE
+    )
+    if rows.is_empty():
+        return ""
+    best = rows.sort("against_value", "against").row(0, named=True)
+    standing = BEHIND if best["low"] > 0 else "no worse than the best baseline"
+    return (
+        f"{standing}, {best['against']}, at its coverage: MALE {best['value']:.4f} against "
+        f"{best['against_value']:.4f}, difference {best['difference']:+.4f}, 95% of resamples {best['low']:+.4f} to "
+        f"{best['high']:+.4f}"
+    )
 
 
 def decided(current: str | None, challenger_id: str, comparison: Comparison | None, out: Collection[str]) -> Verdict:
@@ -68,7 +94,8 @@ def decision_row(verdict: Verdict, current: str | None, challenger_id: str, arte
     """The row of `champion_model` after a verdict, `current` having been in force before it."""
     row = {
         "model_id": verdict.model_id,
-        "path": artefacts.model_path(verdict.model_id),
+        "served_as": verdict.served_as,
+        "path": artefacts.model_path(verdict.served_as or verdict.model_id),
         "challenger_id": challenger_id,
         "instead_of": current if verdict.model_id != current else None,
         "decision": verdict.decision,
@@ -77,6 +104,18 @@ def decision_row(verdict: Verdict, current: str | None, challenger_id: str, arte
         "decided_at": datetime.now(UTC),
     }
     return conforming(pl.DataFrame([row]), CHAMPION_MODEL)
+
+
+def served_id(champion_model: pl.DataFrame) -> str:
+    """The model that prices: the champion's refit, or the champion itself if it has none."""
+    row = champion_model.row(0, named=True)
+    return row.get("served_as") or row["model_id"]
+
+
+def last_served_as(history: pl.DataFrame, model_id: str, artefacts: Artefacts) -> str | None:
+    """What a model was served as when it was promoted last, if that can still predict."""
+    rows = history.filter(pl.col("model_id") == model_id).sort("decided_at")["served_as"].drop_nulls()
+    return rows[-1] if rows.len() and can_predict(artefacts, rows[-1]) else None
 
 
 def champion_row(warehouse: Warehouse) -> pl.DataFrame | None:
@@ -99,7 +138,8 @@ def with_decision(history: pl.DataFrame, champion_model: pl.DataFrame) -> pl.Dat
     out.
     """
     model = pl.when(pl.col("decision") == ROLLED_BACK).then("model_id").otherwise("challenger_id")
-    new = champion_model.filter(pl.col("decision") != "kept").with_columns(model_id=model)
+    served_as = pl.when(pl.col("decision") != "refused").then("served_as")
+    new = champion_model.filter(pl.col("decision") != "kept").with_columns(served_as=served_as, model_id=model)
     rows = pl.concat([history, new.select(history.columns)])
     words = pl.struct("model_id", "decision", "evidence")
     return rows.sort("decided_at").filter((words != words.shift()).fill_null(value=True))

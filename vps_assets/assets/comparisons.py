@@ -1,6 +1,6 @@
 """Which model is better, and whether another draw of listings would say so too."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -48,7 +48,7 @@ class Claim:
     """That one kind of model has less error than another on the test rows of a split."""
 
     family: str
-    """Claims that are judged together: their intervals hold at once."""
+    """Claims that are judged together: by each metric, their intervals hold at once."""
     claim: str
     first: dict[str, object]
     """The values of `KIND`, of both."""
@@ -192,19 +192,26 @@ class Evaluated:
 
 def comparison_rows(evaluated: Evaluated) -> pl.DataFrame:
     """Every claim's differences, with an interval for each by itself and one that holds for its family at once."""
-    made = sorted(claims(evaluated.kinds), key=lambda claim: claim.family)
-    return pl.DataFrame(
-        [row for _, family in groupby(made, key=lambda claim: claim.family) for row in of_family(evaluated, family)]
-    )
-
-
-def of_family(evaluated: Evaluated, family: Iterable[Claim]) -> list[dict[str, object]]:
-    """The rows of claims that are judged together."""
     compared = [
-        (claim, metric, evaluated.figures(claim.first), evaluated.figures(claim.second))
-        for claim in family
+        (claim, metric)
+        for claim in claims(evaluated.kinds)
         for metric in claim.metrics
         if metric in evaluated.figures(claim.second).metrics
+    ]
+    families = groupby(sorted(compared, key=family_of), key=family_of)
+    return pl.DataFrame([row for _, family in families for row in of_family(evaluated, list(family))])
+
+
+def family_of(compared: tuple[Claim, str]) -> tuple[str, str]:
+    """Claims of one family by one metric are judged together."""
+    claim, metric = compared
+    return claim.family, metric
+
+
+def of_family(evaluated: Evaluated, family: Sequence[tuple[Claim, str]]) -> list[dict[str, object]]:
+    """The rows of claims that are judged together."""
+    compared = [
+        (claim, metric, evaluated.figures(claim.first), evaluated.figures(claim.second)) for claim, metric in family
     ]
     differences = [difference(first.metrics[metric], second.metrics[metric]) for _, metric, first, second in compared]
     rows: list[dict[str, object]] = []
@@ -221,6 +228,7 @@ def of_family(evaluated: Evaluated, family: Iterable[Claim]) -> list[dict[str, o
                 "metric": metric,
                 "model": named(claim.first),
                 "against": named(claim.second),
+                "baseline": claim.second["constraint_kind"] == "baseline",
                 "model_ids": first.model_ids,
                 "against_ids": second.model_ids,
                 "value": float(first.metrics[metric].measured.mean()),
@@ -251,8 +259,8 @@ def model_comparisons(
 ) -> pl.DataFrame:
     """Two kinds of models, a metric, and whether the first has less error: yes, no or cannot tell.
 
-    The verdict is by an interval over other draws of listings and seeds that holds for all claims of the family at
-    once; `low` and `high` are for the comparison by itself. Thresholds and models are held fixed.
+    The verdict is by an interval over other draws of listings and seeds that holds for all claims of the family by
+    that metric at once; `low` and `high` are for the comparison by itself. Thresholds and models are held fixed.
     """
     tables = [percentile_pricing_models, threshold_pricing_models, baseline_pricing_models, ablation_pricing_models]
     models = variants_of(pl.concat(tables)).unique("model_id", keep="first", maintain_order=True)

@@ -14,9 +14,8 @@ from vps_ml.evaluation import metrics
 from vps_ml.evaluation.resampling import Draws, Judged, intervals, numbered
 from vps_ml.ops.pricing import PredictionJob, predict_test_rows
 from vps_ml.pricing.baselines import BASELINES
+from vps_ml.pricing.calibration import ALL
 from vps_ml.pricing.variants import CALIBRATION
-
-ALL = "all"
 
 
 def items(clean_listings: pl.DataFrame) -> pl.DataFrame:

@@ -1,5 +1,6 @@
 """One price, or one honest reason, for each open listing."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -9,13 +10,16 @@ from vps_assets.assets.champion import champion_job
 from vps_assets.assets.features import open_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
+from vps_ml.evaluation.adaptation import rates_in_force
 from vps_ml.ops.suggestions import ChampionJob, suggest_prices
 
 
 @dg.op
-def suggestion_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame) -> ChampionJob:
-    """The dates' open listings with their features, and the champion."""
-    return champion_job(settings, rows, champion_model)
+def suggestion_job(
+    settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame, range_adaptation: pl.DataFrame
+) -> ChampionJob:
+    """The dates' open listings with their features, the champion, and the range in force."""
+    return replace(champion_job(settings, rows, champion_model), miss_rates=rates_in_force(range_adaptation))
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 import duckdb
 
+from vps_assets.assets.champion_decisions import BEHIND
 from vps_assets.commands.findings import BAD, FRESH_WITHIN, LEAST_FREE_GIB, LITTLE_FREE_GIB, LOOK, Examined, Finding, ok
 from vps_assets.errors import one_line
 from vps_assets.home import Home
@@ -127,7 +128,9 @@ def examine_champion(examined: Examined) -> Finding:
     row = examined.warehouse.read("champion_model")
     if row is None or row.is_empty():
         return Finding(LOOK, "there is no champion: nothing can be suggested", "vps run")
-    model_id = row["model_id"][0]
+    model_id, evidence = row["model_id"][0], row["evidence"][0]
+    if BEHIND in evidence:
+        return Finding(LOOK, f"{model_id} is in force, but {evidence}", "see model_comparisons, or vps report")
     return ok(f"{model_id}, {row['decision'][0]} on {row['decided_at'][0]:%Y-%m-%d}{examined.left_out}")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from vps_assets.assets.champion_decisions import served_id
 from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.landing.files import RefusedFile, listing_file
@@ -166,7 +167,7 @@ def models_with_items(home: Home, erasure: Erasure) -> dict[str, list[str]]:
     """The artefacts that learnt from the seller's items, by kind; the champion's first."""
     models = home.artefacts.models
     champion = Warehouse(home).read("champion_model")
-    in_force = set(champion["model_id"]) if champion is not None else set()
+    in_force = set() if champion is None or champion.is_empty() else {champion["model_id"][0], served_id(champion)}
     found: dict[str, list[str]] = {}
     for model_id in sorted(models.ids(), key=lambda model_id: (model_id not in in_force, model_id)):
         items = learnt_items(home.artefacts, model_id)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import polars as pl
 
+from vps_assets.assets.champion_decisions import served_id
 from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_assets.tables.schemas import types
 from vps_assets.warehouse.analytics import open_analytics
+from vps_ml.evaluation.adaptation import rates_in_force
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import HISTORIES, TABULAR
 from vps_ml.photos.decoding import ADVICE, QUALITY_COLUMNS, refuse_shape
@@ -33,17 +35,17 @@ def suggest_one(image: Path, category: str, seller: str | None, home: Home) -> s
     if not home.analytics.exists():
         raise NoChampion("there is no champion yet: run `vps demo`, or `vps land` and `vps run`")
     with open_analytics(home) as analytics:
-        champion_ids = analytics.table("champion_model")["model_id"].to_list()
+        in_force, adaptation = analytics.table("champion_model"), analytics.table("range_adaptation")
         histories = {history: analytics.table(f"{history}_statistics") for history in HISTORIES}
         currency = analytics.table("clean_listings", "currency is not null limit 1", ["currency"])["currency"]
-    if not champion_ids:
+    if in_force.is_empty():
         raise NoChampion("there is no champion yet: `vps run` trains and promotes one")
-    champion = Predictor.load(home.artefacts, champion_ids[0])
+    champion = Predictor.load(home.artefacts, served_id(in_force))
     try:
         refuse_shape(image)
         visual, quality = champion.embedded([image], champion.extractors())
         row = with_statistics(listing_of_today(category, seller), histories)
-        (predicted,) = champion.predict(visual, row)
+        (predicted,) = champion.predict(visual, row, rates_in_force(adaptation))
     except ValueError as error:
         raise UserError(str(error)) from error
     answer = suggestion(predicted, dict(zip(QUALITY_COLUMNS, quality[0], strict=True)))

@@ -116,13 +116,15 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
         "ablation_reports": Node(("clean_listings", "evaluation_predictions", ABLATIONS), code_version="4"),
         "model_comparisons": Node(("clean_listings", "evaluation_predictions", *MODELS, ABLATIONS)),
         "champion_model": Node(
-            (*PRICED_FROM, "evaluation_reports", "percentile_pricing_models"),
+            (*PRICED_FROM, "evaluation_reports", "model_comparisons", "percentile_pricing_models"),
             code_version="3",
             content=("model_id", "path"),
         ),
         "champion_history": Node(("champion_model",), code_version="3", follows_confirmation=True),
+        # Its children follow the champion alone: prices that were suggested are not made anew at each sale.
+        "range_adaptation": Node((*PRICED_FROM, "champion_model"), content=("model_id",)),
     },
-    {"price_suggestions": Node((*PRICED_FROM, "champion_model"), "day")},
+    {"price_suggestions": Node((*PRICED_FROM, "champion_model", "range_adaptation"), "day")},
     # After the suggestions: what only informs must not hold up what sellers wait for.
     {
         "corruption_reports": Node(

@@ -10,11 +10,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from vps_assets.errors import WrongSetting
 from vps_assets.home import Home
+from vps_assets.tables.models import CHAMPION_HISTORY
+from vps_assets.tables.schemas import aligned
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.named_files import EMBEDDINGS, MODEL_TABLES
 from vps_ml.artefacts import id_in_path
@@ -111,12 +114,14 @@ def remove(path: Path) -> None:
 
 
 def newest_champions(warehouse: Warehouse) -> set[str]:
-    """The last models that were put in force."""
+    """The last models that were put in force, and what they were served as."""
     history = warehouse.read("champion_history", "decision <> 'refused'")
     if history is None:
         return set()
-    newest_first = history.sort("decided_at", descending=True)["model_id"]
-    return set(newest_first.unique(maintain_order=True)[:CHAMPIONS_KEPT])
+    newest_first = aligned(history, CHAMPION_HISTORY).sort("decided_at", descending=True)
+    kept = newest_first["model_id"].unique(maintain_order=True)[:CHAMPIONS_KEPT]
+    refits = newest_first.filter(pl.col("model_id").is_in(kept.implode()))["served_as"].drop_nulls()
+    return {*kept, *refits}
 
 
 def closure(home: Home, model_id: str) -> list[tuple[Path, str]]:

@@ -53,12 +53,9 @@ def overall(reports: pl.DataFrame, models: Models = ANY) -> pl.DataFrame:
 
 
 def differences(published: Published, family: str, metric: str | None = None) -> pl.DataFrame:
-    """A family's rows of `model_comparisons`, of one metric or all; those against baselines have `baseline` true."""
+    """A family's rows of `model_comparisons`, of one metric or all."""
     rows = published["model_comparisons"].filter(pl.col("family") == family)
-    if metric is not None:
-        rows = rows.filter(pl.col("metric") == metric)
-    baselines = published["evaluation_reports"].filter(pl.col("constraint_kind") == "baseline")["model_id"]
-    return rows.with_columns(baseline=pl.col("against_ids").list.first().is_in(baselines.implode()))
+    return rows if metric is None else rows.filter(pl.col("metric") == metric)
 
 
 def interval(row: Mapping[str, Any]) -> str:

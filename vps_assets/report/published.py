@@ -34,6 +34,7 @@ REPORTED = (
     "ablation_reports",
     "model_comparisons",
     "champion_model",
+    "range_adaptation",
     "corruption_reports",
     "price_suggestions",
 )

@@ -212,7 +212,7 @@ def all_tables(published: Published) -> list[Table]:
     made += [baseline_table(published, split_kind) for split_kind in ("group", "time")]
     made += [rival_table(published, split_kind) for split_kind in ("group", "time")]
     made += [curve_table(published, split_kind) for split_kind in ("group", "time")]
-    return [*made, range_table(published)]
+    return [*made, range_table(published), adaptation_table(published)]
 
 
 def rival_table(published: Published, split_kind: str) -> Table:
@@ -225,7 +225,7 @@ def rival_table(published: Published, split_kind: str) -> Table:
         mine = [cells.get((rival, metric)) for metric in metrics]
         table.append((rival, *("–" if row is None else difference_cell(row) for row in mine)))
     note = (
-        "Difference (95% interval over other draws of listings and seeds that holds for all of the table at once): "
+        "Difference (95% interval over other draws of listings and seeds that holds for all of a column at once): "
         "negative if the served model has less error; * where the interval is on one side of 0."
     )
     model = rows[0]["model"] if rows else "the served model"
@@ -243,8 +243,7 @@ def in_force(published: Published) -> dict[str, Any] | None:
     champion = published["champion_model"]
     if champion.is_empty():
         return None
-    judged_as = champion["judged_as"][0] or champion["model_id"][0]
-    rows = overall(published["evaluation_reports"]).filter(pl.col("model_id") == judged_as)
+    rows = overall(published["evaluation_reports"]).filter(pl.col("model_id") == champion["model_id"][0])
     return None if rows.is_empty() else rows.row(0, named=True)
 
 
@@ -257,8 +256,8 @@ def headline(published: Published) -> str:
         f"Asked to price {percent(row['constraint_value'])} of the photos, the model in force ({row['objective']}) "
         f"takes {percent(row['coverage'])} of {row['tested']:,} unseen items ({SIDES[row['split_kind']]}) and is off "
         f"by a typical factor of {exp(row['male'] or 0):.2f} (MALE {shown(row['male'])}, 95% interval "
-        f"{shown(row['male_low'])} to {shown(row['male_high'])}); {percent(row['range_coverage'])} of them sold within "
-        f"their {percent(row['range_level'])} range"
+        f"{shown(row['male_low'])} to {shown(row['male_high'])}); {percent(covered_share(published))} of them sold "
+        f"within their {percent(row['range_level'])} range"
     )
     equal = best_baseline(published, row["split_kind"], AT_ITS_COVERAGE)
     overall_best = best_baseline(published, row["split_kind"])
@@ -269,6 +268,39 @@ def headline(published: Published) -> str:
         f"instead (MALE {shown(equal['against_value'])}; {interval(equal)}); over all coverages (AURC) it is "
         f"{standing(overall_best)} {rival_of(overall_best)} ({interval(overall_best)})."
     )
+
+
+def covered_share(published: Published) -> float | None:
+    """The share of the champion's qualified test listings that sold within the range of their day."""
+    rows = published["range_adaptation"].filter(pl.col("segment") == "all")
+    return int(rows["covered"].sum()) / tested if (tested := int(rows["tested"].sum())) else None
+
+
+def adaptation_table(published: Published) -> Table:
+    """The price range as it was given day by day, in all and by category, beside the one that had stayed as it was."""
+    sums = published["range_adaptation"].group_by("segment").agg(pl.sum("tested", "covered", "covered_static"))
+    newest = dict(
+        published["range_adaptation"]
+        .filter(pl.col("as_of") == pl.col("as_of").max())
+        .select("segment", "miss_rate")
+        .iter_rows()
+    )
+    rows = [
+        (
+            str(row["segment"]),
+            f"{row['tested']:,}",
+            percent(row["covered"] / row["tested"]),
+            percent(row["covered_static"] / row["tested"]),
+            percent(newest[row["segment"]]),
+        )
+        for row in sums.filter(pl.col("tested") > 0).sort(pl.col("segment") != "all", "segment").to_dicts()
+    ]
+    columns = ("segment", "qualified and sold", "within the range", "had it stayed as it was", "may miss now")
+    note = (
+        "The champion's test listings, each with the range of its listing day: what had sold by then moved it "
+        "(adaptive conformal inference). It needs no price of the day itself or later."
+    )
+    return Table("The price range day by day", columns, rows, note)
 
 
 def standing(row: Mapping[str, Any]) -> str:

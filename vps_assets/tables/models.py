@@ -114,12 +114,13 @@ ABLATION_REPORTS = table(
 MODEL_COMPARISONS = table(
     "model_comparisons",
     {
-        "family": column(pl.String, "Claims whose intervals hold at once"),
+        "family": column(pl.String, "Claims whose intervals hold at once, by each metric"),
         "claim": column(pl.String, "That the first model has less error than the second"),
         "split_kind": column(pl.String, "group or time", pa.Check.isin(["group", "time"])),
         "metric": column(pl.String, "aurc, male_of_all, or male_at_ a coverage that both are read at"),
         "model": column(pl.String, "The first kind of model"),
         "against": column(pl.String, "The second"),
+        "baseline": column(pl.Boolean, "Whether the second is what a user would choose instead"),
         "model_ids": column(TEXTS, "The first kind's models, one a seed"),
         "against_ids": column(TEXTS, "The second's"),
         "value": column(pl.Float64, "The metric of the first, mean over seeds, ln units"),
@@ -127,7 +128,7 @@ MODEL_COMPARISONS = table(
         "difference": column(pl.Float64, "First less second: negative if the first has less error"),
         "low": column(pl.Float64, "2.5% of draws of groups and seeds are below: this comparison by itself"),
         "high": column(pl.Float64, "2.5% are above"),
-        "family_low": column(pl.Float64, "Low end of the interval that holds for all of the family at once (max-t)"),
+        "family_low": column(pl.Float64, "Low end of an interval that holds for the family by this metric (max-t)"),
         "family_high": column(pl.Float64, "High end of it"),
         "tested": column(pl.Int64, "Test listings", pa.Check.gt(0)),
         "groups": column(pl.Int64, "Groups of them, which are what is drawn", pa.Check.gt(0)),
@@ -139,8 +140,9 @@ MODEL_COMPARISONS = table(
 CHAMPION_MODEL = table(
     "champion_model",
     {
-        "model_id": column(pl.String, "The model that prices open listings"),
-        "path": column(pl.String, "Artefact folder under VPS_HOME"),
+        "model_id": column(pl.String, "The champion, as it was judged"),
+        "served_as": column(pl.String, "Its refit on all sold listings, which prices; null: the champion", null=True),
+        "path": column(pl.String, "Artefact folder under VPS_HOME of the model that prices"),
         "challenger_id": column(pl.String, "The model of which this was decided"),
         "instead_of": column(pl.String, "The champion before, where it is another now", null=True),
         "decision": column(pl.String, "What was decided", pa.Check.isin([*DECISIONS, "kept"])),
@@ -156,6 +158,7 @@ CHAMPION_HISTORY = table(
         "decided_at": column(UTC, "When, UTC"),
         "decision": column(pl.String, "What was decided", pa.Check.isin(DECISIONS)),
         "instead_of": column(pl.String, "The champion that gave way to it", null=True),
+        "served_as": column(pl.String, "Its refit on all sold listings, where it was promoted", null=True),
         "evidence": column(pl.String, "On what figures"),
         "tested": column(pl.Int64, "Test listings that both models judged; null if none were compared", null=True),
     },
@@ -174,6 +177,21 @@ CORRUPTION_REPORTS = table(
         "change_error": column(pl.Float64, "Its standard error over the photos"),
     },
     unique=["corruption", "severity"],
+)
+RANGE_ADAPTATION = table(
+    "range_adaptation",
+    {
+        "model_id": column(pl.String, "The champion, as it was judged"),
+        "as_of": column(pl.Date, "Listing day; the newest is the state that prices now"),
+        "segment": column(pl.String, "all, or a category"),
+        "miss_rate": column(pl.Float64, "Share of ranges that may miss, for the day's listings", fraction()),
+        "learnt_from": column(pl.Int64, "Sold listings that it was learnt from", pa.Check.ge(0)),
+        "tested": column(pl.Int64, "The day's qualified listings that have sold", pa.Check.ge(0)),
+        "covered": column(pl.Int64, "Of these, sold within their range", pa.Check.ge(0)),
+        "covered_static": column(pl.Int64, "Of these, within the range as first calibrated", pa.Check.ge(0)),
+        "range_level": column(pl.Float64, "Nominal coverage of the price range", fraction()),
+    },
+    unique=["as_of", "segment"],
 )
 PRICE_SUGGESTIONS = table(
     "price_suggestions",

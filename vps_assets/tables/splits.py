@@ -6,6 +6,8 @@ from datetime import date
 import polars as pl
 
 ROLES = {"split": "group_role", "time_split": "time_role"}
+CALIBRATING_SHARE = 0.1
+"""Of the groups, those that calibrate the model that is served, which learns from all others."""
 
 
 def share_of_group(group_key: str) -> float:
@@ -76,4 +78,18 @@ def with_roles(listings: pl.DataFrame) -> pl.DataFrame:
             )
             gives_up = (pl.col(role) == side) & shared
             listings = listings.with_columns(pl.when(~gives_up).then(pl.col(role)).alias(role))
-    return listings
+    return with_served_role(listings, sold)
+
+
+def with_served_role(listings: pl.DataFrame, sold: pl.Expr) -> pl.DataFrame:
+    """`served_role`: who trains and who calibrates the model that is served: all sold listings, up to the newest day.
+
+    Nothing tests it: it is judged as the model of the split by time that it is a refit of. The shares are of a hash of
+    their own, so that the calibrating groups are a sample of every side of the other splits.
+    """
+    shares = 1 - CALIBRATING_SHARE, CALIBRATING_SHARE
+    side = group_split(pl.Series([f"served:{key}" for key in listings["group_key"]], dtype=pl.String), *shares)
+    listings = listings.with_columns(served_role=pl.when(sold).then(side))
+    photos = listings.filter(pl.col("served_role") == "validation")["photo_hash"].unique()
+    shared = (pl.col("served_role") == "train") & pl.col("photo_hash").is_in(photos.implode())
+    return listings.with_columns(served_role=pl.when(~shared).then("served_role"))

@@ -13,6 +13,7 @@ MODEL_TABLES = (
     "percentile_pricing_models",
     "threshold_pricing_models",
     "baseline_pricing_models",
+    "ablation_pricing_models",
     "champion_model",
 )
 """Tables whose column `path` names models."""

@@ -26,9 +26,9 @@ MOST_FITTED = 20_000
 class PricingDataset:
     """Sold listings, their features and their roles in both splits.
 
-    Columns of `rows`: listing_id, listed_on, category, group_key, photo_hash, log_price, group_role and time_role
-    (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list), and those of
-    `vps_ml.features.tabular.TABULAR`.
+    Columns of `rows`: listing_id, listed_on, category, group_key, photo_hash, log_price, sold_on, group_role, time_role
+    and served_role (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list), and
+    those of `vps_ml.features.tabular.TABULAR`.
     """
 
     def __init__(self, rows: pl.DataFrame, recipe: Recipe, artefacts: Artefacts) -> None:
@@ -39,8 +39,8 @@ class PricingDataset:
 
     @cached_property
     def data_id(self) -> str:
-        """An id of everything in the rows."""
-        return hashlib.sha256(self.rows.drop("tasks").write_csv().encode()).hexdigest()[:16]
+        """An id of everything in the rows that a model learns from."""
+        return hashlib.sha256(self.rows.drop("tasks", "sold_on").write_csv().encode()).hexdigest()[:16]
 
     @cached_property
     def embedding_id(self) -> str:

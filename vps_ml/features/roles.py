@@ -10,6 +10,8 @@ from vps_ml.artefacts import Artefacts, Contents, id_in_path
 ITEM = ("group_key", "photo_hash")
 """What may not be on two sides of a split."""
 SPLIT_KINDS = ("group", "time")
+SERVED_SPLIT = "served"
+"""All sold listings: who trains and who calibrates the refit that is served; nobody tests it."""
 ROLES = "roles"
 """Name of the frame in an artefact of roles: which items had which role when models were trained."""
 LEARNT = "learnt"
@@ -18,7 +20,8 @@ LEARNT = "learnt"
 
 def roles_contents(rows: pl.DataFrame) -> Contents:
     """The present roles of the rows' items, as an artefact's contents."""
-    return Contents({"kind": ROLES}, frames={ROLES: rows.select(*ITEM, *(f"{kind}_role" for kind in SPLIT_KINDS))})
+    roles = (f"{kind}_role" for kind in (*SPLIT_KINDS, SERVED_SPLIT))
+    return Contents({"kind": ROLES}, frames={ROLES: rows.select(*ITEM, *roles)})
 
 
 def fitted_items(artefacts: Artefacts, roles_id: str, split_kinds: Sequence[str]) -> pl.DataFrame:

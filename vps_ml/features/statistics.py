@@ -142,6 +142,8 @@ class PriceCells:
 def with_statistics(listings: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Each listing's statistics as of its own listing date, as columns `<history>_<moment>` and `<history>_sales`.
 
+    `seller_history` is `seller_sales` again, for models that count it to a bound alone.
+
     A row of a table is computed over `sold_on < as_of` and in force from `as_of`, so the newest row with
     `as_of <= listed_on` sees no sale of that day or later, and never the listing's own. A group without history falls
     back to the next wider one; its count stays zero.
@@ -161,4 +163,4 @@ def with_statistics(listings: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) 
         filled = [pl.coalesce(f"{history}_{m}", f"{wider}_{m}").alias(f"{history}_{m}") for m in MOMENTS]
         joined = joined.with_columns(filled)
     counts = [pl.col(f"{history}_sales").fill_null(0) for history in HISTORIES]
-    return joined.with_columns(counts).sort("_order").drop("_order")
+    return joined.with_columns(counts).with_columns(seller_history=pl.col("seller_sales")).sort("_order").drop("_order")

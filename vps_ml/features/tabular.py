@@ -47,12 +47,23 @@ LABEL = "="
 FEWEST_WITH_LABEL = 5
 """Training rows; a label on fewer is no column: nothing can be learnt of it."""
 
+MOST_COUNTED = 2
+"""Sales of a seller beyond which there is history enough: a count that only grows would put every later listing outside
+what models were trained on, and the gate would follow the calendar (docs/experiments.md)."""
+
+
+def log_few(values: pl.Series) -> Float[np.ndarray, " row"]:
+    """ln(1 + count), counted to `MOST_COUNTED`; NaN for a missing one."""
+    return np.log1p(np.minimum(values.cast(pl.Float64).to_numpy(), MOST_COUNTED))
+
+
 TABULAR: Mapping[str, TabularColumn] = {
     **{
         f"{history}_{moment}": TabularColumn(log_price, in_paper=True) for history in HISTORIES for moment in MOMENTS
     },  # money
     # A history's own sales, even if its prices fell back to a wider group.
-    **{f"{history}_sales": TabularColumn(log_count, missing=0) for history in HISTORIES},
+    **{f"{history}_sales": TabularColumn(log_count, missing=0, in_use=False) for history in HISTORIES},
+    "seller_history": TabularColumn(log_few, missing=0),
     "category": TabularColumn(no_number, labels=True),
 }
 """Column -> encoding. A column of `clean_listings` that is named here reaches every price model

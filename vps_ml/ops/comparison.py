@@ -11,6 +11,7 @@ from vps_ml.evaluation.comparison import FEWEST, Comparison, compared
 from vps_ml.evaluation.resampling import Judged
 from vps_ml.features.roles import unseen
 from vps_ml.ops import GPU_POOL, GPU_TAGS
+from vps_ml.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class ComparisonJob:
     coverage: float
     looks: list[int]
     """On how many listings the challenger was compared before, each time."""
+    may_win: bool
+    """Whether the challenger could be promoted: it is another model, and was not rolled back."""
+    recipe: Recipe
     artefacts: Artefacts
 
 
@@ -38,16 +42,30 @@ class ComparisonResult:
     challenger_id: str
     comparison: Comparison | None
     """None if there was nothing to compare."""
+    split_kind: str = "time"
+    """On which the challenger was trained and judged."""
+    served_as: str | None = None
+    """The challenger, fitted again on all sold listings, if it may be promoted and the two behave alike."""
+    refit_evidence: str = ""
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def compare_with_champion(context: dg.OpExecutionContext, job: ComparisonJob) -> ComparisonResult:
-    """Both models' errors on the listings that neither has learnt from."""
+    """Both models' errors on the listings that neither has learnt from; the refit of a challenger that wins."""
+    from vps_ml.features.dataset import PricingDataset
+    from vps_ml.pricing.refit import refitted
+
     comparison = None
     if job.champion_id is not None:
         comparison = comparison_of(job, job.champion_id)
         context.log.info(comparison.evidence)
-    return ComparisonResult(job.current_id, job.challenger_id, comparison)
+    if not job.may_win or (comparison is not None and not comparison.better):
+        return ComparisonResult(job.current_id, job.challenger_id, comparison)
+    split_kind = job.artefacts.models.card(job.challenger_id)["split_kind"]
+    refit = refitted(PricingDataset(job.rows, job.recipe, job.artefacts), job.challenger_id, context.log.info)
+    context.log.info(refit.evidence)
+    served_as = refit.model_id if refit.alike else None
+    return ComparisonResult(job.current_id, job.challenger_id, comparison, split_kind, served_as, refit.evidence)
 
 
 def comparison_of(job: ComparisonJob, champion_id: str) -> Comparison:

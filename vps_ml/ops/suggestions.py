@@ -1,6 +1,7 @@
 """The op that prices open listings with the champion."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import dagster as dg
 import polars as pl
@@ -20,6 +21,8 @@ class ChampionJob:
     rows: pl.DataFrame
     champion_id: str
     artefacts: Artefacts
+    miss_rates: Mapping[str, float] = field(default_factory=dict)
+    """Segment -> what share of its ranges may miss now; empty: as the champion was calibrated."""
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
@@ -30,7 +33,7 @@ def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataF
     if job.rows.is_empty():
         return pl.DataFrame()
     champion = Predictor.load(job.artefacts, job.champion_id)
-    predicted = champion.predict(champion.visual_features(job.rows), job.rows)
+    predicted = champion.predict(champion.visual_features(job.rows), job.rows, job.miss_rates)
     qualified = sum(prediction.qualification >= 0.5 for prediction in predicted)
     context.log.info(f"{job.rows.height:,} open listings, {qualified:,} qualified")
     suggested = [

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+ALL = "all"
+"""The segment of all listings; no category may be called so."""
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -50,9 +53,16 @@ def calibrated(
         level: the price range's nominal coverage.
     """
     shift = 0.0 if coverage is None else logit_shift(judged.gate_logit, coverage)
-    accepted = judged.gate_logit >= shift
+    return Calibration(shift, *price_range(accepted_residuals(judged, log_price, shift), level))
+
+
+def accepted_residuals(
+    judged: Judgement, log_price: Float[np.ndarray, " item"], logit_shift: float
+) -> Float[np.ndarray, " accepted"]:
+    """The residuals over the expected error of the accepted items, ascending; of all if none is accepted."""
+    accepted = judged.gate_logit >= logit_shift
     kept: Bool[np.ndarray, " item"] | slice = accepted if accepted.any() else slice(None)
-    return Calibration(shift, *price_range(((log_price - judged.log_price) / judged.expected_error)[kept], level))
+    return np.sort(((log_price - judged.log_price) / judged.expected_error)[kept])
 
 
 def logit_shift(validation_logit: Float[np.ndarray, " item"], coverage_target: float) -> float:

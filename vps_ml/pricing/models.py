@@ -6,17 +6,20 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float
 
 from vps_ml.artefacts import Artefacts, Contents, identity
 from vps_ml.features.dataset import CODE_VERSION, PricingDataset
 from vps_ml.pricing.baselines import BASELINES
 from vps_ml.pricing.blends import Beside, Blend, Ranks
-from vps_ml.pricing.calibration import Calibration, Judgement, calibrated
+from vps_ml.pricing.calibration import Calibration, Judgement, accepted_residuals, calibrated
 from vps_ml.pricing.fitting import OBJECTIVES, STATE, Fit, Log
 from vps_ml.pricing.networks import PricingModel, model_from_state, model_state
 from vps_ml.pricing.variants import Variant
 from vps_ml.training_loop import Session
 
+CALIBRATING = "calibrating"
+"""Name of the array of a model's scaled residuals on accepted validation rows, from which any range can be read."""
 RANKS = "ranks"
 """Name of the arrays that join the gates of a blended model."""
 
@@ -59,9 +62,9 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log) -> str:
         session = Session(log, models.resume_folder(model_id))
         fitted = OBJECTIVES[variant.objective](Fit(dataset, variant, session))
         log(f"{variant.constraint_kind} {variant.constraint_value} {variant.objective} {variant.features} trained")
-        card = model_card(dataset, variant, fitted.model)
+        card, residuals = model_card(dataset, variant, fitted.model)
         card |= {"model_id": model_id, "constraint_weight": fitted.constraint_weight}
-        beside, arrays = fitted.model.beside, {STATE: model_state(fitted.model)}
+        beside, arrays = fitted.model.beside, {STATE: model_state(fitted.model), CALIBRATING: {CALIBRATING: residuals}}
         if beside is not None:
             card |= {"blend_id": fitted.blend_id}
             arrays[RANKS] = vars(beside.ranks)
@@ -70,20 +73,25 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log) -> str:
     return dataset.artefacts.make_usable(model_id, fill)
 
 
-def model_card(dataset: PricingDataset, variant: Variant, model: PricingModel) -> dict[str, Any]:
-    """What a trained model was trained on and with, and its calibration."""
+def model_card(
+    dataset: PricingDataset, variant: Variant, model: PricingModel
+) -> tuple[dict[str, Any], Float[np.ndarray, " accepted"]]:
+    """(what a model was trained on and with, and its calibration; the residuals that the range is read from)."""
     train, validation = (dataset.role(variant.split_kind, role) for role in ("train", "validation"))
     map_id, x = dataset.matrix(variant.features, variant.split_kind)
     judged = model.judge(x.rows(validation))
     level = dataset.recipe.range_level
     days = dataset.rows["listed_on"].gather(train)
-    return {
+    calibration = calibrated(judged, dataset.log_price[validation], variant.nominal_coverage, level)
+    residuals = accepted_residuals(judged, dataset.log_price[validation], calibration.logit_shift)
+    card = {
         "kind": "pricing_model",
         **asdict(variant),
         "feature_map_id": map_id,
         "embedding_id": dataset.embedding_id,
         "roles_id": dataset.roles_id(),
-        "calibration": asdict(calibrated(judged, dataset.log_price[validation], variant.nominal_coverage, level)),
+        "calibration": asdict(calibration),
+        CALIBRATING: len(residuals),
         "trained_on": len(train),
         "calibrated_on": len(validation),
         "first_listed_on": days.min(),
@@ -91,6 +99,7 @@ def model_card(dataset: PricingDataset, variant: Variant, model: PricingModel) -
         "recipe": dataset.recipe.described(),
         "code_version": CODE_VERSION,
     }
+    return card, residuals
 
 
 def load_model(artefacts: Artefacts, model_id: str) -> tuple[PricingModel, Calibration, dict[str, Any]]:

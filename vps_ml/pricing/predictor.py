@@ -16,8 +16,8 @@ from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.roles import backbones_of
 from vps_ml.features.scaling import FeatureMap
 from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
-from vps_ml.pricing.calibration import Calibration
-from vps_ml.pricing.models import load_model
+from vps_ml.pricing.calibration import ALL, Calibration, Judgement, price_range
+from vps_ml.pricing.models import CALIBRATING, load_model
 from vps_ml.pricing.networks import PricingModel
 from vps_ml.recipes import BackboneRecipe
 
@@ -45,13 +45,17 @@ class Predictor:
     embedding_id: str
     """Which backbones' features it was trained on: it takes no others."""
     artefacts: Artefacts
+    calibrating: np.ndarray | None = None
+    """Scaled residuals of accepted validation rows, from which any range can be read; None: a model without them."""
 
     @classmethod
     def load(cls, artefacts: Artefacts, model_id: str) -> "Predictor":
         """Read a price model and its feature map."""
         model, calibration, card = load_model(artefacts, model_id)
         feature_map = FeatureMap.load(artefacts, card["feature_map_id"])
-        return cls(model_id, model, calibration, feature_map, card["features"], card["embedding_id"], artefacts)
+        calibrating = artefacts.models.arrays(model_id, CALIBRATING)[CALIBRATING] if CALIBRATING in card else None
+        features, embedding_id = card["features"], card["embedding_id"]
+        return cls(model_id, model, calibration, feature_map, features, embedding_id, artefacts, calibrating)
 
     def tasks(self, trained: Sequence[str]) -> list[str]:
         """The tasks whose features the model takes, of those that are trained, in its order."""
@@ -83,11 +87,34 @@ class Predictor:
         photos = [self.artefacts.photo(photo_hash) for photo_hash in rows["photo_hash"]]
         return self.embedded(photos, self.extractors())[0]
 
-    def predict(self, visual: np.ndarray, rows: pl.DataFrame) -> list[Prediction]:
-        """Predictions for listings with these visual features and tabular columns."""
-        judged = self.model.judge(self.feature_map.matrix(visual, rows))
-        columns = judged.log_price, *self.calibration.log_range(judged), self.calibration.qualification(judged)
+    def judge(self, visual: np.ndarray, rows: pl.DataFrame) -> Judgement:
+        """The judgement of listings with these visual features and tabular columns."""
+        return self.model.judge(self.feature_map.matrix(visual, rows))
+
+    def predict(
+        self, visual: np.ndarray, rows: pl.DataFrame, miss_rates: Mapping[str, float] | None = None
+    ) -> list[Prediction]:
+        """Predictions for listings with these visual features and tabular columns.
+
+        Args:
+            visual: as the model was trained on.
+            rows: the listings.
+            miss_rates: what share of a category's ranges may miss, `ALL` for the other categories
+                (`vps_ml.evaluation.adaptation`); None: as it was calibrated.
+        """
+        judged = self.judge(visual, rows)
+        columns = judged.log_price, *self.log_range(judged, rows, miss_rates), self.calibration.qualification(judged)
         return [Prediction(*(float(value) for value in row)) for row in zip(*columns, strict=True)]
+
+    def log_range(
+        self, judged: Judgement, rows: pl.DataFrame, miss_rates: Mapping[str, float] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high) ends of the price range, as log prices."""
+        if not miss_rates or self.calibrating is None:
+            return self.calibration.log_range(judged)
+        ends = {name: price_range(self.calibrating, 1 - rate) for name, rate in miss_rates.items()}
+        low, high = np.array([ends.get(name, ends[ALL]) for name in rows["category"]]).reshape(-1, 2).T
+        return judged.log_price + low * judged.expected_error, judged.log_price + high * judged.expected_error
 
 
 def suggestion(predicted: Prediction, quality: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from champions import BETTER, BY_CHANCE, OF_FEW, decision, rolled_back, settings_of, with_models
+from scenario import comparisons
 
 from vps_assets.assets.champion import record_decision
 from vps_assets.assets.champion_decisions import looks, past_decisions
@@ -22,7 +23,10 @@ from vps_ml.recipes import demo
 def recorded_row(home: Home, current: str, challenger_id: str, comparison: Comparison | None) -> pl.DataFrame:
     """The row that is written after this comparison, which began when `current` was the champion."""
     context = dg.build_op_context(resources={"settings": settings_of(home)})
-    return record_decision(context, result=ComparisonResult(current, challenger_id, comparison))
+    result = ComparisonResult(
+        current, challenger_id, comparison, "time", "c" if comparison is BETTER else None, "alike"
+    )
+    return record_decision(context, result=result, model_comparisons=comparisons()["model_comparisons"])
 
 
 def recorded(home: Home, current: str, challenger_id: str, comparison: Comparison | None) -> tuple[str, str]:
@@ -57,6 +61,17 @@ def test_a_rollback_during_a_comparison_stands(home: Home) -> None:
 def test_a_challenger_that_was_promoted_during_its_comparison_is_not_refused(home: Home) -> None:
     Warehouse(home).replace("champion_model", decision("c", "c", "promoted", "b", 0), "true", [], {})
     assert recorded(home, "b", "c", BETTER) == ("kept", "c")
+
+
+def test_a_promoted_model_is_served_as_its_refit_and_a_refusal_leaves_what_is_served(home: Home) -> None:
+    Warehouse(home).replace("champion_model", decision("a", "a", "promoted", None, 0), "true", [], {})
+    with_models(home)
+    row = recorded_row(home, "a", "b", BETTER)
+    assert row.select("model_id", "served_as", "path").row(0) == ("b", "c", "models/c")
+    assert "alike" in row["evidence"][0]
+    Warehouse(home).replace("champion_model", row, "true", [], {})
+    after = recorded_row(home, "b", "a", BY_CHANCE)
+    assert after.select("decision", "model_id", "served_as").row(0) == ("refused", "b", "c")
 
 
 @pytest.fixture

@@ -6,19 +6,31 @@ from datetime import timedelta
 import polars as pl
 import pytest
 from champions import BETTER, BY_CHANCE, BY_LITTLE, NOW, OF_FEW, decision, with_models
+from scenario import comparisons
 
-from vps_assets.assets.champion_decisions import challenger, decided, earlier_champion, rolled_back, with_decision
+from vps_assets.assets.champion_decisions import (
+    BEHIND,
+    beside_baselines,
+    challenger,
+    decided,
+    earlier_champion,
+    last_served_as,
+    rolled_back,
+    served_id,
+    with_decision,
+)
 from vps_assets.home import Home
 from vps_assets.tables.models import CHAMPION_HISTORY
 from vps_assets.tables.schemas import conforming
 from vps_ml.artefacts import Contents
 from vps_ml.evaluation.comparison import Comparison, can_predict
+from vps_ml.evaluation.resampling import AT_ITS_COVERAGE
 
 
 def report(model_id: str, aurc: float, **changed: object) -> dict:
     row = {
         "model_id": model_id, "aurc": aurc, "male_of_all": 0.5, "tested": 100, "segment": "all", "split_kind": "time",
-        "objective": "cross_fitted", "constraint_kind": "percentile", "constraint_value": 0.7, "seed": 0,
+        "objective": "blended", "constraint_kind": "percentile", "constraint_value": 0.7, "seed": 0,
     }  # fmt: skip
     return row | changed
 
@@ -130,3 +142,33 @@ def test_a_decision_that_repeats_the_one_before_is_left_out() -> None:
     promoted = with_decision(once, decision("b", "b", "promoted", "a", 6))
     again = with_decision(promoted, decision("a", "b", "refused", None, 7))
     assert again["decision"].to_list() == ["refused", "promoted", "refused"]
+
+
+def served(model_id: str, what: str, served_as: str | None, hour: int) -> pl.DataFrame:
+    return decision("a", model_id, what, None, hour).with_columns(served_as=pl.lit(served_as, pl.String))
+
+
+def test_what_a_model_is_served_as_is_in_the_history_of_its_promotion_alone(models: Home) -> None:
+    none = conforming(pl.DataFrame(), CHAMPION_HISTORY)
+    promoted = with_decision(none, served("a", "promoted", "b", 0))
+    refused = with_decision(promoted, served("x", "refused", "b", 1))  # the refit in force, not x's
+    assert refused.select("model_id", "served_as").rows() == [("a", "b"), ("x", None)]
+    assert last_served_as(refused, "a", models.artefacts) == "b"
+    assert last_served_as(refused, "x", models.artefacts) is None
+    shutil.rmtree(models.path / "models" / "b")
+    assert last_served_as(refused, "a", models.artefacts) is None  # then the judged model itself is served
+    assert served_id(served("a", "promoted", "b", 0)) == "b"
+    assert served_id(decision("a", "a", "promoted", None, 0)) == "a"
+
+
+@pytest.mark.parametrize(("difference", "standing"), [(0.03, BEHIND), (0.01, "no worse"), (-0.03, "no worse")])
+def test_the_evidence_says_how_a_model_stands_beside_the_best_baseline_at_its_coverage(
+    difference: float, standing: str
+) -> None:
+    """Intervals of ± .02; the deep ensemble is the worse of the two baselines."""
+    rows = comparisons(
+        ("boosted_trees", AT_ITS_COVERAGE, difference), ("deep_ensemble", AT_ITS_COVERAGE, difference - 0.1)
+    )["model_comparisons"]
+    evidence = beside_baselines(rows, "group")
+    assert evidence.startswith(standing) and "boosted_trees" in evidence
+    assert beside_baselines(rows, "time") == ""

@@ -21,14 +21,17 @@ OWN_PARTS = {
     "seller_statistics": "5647f5eac009bdb4",
     "task_backbones": "053afbaddea4dfa1",
     "image_embeddings": "92e562aba7b73f13",
-    "percentile_pricing_models": "e502fdad9c5e8b59",
-    "threshold_pricing_models": "91ae660e43df3c23",
-    "baseline_pricing_models": "800d928a547a572a",
-    "evaluation_predictions": "77bdb35193f25465",
-    "evaluation_reports": "bcc602b05689bf35",
-    "ablation_reports": "68694899fa887145",
+    "percentile_pricing_models": "c90a6cd514e6d15f",
+    "threshold_pricing_models": "e854bc956abab1a1",
+    "baseline_pricing_models": "9bd6eb9018e3706c",
+    "ablation_pricing_models": "34a563519572effb",
+    "evaluation_predictions": "e31ed8788cefe68b",
+    "evaluation_reports": "d0403459df09199b",
+    "ablation_reports": "b00b01b841db7af1",
+    "model_comparisons": "ae4239e931396914",
     "champion_model": "5e3415b19ea27022",
     "champion_history": "01119dff7af31b7f",
+    "range_adaptation": "2ce420c6a6dcac25",
     "price_suggestions": "0edf9d03d6f8fc9d",
     "corruption_reports": "8c5f41ae1ba0bef0",
 }
@@ -57,9 +60,12 @@ def test_refitted_bounds_make_every_day_stale() -> None:
 def test_other_backbones_make_every_price_model_and_embedding_stale() -> None:
     recorded = after_a_full_run({"2024-01-01": "a"})
     stale = stale_after({"2024-01-01": "a"}, changed(recorded, "task_backbones", content="other"))
-    assert {"image_embeddings", "percentile_pricing_models", "baseline_pricing_models", "ablation_reports"} <= set(
-        stale
-    )
+    assert {
+        "image_embeddings",
+        "percentile_pricing_models",
+        "baseline_pricing_models",
+        "ablation_pricing_models",
+    } <= set(stale)
 
 
 def test_a_champion_that_is_confirmed_changes_no_suggestion() -> None:
@@ -93,7 +99,7 @@ def test_other_code_above_them_makes_price_models_stale(above: str, monkeypatch:
     recorded = after_a_full_run({"2024-01-01": "a"})
     other = dict(LINEAGE) | {above: replace(LINEAGE[above], code_version="other")}
     monkeypatch.setattr("vps_assets.lineage.fingerprints.LINEAGE", other)
-    assert {"percentile_pricing_models", "baseline_pricing_models", "ablation_reports"} <= set(
+    assert {"percentile_pricing_models", "baseline_pricing_models", "ablation_pricing_models"} <= set(
         run({"2024-01-01": "a"}, recorded)[0]
     )
 
@@ -105,5 +111,5 @@ def test_a_champion_that_was_judged_again_has_its_history_written() -> None:
     assert run({"2024-01-01": "a"}, judged_again)[0] == {"champion_history": [WHOLE]}
 
 
-def test_a_data_directory_of_before_has_nothing_to_do() -> None:
+def test_the_fingerprints_are_those_that_were_meant() -> None:
     assert {asset: own_part(asset, demo()) for asset in LINEAGE} == OWN_PARTS

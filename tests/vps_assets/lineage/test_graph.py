@@ -9,7 +9,7 @@ from vps_assets.lineage.graph import LAYERS, LINEAGE, selected
 def test_a_plus_adds_what_is_upstream_or_downstream() -> None:
     assert selected("+clean_listings") == {"clean_listings", "raw_listings", "price_bounds"}
     assert selected("champion_model+") == {
-        "champion_model", "champion_history", "corruption_reports", "price_suggestions",
+        "champion_model", "champion_history", "range_adaptation", "corruption_reports", "price_suggestions",
     }  # fmt: skip
     assert selected("raw_listings, seller_statistics") == {"raw_listings", "seller_statistics"}
     assert selected(None) == set(LINEAGE)

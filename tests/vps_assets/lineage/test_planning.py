@@ -72,8 +72,9 @@ def test_what_was_fitted_is_fitted_again_once_sales_have_outgrown_it(asset: str)
 def test_several_seeds_train_and_judge_again_although_nothing_is_stale() -> None:
     made = {asset for layer in LAYERS for plan in plans(layer, Request(seeds=3), {}, [], KEYS) for asset in plan.assets}
     assert made == {
-        "percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models", "ablation_reports",
-        "evaluation_predictions", "evaluation_reports",
+        "percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models",
+        "ablation_pricing_models", "evaluation_predictions", "evaluation_reports", "ablation_reports",
+        "model_comparisons",
     }  # fmt: skip
 
 

@@ -1,17 +1,22 @@
-"""Models held against each other over their seeds."""
+"""The best baseline, and a difference with its interval, as the report shows them."""
 
-import pytest
-from scenario import by_seed
+from scenario import comparisons
 
-from vps_assets.report.comparisons import margin
-
-
-def test_a_margin_is_paired_by_seed_and_counts_pairs_alone() -> None:
-    # 0.1, 0.3, 0.2: mean 0.2, deviation 0.1, over the root of 3; the fourth seed has no partner
-    gain = margin(by_seed(0.4, 0.4, 0.5), by_seed(0.5, 0.7, 0.7, 0.1), "aurc")
-    assert (gain.mean, gain.error, gain.seeds) == (pytest.approx(0.2), pytest.approx(0.1 / 3**0.5), 3)
-    assert str(gain) == "0.2000 ± 0.0577, 3 seeds"
+from vps_assets.report.comparisons import best_baseline, differences, interval
 
 
-def test_one_seed_has_no_standard_error() -> None:
-    assert margin(by_seed(0.4), by_seed(0.5), "aurc").error is None
+def test_the_best_baseline_is_the_one_with_the_least_of_the_metric() -> None:
+    published = comparisons(
+        ("boosted_trees", "aurc", -0.02), ("deep_ensemble", "aurc", -0.05), ("deep_ensemble", "male_of_all", -0.01),
+        ("cross_fitted", "aurc", 0.01),
+    )  # fmt: skip
+    best = best_baseline(published, "group")
+    assert best is not None and best["against"] == "boosted_trees"  # cross_fitted is none, though ahead of all
+    assert best_baseline(published, "group", "male_of_all")["against"] == "deep_ensemble"
+    assert best_baseline(published, "time") is None
+
+
+def test_a_difference_is_shown_with_the_interval_that_its_verdict_is_by() -> None:
+    (row,) = differences(comparisons(("boosted_trees", "aurc", -0.02)), "served, group", "aurc").to_dicts()
+    assert interval(row) == "-0.0200 [-0.0500, +0.0100], 90 groups, 2 seeds"
+    assert row["verdict"] == "cannot tell"

@@ -1,41 +1,42 @@
-"""Which claims hold, beyond the noise."""
+"""Which claims hold, beyond another draw of listings."""
 
 import polars as pl
 import pytest
-from scenario import by_seed
+from scenario import comparisons
 
+from vps_assets.report.comparisons import best_baseline
 from vps_assets.report.published import Published
 from vps_assets.report.shapes import beats, falls_with_severity, raw_coverage_lands, rises
+from vps_ml.pricing.variants import WHOLE
 
 
-@pytest.mark.parametrize(
-    ("better", "worse", "verdict"),
-    [
-        (by_seed(0.40), by_seed(0.41), "yes"),
-        (by_seed(0.41), by_seed(0.40), "no"),
-        (by_seed(0.400), by_seed(0.404), "within noise"),
-        (by_seed(0.40, 0.40), by_seed(0.41, 0.41), "yes"),
-        (by_seed(0.40, 0.40), by_seed(0.39, 0.43), "within noise"),
-        (by_seed(0.40), by_seed().cast({"aurc": pl.Float64}), "not measured"),
-    ],
-)
-def test_a_claim_holds_only_beyond_the_noise(better: pl.DataFrame, worse: pl.DataFrame, verdict: str) -> None:
-    assert beats("ours is better", better, worse, "aurc").verdict == verdict
+@pytest.mark.parametrize(("difference", "verdict"), [(-0.04, "yes"), (0.04, "no"), (-0.02, "cannot tell")])
+def test_a_claim_holds_only_beyond_another_draw_of_listings(difference: float, verdict: str) -> None:
+    row = best_baseline(comparisons(("boosted_trees", "aurc", difference)), "group")
+    assert beats(row, "ours is better").verdict == verdict
+    assert beats(None, "ours is better").verdict == "not measured"
 
 
 def test_a_reason_is_given_only_where_a_claim_does_not_hold() -> None:
-    assert rises("", [(0.3, 0.40), (0.7, 0.39)], "because").explanation == "because"
-    assert rises("", [(0.3, 0.40), (0.7, 0.45)], "because").explanation == ""
+    for difference, reason in ((-0.04, ""), (0.04, "because"), (0.0, "because")):
+        row = best_baseline(comparisons(("boosted_trees", "aurc", difference)), "group")
+        assert beats(row, "", "because").explanation == reason
 
 
-def test_rising_allows_for_noise_but_not_for_a_fall() -> None:
-    def verdict_of(*values: float) -> str:
-        return rises("", list(enumerate(values))).verdict
-
-    assert verdict_of(0.40, 0.41, 0.407, 0.43) == "yes"
-    assert verdict_of(0.40, 0.43, 0.42) == "no"
-    assert verdict_of(0.40, 0.399, 0.398) == "no"
-    assert verdict_of(0.40) == "not measured"
+@pytest.mark.parametrize(
+    ("steps", "verdict"),
+    [((-0.04, -0.04, -0.08), "yes"), ((-0.01, -0.01, -0.08), "yes"), ((-0.1, 0.05, -0.05), "no"),
+     ((-0.01, -0.01, -0.02), "cannot tell")],
+)  # fmt: skip
+def test_a_series_rises_if_its_ends_surely_do_and_no_step_surely_falls(
+    steps: tuple[float, float, float], verdict: str
+) -> None:
+    """Differences of each value less the next, the last one of the first value less the last."""
+    claims = ("paper: MALE at .3 below .4", "paper: MALE at .4 below .5", f"paper: MALE at .3 below .5{WHOLE}")
+    rows = [(claim, "male", step) for claim, step in zip(claims, steps, strict=True)]
+    published = comparisons(*rows, family="shapes")
+    assert rises(published, "it rises", "paper: MALE").verdict == verdict
+    assert rises(published, "it rises", "cross_fitted: MALE").verdict == "not measured"
 
 
 def evaluated(coverage: dict[float, float]) -> Published:

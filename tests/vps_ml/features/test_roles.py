@@ -11,8 +11,12 @@ from vps_ml.recipes import demo
 def dataset(artefacts: Artefacts, items: list[tuple[str, str, str]]) -> PricingDataset:
     """A dataset of (group, photo, role in both splits)."""
     columns = {"group_key": [g for g, _, _ in items], "photo_hash": [p for _, p, _ in items]}
-    roles = {f"{split}_role": [role for _, _, role in items] for split in ("time", "group")}
-    return PricingDataset(pl.DataFrame(columns | roles | {"tasks": [["category"]] * len(items)}), demo(), artefacts)
+    roles = {f"{split}_role": [role for _, _, role in items] for split in ("time", "group", "served")}
+    return PricingDataset(
+        pl.DataFrame(columns | roles | {"tasks": [["category"]] * len(items), "sold_on": [None] * len(items)}),
+        demo(),
+        artefacts,
+    )
 
 
 def test_a_kept_model_is_not_tested_on_items_and_photos_that_it_has_learnt(tmp_path: Path) -> None:

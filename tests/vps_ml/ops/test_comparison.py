@@ -7,6 +7,7 @@ import polars as pl
 from vps_ml.artefacts import Artefacts, Contents
 from vps_ml.features.roles import LEARNT, ROLES
 from vps_ml.ops.comparison import ComparisonJob, comparison_of
+from vps_ml.recipes import demo
 
 
 def frame(*items: str, **columns: str) -> pl.DataFrame:
@@ -32,5 +33,5 @@ def test_they_are_compared_on_test_listings_that_neither_model_nor_a_backbone_of
     champion = model(artefacts, "champion", "a", backbone_trained_on="b")
     challenger = model(artefacts, "challenger", "c", backbone_trained_on="d")
     rows = pl.concat([frame(*"abcdef", time_role="test"), frame(*"gh", time_role="train")])
-    job = ComparisonJob(rows, champion, champion, challenger, 0.7, [], artefacts)
+    job = ComparisonJob(rows, champion, champion, challenger, 0.7, [], True, demo(), artefacts)
     assert comparison_of(job, champion).tested == 2  # e and f

@@ -1,0 +1,70 @@
+-- Any figure of the report, computed again from the published predictions: open data/analytics.duckdb with DuckDB and
+-- paste. Each query shows the figure beside the one in the tables; tests/test_recompute.py runs them all.
+-- Intervals (…_low, …_high) need draws of groups: vps_ml/evaluation/resampling.py.
+
+-- name: a model's row in evaluation_reports (segment all)
+with errors as (
+    select model_id, listing_id, qualification, qualified, predicted_log_price - log_price as error,
+        log_price between low_log_price and high_log_price as in_range, high_log_price - low_log_price as width
+    from evaluation_predictions
+), ranked as (
+    select *, avg(abs(error)) over (partition by model_id order by qualification desc, listing_id
+        rows unbounded preceding) as risk
+    from errors
+)
+select model_id, r.coverage as published_coverage, avg(qualified::int) as coverage,
+    r.male as published_male, avg(abs(error)) filter (qualified) as male,
+    r.rmsle as published_rmsle, sqrt(avg(error * error) filter (qualified)) as rmsle,
+    r.male_of_all as published_male_of_all, avg(abs(error)) as male_of_all,
+    r.aurc as published_aurc, case when r.aurc is not null then avg(risk) end as aurc,
+    r.range_coverage as published_range_coverage, avg(in_range::int) filter (qualified) as range_coverage,
+    r.range_width as published_range_width, avg(width) filter (qualified) as range_width
+from ranked join evaluation_reports r using (model_id) where r.segment = 'all' group by all;
+
+-- name: the same of a category
+select model_id, segment, r.male as published_male, avg(abs(predicted_log_price - p.log_price)) filter (qualified) as male,
+    r.tested as published_tested, count(*) as tested
+from evaluation_predictions p join clean_listings using (listing_id)
+join evaluation_reports r using (model_id) where r.segment = category group by all;
+
+-- name: a difference in model_comparisons, by MALE of all
+with male as (
+    select model_id, avg(abs(predicted_log_price - log_price)) as male from evaluation_predictions group by model_id
+)
+select claim, split_kind, difference as published_difference,
+    (select avg(male) from male where list_contains(model_ids, model_id))
+    - (select avg(male) from male where list_contains(against_ids, model_id)) as difference
+from model_comparisons where metric = 'male_of_all';
+
+-- name: a difference in model_comparisons, by AURC
+with ranked as (
+    select model_id, avg(abs(predicted_log_price - log_price)) over (partition by model_id
+        order by qualification desc, listing_id rows unbounded preceding) as risk
+    from evaluation_predictions
+), aurc as (select model_id, avg(risk) as aurc from ranked group by model_id)
+select claim, split_kind, difference as published_difference,
+    (select avg(aurc) from aurc where list_contains(model_ids, model_id))
+    - (select avg(aurc) from aurc where list_contains(against_ids, model_id)) as difference
+from model_comparisons where metric = 'aurc';
+
+-- name: a difference in model_comparisons, at equal coverage (the last listing counts with the part that is needed)
+with ranked as (
+    select model_id, abs(predicted_log_price - log_price) as error, count(*) over (partition by model_id) as items,
+        row_number() over (partition by model_id order by qualification desc, listing_id) as place
+    from evaluation_predictions
+), at_half as (
+    select model_id, sum(error * least(greatest(0.5 * items - (place - 1), 0), 1)) / any_value(0.5 * items) as male
+    from ranked group by model_id
+)
+select claim, split_kind, difference as published_difference,
+    (select avg(male) from at_half where list_contains(model_ids, model_id))
+    - (select avg(male) from at_half where list_contains(against_ids, model_id)) as difference
+from model_comparisons where metric = 'male_at_0.5';
+
+-- name: the headline: the model in force, on the rows that it was judged on
+select c.model_id, coalesce(c.served_as, c.model_id) as prices_as, r.coverage as published_coverage,
+    avg(qualified::int) as coverage, r.male as published_male,
+    avg(abs(predicted_log_price - log_price)) filter (qualified) as male,
+    exp(avg(abs(predicted_log_price - log_price)) filter (qualified)) as typical_factor
+from champion_model c join evaluation_reports r on r.model_id = c.model_id and r.segment = 'all'
+join evaluation_predictions p on p.model_id = c.model_id group by all;

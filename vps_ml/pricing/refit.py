@@ -1,0 +1,83 @@
+"""The model that is served: the judged one, fitted again on all that has been sold."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vps_ml.features.dataset import PricingDataset
+from vps_ml.features.roles import SERVED_SPLIT
+from vps_ml.pricing.calibration import Calibration, Judgement
+from vps_ml.pricing.models import Log, fit_variant, load_model
+from vps_ml.pricing.variants import variant_of
+
+FEWEST_SHARED = 20
+"""Listings; on fewer nothing can be said of how the two models differ."""
+MOST_MOVED = 0.75
+"""Of the judged model's own error: how far the refit's prices may be from its prices, on average."""
+MOST_COVERAGE_MOVED = 0.15
+"""How much more or less of the same listings it may qualify, and chance (three standard errors)."""
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A model that was fitted again, and how it behaves beside the one that was judged."""
+
+    model_id: str
+    shared: int
+    """Test listings that neither of the two has learnt from."""
+    moved: float
+    """Mean |difference| of their predicted log prices on these; NaN of too few."""
+    judged_male: float
+    refit_male: float
+    judged_coverage: float
+    refit_coverage: float
+
+    @property
+    def alike(self) -> bool:
+        """Whether it behaves like the judged model, within the stated bounds; so few that none can tell: yes."""
+        if self.shared < FEWEST_SHARED:
+            return True
+        share = self.judged_coverage
+        chance = 3 * float(np.sqrt(max(share * (1 - share), 0.01) / self.shared))
+        close = abs(self.refit_coverage - share) <= MOST_COVERAGE_MOVED + chance
+        return close and self.moved <= MOST_MOVED * self.judged_male
+
+    @property
+    def evidence(self) -> str:
+        """The figures in one line."""
+        if self.shared < FEWEST_SHARED:
+            return f"served as {self.model_id}, fitted on all sold listings; too few ({self.shared}) to compare it on"
+        return (
+            f"served as {self.model_id}, fitted on all sold listings: on {self.shared} test listings that neither has "
+            f"learnt from its prices differ by {self.moved:.3f} (at most {MOST_MOVED:.0%} of the error), MALE "
+            f"{self.refit_male:.4f} against {self.judged_male:.4f}, coverage {self.refit_coverage:.0%} against "
+            f"{self.judged_coverage:.0%}" + ("" if self.alike else ": not alike, so the judged model itself is served")
+        )
+
+
+def refitted(dataset: PricingDataset, judged_id: str, log: Log) -> Refit:
+    """Fit the judged model's variant on the split that serves, and hold the two against each other.
+
+    The judged model has not seen the newest days, on which it was judged. The refit learns from nine tenths of all sold
+    listings up to today; the others stop its training and calibrate it.
+    """
+    models = dataset.artefacts.models
+    card = models.card(judged_id)
+    refit_id = fit_variant(dataset, replace(variant_of(card), split_kind=SERVED_SPLIT), log)
+    assert refit_id is not None, "a price model has an artefact"
+    test = dataset.unseen_test(card["split_kind"], [card])
+    shared = np.intersect1d(test, dataset.role(SERVED_SPLIT, "validation"))
+    nothing = float("nan")
+    if len(shared) < FEWEST_SHARED:
+        return Refit(refit_id, len(shared), *[nothing] * 5)
+    before, after = (judged(dataset, model_id, shared) for model_id in (judged_id, refit_id))
+    error = [np.abs(j.log_price - dataset.log_price[shared]).mean() for j, _ in (before, after)]
+    coverage = [(calibration.qualification(j) >= 0.5).mean() for j, calibration in (before, after)]
+    moved = np.abs(before[0].log_price - after[0].log_price).mean()
+    return Refit(refit_id, len(shared), float(moved), *map(float, error), *map(float, coverage))
+
+
+def judged(dataset: PricingDataset, model_id: str, rows: np.ndarray) -> tuple[Judgement, Calibration]:
+    """A model's judgement of some rows, and its calibration."""
+    model, calibration, card = load_model(dataset.artefacts, model_id)
+    return model.judge(dataset.matrix_of(card).rows(rows)), calibration
