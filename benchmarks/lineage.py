@@ -27,7 +27,7 @@ from measure import report, tell
 STRETCH = 3
 """The demo's 30 days become 90."""
 TRAINING = {
-    "train_task_backbones", "train_pricing_models", "train_baseline_models", "train_and_predict_ablations",
+    "train_task_backbones", "train_pricing_models",
 }  # fmt: skip
 
 

@@ -193,6 +193,29 @@ def doctor(
 
 
 @app.command()
+def judge(
+    listings: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Lines: listings that no model was tuned on.")],
+    images: Annotated[Path | None, typer.Option(help="Where the photos are; by default beside the file.")] = None,
+    as_of: Annotated[
+        datetime | None, typer.Option(formats=DATES, help="The day they are listed on; by default the next one.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where every model's predictions go.")] = Path("judged.parquet"),
+) -> None:
+    """Predict listings with every model there is, and say how far off each is where they have sold; nothing lands."""
+    from vps_assets.commands import judge as judging
+
+    with one_line_errors():
+        day = as_of.date() if as_of else None
+        home = Home.from_environment()
+        verdicts = judging.judge(listings, images, day, home, recipe_from_environment(), tell)
+        judging.write_verdicts(verdicts, out)
+        for line in verdicts.figures:
+            print(line)
+        models = verdicts.predictions["model_id"].n_unique()
+        print(f"{verdicts.predictions.height:,} predictions of {models} models are in {out}")
+
+
+@app.command()
 def report() -> None:
     """Write the evaluation report, one HTML file, and print its path."""
     from vps_assets.report.page import write_report

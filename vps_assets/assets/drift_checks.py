@@ -37,6 +37,9 @@ MEAN_SHIFT = 0.25
 MOST_PHOTOS = 2000
 COVERAGE_OFF = 0.1
 QUALIFIED_OFF = 0.2
+NEWEST_SALES, FEWEST_SALES = 500, 50
+"""Of the newest sales, at least so many are judged; a category with fewer than the second says nothing."""
+RANGE_OFF = 0.03
 
 
 def warning_if(unusual: list[str], figures: Mapping[str, float] | None = None) -> dg.AssetCheckResult:
@@ -189,6 +192,26 @@ def sellers_get_prices(settings: Settings) -> dg.AssetCheckResult:
     return warning_if(unusual, {"qualified": share})
 
 
+@dg.asset_check(asset="range_adaptation")
+def ranges_hold(settings: Settings) -> dg.AssetCheckResult:
+    """Over the newest days, in all and in categories with enough sales, as many sell within their range as promised."""
+    rows = settings.warehouse.read("range_adaptation")
+    if rows is None or rows.is_empty():
+        return warning_if([])
+    tested = rows.filter(pl.col("tested") > 0)
+    whole = tested.filter(pl.col("segment") == ALL)
+    days = whole.sort("as_of", descending=True).filter(pl.col("tested").cum_sum() - pl.col("tested") < NEWEST_SALES)
+    newest = tested.filter(pl.col("as_of").is_in(days["as_of"].implode()))
+    level = rows["range_level"][0]
+    odd, shares = [], {}
+    for row in newest.group_by("segment").agg(pl.sum("tested", "covered")).sort("segment").to_dicts():
+        allowed = RANGE_OFF if row["segment"] == ALL else 0.0
+        shares[row["segment"]] = share = row["covered"] / row["tested"]
+        if row["tested"] >= FEWEST_SALES and off_target(share, level, row["tested"], allowed):
+            odd.append(f"{row['segment']}: {share:.0%} of {row['tested']} within their {level:.0%} range")
+    return warning_if(odd, {"within their range": shares.get(ALL, level)})
+
+
 def off_target(share: float, target: float, count: int, allowed: float) -> bool:
     """Whether a share of `count` differs from its target by more than is allowed and three standard errors."""
     return abs(share - target) > allowed + 3 * sqrt(target * (1 - target) / max(count, 1))
@@ -196,4 +219,4 @@ def off_target(share: float, target: float, count: int, allowed: float) -> bool:
 
 def all_warnings() -> Iterable[dg.AssetChecksDefinition]:
     yield from (as_many_rows_as_usual, labels_are_there, few_rows_are_kept_out, prices_are_as_they_were)
-    yield from (photos_are_as_they_were, coverage_is_what_was_asked_for, sellers_get_prices)
+    yield from (photos_are_as_they_were, coverage_is_what_was_asked_for, sellers_get_prices, ranges_hold)

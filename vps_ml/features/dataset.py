@@ -12,7 +12,7 @@ from vps_ml.artefacts import Artefacts, Contents, identity
 from vps_ml.backbones.files import blocks
 from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.matrix import Block, FeatureMatrix
-from vps_ml.features.roles import roles_contents, unseen
+from vps_ml.features.roles import SERVED_SPLIT, roles_contents, unseen
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
 from vps_ml.features.tabular import expanded, tabular_columns, tabular_matrix
 from vps_ml.recipes import Recipe
@@ -57,6 +57,18 @@ class PricingDataset:
     def role(self, split_kind: str, role: str) -> np.ndarray:
         """The numbers of the rows that have this role."""
         return np.flatnonzero((self.rows[f"{split_kind}_role"] == role).fill_null(False).to_numpy())
+
+    def calibrating(self, split_kind: str) -> np.ndarray:
+        """The numbers of the rows that a model's threshold and range are calibrated on: its validation rows.
+
+        Of the split that serves only those of the newer half of the days: what is qualified and how far prices are off
+        changes with time, and on the split by time, where models are judged, the newest days calibrate too.
+        """
+        rows = self.role(split_kind, "validation")
+        if split_kind != SERVED_SPLIT or not len(rows):
+            return rows
+        day = self.rows["listed_on"].cast(pl.Int32).to_numpy()[rows]
+        return rows[day >= np.median(day)]
 
     def roles_id(self) -> str:
         """The id of an artefact that keeps which items have which role now (see `unseen`)."""

@@ -15,6 +15,9 @@ from vps_ml.features.tabular import tabular_matrix
 
 MOST_DEVIATIONS = 1000.0
 """Of a standardised feature: one that hardly varied in training must not leave the range of half precision later."""
+LEAST_SPREAD = 0.1
+"""By which a tabular column is divided at least: one that hardly varied in training (the marketplace's median over a few
+weeks) would carry later rows far outside what was seen, and the gate with the calendar."""
 MAP = "map"
 """Name of the arrays in a feature map's artefact."""
 COLUMNS = "columns"
@@ -129,4 +132,4 @@ def tabular_moments(tabular: Float[np.ndarray, "N S"]) -> tuple[np.ndarray, np.n
     filled = np.where(present, tabular, 0.0)
     centre = filled.sum(axis=0) / count
     spread = np.sqrt((np.where(present, tabular - centre, 0.0) ** 2).sum(axis=0) / count)
-    return centre, np.maximum(spread, 1e-3)
+    return centre, np.maximum(spread, LEAST_SPREAD)

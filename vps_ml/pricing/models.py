@@ -77,7 +77,7 @@ def model_card(
     dataset: PricingDataset, variant: Variant, model: PricingModel
 ) -> tuple[dict[str, Any], Float[np.ndarray, " accepted"]]:
     """(what a model was trained on and with, and its calibration; the residuals that the range is read from)."""
-    train, validation = (dataset.role(variant.split_kind, role) for role in ("train", "validation"))
+    train, validation = dataset.role(variant.split_kind, "train"), dataset.calibrating(variant.split_kind)
     map_id, x = dataset.matrix(variant.features, variant.split_kind)
     judged = model.judge(x.rows(validation))
     level = dataset.recipe.range_level

@@ -15,7 +15,7 @@ FEWEST_SHARED = 20
 MOST_MOVED = 0.75
 """Of the judged model's own error: how far the refit's prices may be from its prices, on average."""
 MOST_COVERAGE_MOVED = 0.15
-"""How much more or less of the same listings it may qualify, and chance (three standard errors)."""
+"""How much more or less of the same listings it may qualify, and chance (two standard errors)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Refit:
         if self.shared < FEWEST_SHARED:
             return True
         share = self.judged_coverage
-        chance = 3 * float(np.sqrt(max(share * (1 - share), 0.01) / self.shared))
+        chance = 2 * float(np.sqrt(max(share * (1 - share), 0.01) / self.shared))
         close = abs(self.refit_coverage - share) <= MOST_COVERAGE_MOVED + chance
         return close and self.moved <= MOST_MOVED * self.judged_male
 

@@ -161,3 +161,30 @@ def test_a_coverage_off_its_target_warns_where_it_is_not_luck(
 def test_few_sellers_with_a_price_warn(home: Home, priced: int, words: str) -> None:
     rows = pl.DataFrame({"listed_on": days(200), "qualified": [True] * priced + [False] * (200 - priced)})
     assert unusual(home, drift_checks.sellers_get_prices, price_suggestions=rows).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("covered", "words"),
+    [({"all": 480, "phone": 48}, "nothing"), ({"all": 390, "phone": 48}, "all: 65% of 600"),
+     ({"all": 480, "phone": 30}, "phone: 50% of 60"), ({"all": 480, "vase": 3}, "nothing")],
+)  # fmt: skip
+def test_ranges_that_hold_less_than_they_promise_warn_in_all_and_by_category(
+    home: Home, covered: dict[str, int], words: str
+) -> None:
+    tested = {"all": 600, "phone": 60, "vase": 9}
+    rows = [
+        {"model_id": "m", "as_of": FIRST, "segment": name, "miss_rate": 0.2, "learnt_from": 0, "tested": tested[name],
+         "covered": count, "covered_static": count, "range_level": 0.8}
+        for name, count in covered.items()
+    ]  # fmt: skip
+    assert words in unusual(home, drift_checks.ranges_hold, range_adaptation=pl.DataFrame(rows))
+
+
+def test_only_the_newest_sales_say_whether_ranges_hold(home: Home) -> None:
+    """The first day was bad; five hundred newer sales have come since."""
+    rows = [
+        {"model_id": "m", "as_of": FIRST + timedelta(days=day), "segment": "all", "miss_rate": 0.2, "learnt_from": 0,
+         "tested": 300, "covered": covered, "covered_static": covered, "range_level": 0.8}
+        for day, covered in enumerate((100, 240, 240))
+    ]  # fmt: skip
+    assert unusual(home, drift_checks.ranges_hold, range_adaptation=pl.DataFrame(rows)) == "nothing"

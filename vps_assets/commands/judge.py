@@ -1,0 +1,222 @@
+"""`vps judge`: every model of the data directory on listings that nobody tuned on."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from vps_assets.assets.champion_decisions import served_id
+from vps_assets.assets.features import sold_rows, with_features
+from vps_assets.errors import UserError, one_line
+from vps_assets.home import Home
+from vps_assets.warehouse.analytics import open_analytics
+from vps_ml.artefacts import id_in_path
+from vps_ml.atomic import whole_file
+from vps_ml.backbones.embedding import FeatureExtractors, embed, load_extractors
+from vps_ml.backbones.tasks import VISUAL_TASKS
+from vps_ml.evaluation.resampling import EQUAL_COVERAGES, Draws, Interval, Judged, aurc, male_at, male_of_all, numbered
+from vps_ml.features.dataset import PricingDataset
+from vps_ml.features.matrix import Block
+from vps_ml.features.roles import backbones_of
+from vps_ml.features.statistics import with_statistics
+from vps_ml.features.tabular import HISTORIES
+from vps_ml.photos.decoding import open_photo
+from vps_ml.pricing.models import Predictions, load_model
+from vps_ml.pricing.variants import Variant, named, variant_of
+from vps_ml.recipes import BackboneRecipe, Recipe
+
+NEEDED = ("listing_id", "category", "image_path")
+OPTIONAL = {"seller_id": pl.String(), "sold_price": pl.Float64(), "group_id": pl.String()}
+MODEL_TABLES = tuple(f"{kind}_pricing_models" for kind in ("percentile", "threshold", "baseline", "ablation"))
+AT_ONCE = 512
+"""Photos that are embedded at a time."""
+Progress = Callable[[str], None]
+
+
+class NothingToJudge(UserError):
+    """The file has no listing that can be judged, or there is no model to judge it."""
+
+
+class WithOthers(PricingDataset):
+    """The directory's sold listings, on which baselines are calibrated, and after them the others, embedded here."""
+
+    def __init__(
+        self, own: pl.DataFrame, others: pl.DataFrame, visual: dict[str, np.ndarray], home: Home, recipe: Recipe
+    ):
+        super().__init__(pl.concat([own, others], how="diagonal_relaxed"), recipe, home.artefacts)
+        self.own, self.visual = own.height, visual
+
+    def visual_blocks(self, features: str, rows: np.ndarray) -> Iterator[Block]:
+        inside = rows < self.own
+        places = np.flatnonzero(inside)
+        for where, block in super().visual_blocks(features, rows[inside]) if places.size else ():
+            yield places[where], block
+        if (~inside).any():
+            tasks = [task for task in VISUAL_TASKS[features] if task in self.visual]
+            chosen = rows[~inside] - self.own
+            yield np.flatnonzero(~inside), np.concatenate([self.visual[task][chosen] for task in tasks], axis=1)
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Every model's predictions of the listings."""
+
+    predictions: pl.DataFrame
+    """`model` (in words), `model_id`, and the columns of `evaluation_predictions`; `log_price` null where unknown."""
+    figures: list[str]
+    """A line a model, best first; none if no sold price is known."""
+
+
+def judge(
+    listings: Path, images: Path | None, as_of: date | None, home: Home, recipe: Recipe, tell: Progress
+) -> Verdicts:
+    """Predict the listings with every model of the published tables and with the one that prices.
+
+    Nothing lands and nothing in the directory changes. The statistics are those as of a day, by default the one after
+    the last listing date that has landed.
+
+    Args:
+        listings: Parquet, CSV or JSON Lines with `NEEDED`, and `OPTIONAL` where known; the only prices read are sold.
+        images: where the photos are; None: beside the file.
+        as_of: the day on which all of them are taken to be listed.
+        home: the data directory.
+        recipe: in force.
+        tell: hears of progress.
+
+    Raises:
+        NothingToJudge: no listing can be judged, or there is no model.
+    """
+    others = read_others(listings, images or listings.parent, tell)
+    dataset, tables, known = with_others(others, as_of, home, recipe, tell)
+    frames, lines = [], []
+    draws = Draws(numbered(others.filter(known)["group_key"].to_numpy()))
+    for name, model_id, rows in judged(dataset, tables):
+        frames.append(rows.select(pl.lit(name).alias("model"), pl.lit(model_id).alias("model_id"), pl.all()))
+        if known.any():
+            lines.append(figures(name, rows.filter(known), draws))
+    unknown = pl.when(pl.col("log_price").is_not_nan()).then("log_price")
+    best_first = [line for _, line in sorted(lines)]
+    return Verdicts(pl.concat(frames).with_columns(log_price=unknown), best_first)
+
+
+def read_others(listings: Path, images: Path, tell: Progress) -> pl.DataFrame:
+    """The listings whose photo can be read, with `photo` (its path), `log_price` and `group_key`.
+
+    Raises:
+        NothingToJudge: the file cannot be read, lacks a column, or no photo of it can be read.
+    """
+    try:
+        raw = read_table(listings)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise NothingToJudge(f"{listings.name} cannot be read: {one_line(error)}") from error
+    if missing := [name for name in NEEDED if name not in raw.columns]:
+        raise NothingToJudge(f"{listings.name} lacks the columns {', '.join(missing)}")
+    given = {
+        name: pl.col(name).cast(dtype, strict=False) if name in raw.columns else pl.lit(None, dtype)
+        for name, dtype in OPTIONAL.items()
+    }
+    text = [pl.col(name).cast(pl.String) for name in NEEDED]
+    rows = raw.select(*text, **given).with_columns(photo=pl.format("{}/{}", pl.lit(str(images)), "image_path"))
+    rows = rows.filter(pl.all_horizontal(pl.col(*NEEDED).is_not_null())).unique("listing_id", maintain_order=True)
+    rows = rows.filter(pl.Series([readable(Path(photo)) for photo in rows["photo"]], dtype=pl.Boolean))
+    if rows.is_empty():
+        raise NothingToJudge(f"no listing of {listings.name} has an id, a category and a readable photo under {images}")
+    tell(
+        f"{rows.height:,} listings; {raw.height - rows.height:,} without an id, category or readable photo are left out"
+    )
+    price = pl.col("sold_price")
+    return rows.with_columns(
+        log_price=pl.when(price > 0, price.is_finite()).then(price.log()), group_key=pl.coalesce("group_id", "photo")
+    )
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """A file of listings by its suffix, Parquet if it is no other."""
+    if path.suffix == ".csv":
+        return pl.read_csv(path, infer_schema_length=None)
+    return pl.read_ndjson(path) if path.suffix in (".jsonl", ".ndjson") else pl.read_parquet(path)
+
+
+def readable(path: Path) -> bool:
+    """Whether it is a photo."""
+    try:
+        open_photo(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def with_others(
+    others: pl.DataFrame, as_of: date | None, home: Home, recipe: Recipe, tell: Progress
+) -> tuple[WithOthers, dict[str, pl.DataFrame], pl.Series]:
+    """(the directory's listings and the others, its tables by name, which of the others have a known price)."""
+    if not home.analytics.exists():
+        raise NothingToJudge("there is no model yet: run `vps demo`, or `vps land` and `vps run`")
+    names = ("clean_listings", "image_embeddings", "champion_model", *MODEL_TABLES)
+    with open_analytics(home) as analytics:
+        tables = {name: analytics.table(name) for name in (*names, *(f"{history}_statistics" for history in HISTORIES))}
+    if all(tables[name].is_empty() for name in MODEL_TABLES):
+        raise NothingToJudge("there is no model yet: `vps run` trains them")
+    statistics = {history: tables[f"{history}_statistics"] for history in HISTORIES}
+    own = sold_rows(with_features(tables["clean_listings"], tables["image_embeddings"], statistics))
+    embedding_id = own["embedding_id"][0]
+    card = home.artefacts.embeddings.card(embedding_id)
+    backbones = backbones_of(home.artefacts, embedding_id)
+    extractors = load_extractors(backbones, BackboneRecipe(**card["backbone_recipe"]), home.artefacts)
+    visual = embedded_in_parts([Path(photo) for photo in others["photo"]], extractors, tell)
+    last: date = tables["clean_listings"]["listed_on"].max()  # type: ignore[assignment]
+    dated = others.with_columns(pl.lit(as_of or last + timedelta(days=1)).alias("listed_on"))
+    beside = with_statistics(dated, statistics).with_columns(embedding_id=pl.lit(embedding_id))
+    shared = [name for name in own.columns if name in beside.columns]
+    dataset = WithOthers(own, beside.select(shared), visual, home, recipe)
+    return dataset, tables, others["log_price"].is_not_null()
+
+
+def embedded_in_parts(photos: list[Path], extractors: FeatureExtractors, tell: Progress) -> dict[str, np.ndarray]:
+    """Every network's features of the photos."""
+    parts = []
+    for start in range(0, len(photos), AT_ONCE):
+        parts.append(embed(photos[start : start + AT_ONCE], extractors)[0])
+        tell(f"{min(start + AT_ONCE, len(photos)):,} of {len(photos):,} photos embedded")
+    return {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
+
+
+def judged(dataset: WithOthers, tables: dict[str, pl.DataFrame]) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    """(model in words, its id, its predictions of the others) of all in the tables, and of the one that prices."""
+    predictions, numbers = Predictions(dataset), np.arange(dataset.own, dataset.rows.height)
+    models = pl.concat([tables[name] for name in MODEL_TABLES]).unique("model_id", maintain_order=True)
+    variants: list[tuple[str, Variant, str | None]] = [
+        (row["model_id"], variant_of(row), id_in_path(row["path"]) if row["path"] else None)
+        for row in models.iter_rows(named=True)
+    ]
+    if tables["champion_model"].height:
+        model_id = served_id(tables["champion_model"])
+        variants.append((model_id, variant_of(load_model(dataset.artefacts, model_id)[2]), model_id))
+    for model_id, variant, artefact_id in variants:
+        read_at = f" at {variant.constraint_value}" if variant.constraint_kind == "baseline" else ""
+        name = f"{named(vars(variant))}{read_at}; {variant.split_kind}, seed {variant.seed}"
+        yield name, model_id, predictions.of(variant, artefact_id, numbers)
+
+
+def figures(name: str, rows: pl.DataFrame, draws: Draws) -> tuple[float, str]:
+    """(MALE of all, how far off a model is, in one line)."""
+    error = (rows["predicted_log_price"] - rows["log_price"]).abs().to_numpy()
+    model, qualified = Judged(error, rows["qualification"].to_numpy()), rows["qualified"].to_numpy()
+    once = np.ones((1, len(error)))
+    inside = rows.select(pl.col("log_price").is_between("low_log_price", "high_log_price")).to_series().to_numpy()
+    interval = Interval.of(np.concatenate([male_of_all(model, weights) for weights in draws]))
+    at = " ".join(f"{male_at(model, once, share)[0]:.4f}" for share in EQUAL_COVERAGES)
+    held = f"{inside[qualified].mean():.3f}" if qualified.any() else "–"
+    return float(error.mean()), (
+        f"{name:58} MALE {error.mean():.4f} [{interval.low:.3f}, {interval.high:.3f}], at .3 .5 .7 {at}, "
+        f"AURC {aurc(model, once)[0]:.4f}, coverage {qualified.mean():.3f}, in range {held}"
+    )
+
+
+def write_verdicts(verdicts: Verdicts, out: Path) -> None:
+    """Write the predictions as Parquet, whole or not at all."""
+    with whole_file(out) as temporary:
+        verdicts.predictions.write_parquet(temporary)
