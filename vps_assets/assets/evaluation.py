@@ -87,6 +87,20 @@ def reports(
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
+def with_male_of_landed(rows: pl.DataFrame, beyond: pl.DataFrame) -> pl.DataFrame:
+    """The reports with the error over all landed test prices, irrational ones too: in the rows of all listings."""
+    error = (pl.col("predicted_log_price") - pl.col("log_price")).abs()
+    sums = beyond.group_by("model_id").agg(_sum=error.sum(), out_of_bounds=pl.len().cast(pl.Int64))
+    count = pl.col("out_of_bounds")
+    both = (pl.col("male_of_all") * pl.col("tested") + pl.col("_sum")) / (pl.col("tested") + count)
+    joined = rows.join(sums, on="model_id", how="left", maintain_order="left").with_columns(
+        pl.col("_sum").fill_null(0.0), count.fill_null(0)
+    )
+    whole = pl.col("segment") == ALL
+    landed = [pl.when(whole).then(both).alias("male_of_landed"), pl.when(whole).then(count).alias("out_of_bounds")]
+    return joined.with_columns(landed).drop("_sum")
+
+
 def variants_of(models: pl.DataFrame) -> pl.DataFrame:
     """The models' variants, without their calibration."""
     return models.drop(*CALIBRATION, "trained_on", "path")
@@ -141,6 +155,7 @@ def evaluation_reports(
     settings: Settings,
     clean_listings: pl.DataFrame,
     evaluation_predictions: pl.DataFrame,
+    out_of_bounds_predictions: pl.DataFrame,
     percentile_pricing_models: pl.DataFrame,
     threshold_pricing_models: pl.DataFrame,
     baseline_pricing_models: pl.DataFrame,
@@ -149,6 +164,7 @@ def evaluation_reports(
     models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
     level = settings.recipe.range_level
     rows = reports(evaluation_predictions, variants_of(models), items(clean_listings), level, context.run_id)
+    rows = with_male_of_landed(rows, out_of_bounds_predictions)
     context.add_output_metadata(
         {
             "reports": dg.MetadataValue.md(report_markdown(rows)),

@@ -15,49 +15,23 @@ from vps_assets.home import Home
 from vps_assets.warehouse.analytics import open_analytics
 from vps_ml.artefacts import id_in_path
 from vps_ml.atomic import whole_file
-from vps_ml.backbones.embedding import FeatureExtractors, embed, load_extractors
-from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.evaluation.resampling import EQUAL_COVERAGES, Draws, Interval, Judged, aurc, male_at, male_of_all, numbered
-from vps_ml.features.dataset import PricingDataset
-from vps_ml.features.matrix import Block
-from vps_ml.features.roles import backbones_of
+from vps_ml.features.others import WithOthers, embedded_now
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import HISTORIES
 from vps_ml.photos.decoding import open_photo
 from vps_ml.pricing.models import Predictions, load_model
 from vps_ml.pricing.variants import Variant, named, variant_of
-from vps_ml.recipes import BackboneRecipe, Recipe
+from vps_ml.recipes import Recipe
 
 NEEDED = ("listing_id", "category", "image_path")
 OPTIONAL = {"seller_id": pl.String(), "sold_price": pl.Float64(), "group_id": pl.String()}
 MODEL_TABLES = tuple(f"{kind}_pricing_models" for kind in ("percentile", "threshold", "baseline", "ablation"))
-AT_ONCE = 512
-"""Photos that are embedded at a time."""
 Progress = Callable[[str], None]
 
 
 class NothingToJudge(UserError):
     """The file has no listing that can be judged, or there is no model to judge it."""
-
-
-class WithOthers(PricingDataset):
-    """The directory's sold listings, on which baselines are calibrated, and after them the others, embedded here."""
-
-    def __init__(
-        self, own: pl.DataFrame, others: pl.DataFrame, visual: dict[str, np.ndarray], home: Home, recipe: Recipe
-    ):
-        super().__init__(pl.concat([own, others], how="diagonal_relaxed"), recipe, home.artefacts)
-        self.own, self.visual = own.height, visual
-
-    def visual_blocks(self, features: str, rows: np.ndarray) -> Iterator[Block]:
-        inside = rows < self.own
-        places = np.flatnonzero(inside)
-        for where, block in super().visual_blocks(features, rows[inside]) if places.size else ():
-            yield places[where], block
-        if (~inside).any():
-            tasks = [task for task in VISUAL_TASKS[features] if task in self.visual]
-            chosen = rows[~inside] - self.own
-            yield np.flatnonzero(~inside), np.concatenate([self.visual[task][chosen] for task in tasks], axis=1)
 
 
 @dataclass(frozen=True)
@@ -162,31 +136,17 @@ def with_others(
         raise NothingToJudge("there is no model yet: `vps run` trains them")
     statistics = {history: tables[f"{history}_statistics"] for history in HISTORIES}
     own = sold_rows(with_features(tables["clean_listings"], tables["image_embeddings"], statistics))
-    embedding_id = own["embedding_id"][0]
-    card = home.artefacts.embeddings.card(embedding_id)
-    backbones = backbones_of(home.artefacts, embedding_id)
-    extractors = load_extractors(backbones, BackboneRecipe(**card["backbone_recipe"]), home.artefacts)
-    visual = embedded_in_parts([Path(photo) for photo in others["photo"]], extractors, tell)
+    photos = [Path(photo) for photo in others["photo"]]
+    visual = embedded_now(photos, own["embedding_id"][0], home.artefacts, tell)
     last: date = tables["clean_listings"]["listed_on"].max()  # type: ignore[assignment]
     dated = others.with_columns(pl.lit(as_of or last + timedelta(days=1)).alias("listed_on"))
-    beside = with_statistics(dated, statistics).with_columns(embedding_id=pl.lit(embedding_id))
-    shared = [name for name in own.columns if name in beside.columns]
-    dataset = WithOthers(own, beside.select(shared), visual, home, recipe)
+    dataset = WithOthers(own, with_statistics(dated, statistics), visual, recipe, home.artefacts)
     return dataset, tables, others["log_price"].is_not_null()
-
-
-def embedded_in_parts(photos: list[Path], extractors: FeatureExtractors, tell: Progress) -> dict[str, np.ndarray]:
-    """Every network's features of the photos."""
-    parts = []
-    for start in range(0, len(photos), AT_ONCE):
-        parts.append(embed(photos[start : start + AT_ONCE], extractors)[0])
-        tell(f"{min(start + AT_ONCE, len(photos)):,} of {len(photos):,} photos embedded")
-    return {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
 
 
 def judged(dataset: WithOthers, tables: dict[str, pl.DataFrame]) -> Iterator[tuple[str, str, pl.DataFrame]]:
     """(model in words, its id, its predictions of the others) of all in the tables, and of the one that prices."""
-    predictions, numbers = Predictions(dataset), np.arange(dataset.own, dataset.rows.height)
+    predictions = Predictions(dataset)
     models = pl.concat([tables[name] for name in MODEL_TABLES]).unique("model_id", maintain_order=True)
     variants: list[tuple[str, Variant, str | None]] = [
         (row["model_id"], variant_of(row), id_in_path(row["path"]) if row["path"] else None)
@@ -198,7 +158,7 @@ def judged(dataset: WithOthers, tables: dict[str, pl.DataFrame]) -> Iterator[tup
     for model_id, variant, artefact_id in variants:
         read_at = f" at {variant.constraint_value}" if variant.constraint_kind == "baseline" else ""
         name = f"{named(vars(variant))}{read_at}; {variant.split_kind}, seed {variant.seed}"
-        yield name, model_id, predictions.of(variant, artefact_id, numbers)
+        yield name, model_id, predictions.of(variant, artefact_id, dataset.others)
 
 
 def figures(name: str, rows: pl.DataFrame, draws: Draws) -> tuple[float, str]:

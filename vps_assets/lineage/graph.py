@@ -112,7 +112,10 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
         "baseline_pricing_models": price_models("baseline_job", recipe=baseline_recipe),
         ABLATIONS: price_models("ablation_job"),
         "evaluation_predictions": Node((*PRICED_FROM, *MODELS, ABLATIONS), code_version="4"),
-        "evaluation_reports": Node(("clean_listings", "evaluation_predictions", *MODELS), code_version="3"),
+        "out_of_bounds_predictions": Node((*PRICED_FROM, "raw_listings", "price_bounds", *MODELS)),
+        "evaluation_reports": Node(
+            ("clean_listings", "evaluation_predictions", "out_of_bounds_predictions", *MODELS), code_version="3"
+        ),
         "ablation_reports": Node(("clean_listings", "evaluation_predictions", ABLATIONS), code_version="4"),
         "model_comparisons": Node(("clean_listings", "evaluation_predictions", *MODELS, ABLATIONS)),
         "champion_model": Node(

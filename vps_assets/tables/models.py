@@ -79,6 +79,17 @@ EVALUATION_PREDICTIONS = table(
     },
     unique=["model_id", "listing_id"],
 )
+OUT_OF_BOUNDS_PREDICTIONS = table(
+    "out_of_bounds_predictions",
+    {
+        "model_id": column(pl.String, "The model"),
+        "listing_id": column(pl.String, "A test listing of the model's split, but for its price"),
+        "split_kind": column(pl.String, "group or time", pa.Check.isin(["group", "time"])),
+        "log_price": column(pl.Float64, "Natural log of the sold price"),
+        "predicted_log_price": column(pl.Float64, "f_reg"),
+    },
+    unique=["model_id", "listing_id"],
+)
 REPORT = {
     "run_id": column(pl.String, "Dagster run"),
     **VARIANT,
@@ -90,6 +101,10 @@ REPORT = {
     "male": column(pl.Float64, "Mean |ln error| of qualified items; null of none", null=True),
     "rmsle": column(pl.Float64, "Root mean square ln error of qualified items; null of none", null=True),
     "male_of_all": column(pl.Float64, "Mean |ln error| of all tested items"),
+    "male_of_landed": column(
+        pl.Float64, "The same with test listings whose price cleaning took out; null of a category", null=True
+    ),
+    "out_of_bounds": column(pl.Int64, "How many these are; null of a category", null=True),
     "risk_curve": column(
         pl.List(pl.Float64), "Mean |ln error| of the most qualified 5%, 10%, ... 100%; null without a gate", null=True
     ),
@@ -108,7 +123,8 @@ REPORT = {
 EVALUATION_REPORTS = table("evaluation_reports", REPORT, unique=["model_id", "segment"])
 ABLATION_REPORTS = table(
     "ablation_reports",
-    REPORT | {"ablation": column(pl.String, "Table 4 or 5", pa.Check.isin(["features", "warm_up"]))},
+    {name: spec for name, spec in REPORT.items() if name not in ("male_of_landed", "out_of_bounds")}
+    | {"ablation": column(pl.String, "Table 4 or 5", pa.Check.isin(["features", "warm_up"]))},
     unique=["model_id", "segment", "ablation"],
 )
 MODEL_COMPARISONS = table(

@@ -16,7 +16,7 @@ from vps_ml.features.tabular import tabular_matrix
 MOST_DEVIATIONS = 1000.0
 """Of a standardised feature: one that hardly varied in training must not leave the range of half precision later."""
 LEAST_SPREAD = 0.1
-"""By which a tabular column is divided at least: one that hardly varied in training (the marketplace's median over a few
+"""By which a tabular column is divided at least: one that hardly varied in training (the marketplace's median over some
 weeks) would carry later rows far outside what was seen, and the gate with the calendar."""
 MAP = "map"
 """Name of the arrays in a feature map's artefact."""

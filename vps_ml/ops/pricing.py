@@ -36,6 +36,15 @@ class PredictionJob:
     artefacts: Artefacts
 
 
+@dataclass(frozen=True)
+class OutOfBoundsJob:
+    """Input of the prediction of what cleaning took out of the test rows."""
+
+    prediction: PredictionJob
+    beyond: pl.DataFrame
+    """Columns as in training but for the stored features; `group_role` and `time_role` are test or null."""
+
+
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def train_pricing_models(context: dg.OpExecutionContext, job: PricingJob) -> pl.DataFrame:
     """Train the variants, price models or baselines; one row per model.
@@ -111,3 +120,26 @@ def predictions_of_test_rows(dataset: "PricingDataset", models: pl.DataFrame) ->
         predicted = predictions.of(variant, artefact_id, rows[variant.split_kind])
         frames.append(predicted.with_columns(model_id=pl.lit(row["model_id"])))
     return pl.concat(frames)
+
+
+@dg.op(tags=GPU_TAGS, pool=GPU_POOL)
+def predict_out_of_bounds(context: dg.OpExecutionContext, job: OutOfBoundsJob) -> pl.DataFrame:
+    """Each model's price for the test listings whose sold price cleaning took for irrational; one row per both."""
+    from vps_ml.features.others import WithOthers, embedded_now
+    from vps_ml.pricing.models import Predictions
+
+    rows, artefacts = job.prediction.rows, job.prediction.artefacts
+    if job.beyond.is_empty() or rows.is_empty():
+        return pl.DataFrame()
+    photos = [artefacts.photo(photo_hash) for photo_hash in job.beyond["photo_hash"]]
+    visual = embedded_now(photos, rows["embedding_id"][0], artefacts, context.log.info)
+    dataset = WithOthers(rows, job.beyond, visual, job.prediction.recipe, artefacts)
+    predictions = Predictions(dataset)
+    frames = []
+    for row in job.prediction.models.iter_rows(named=True):
+        numbers = dataset.others[(job.beyond[f"{row['split_kind']}_role"] == "test").fill_null(value=False).to_numpy()]
+        if len(numbers):
+            predicted = predictions.of(variant_of(row), id_in_path(row["path"]) if row["path"] else None, numbers)
+            columns = predicted.select("listing_id", "log_price", "predicted_log_price")
+            frames.append(columns.with_columns(model_id=pl.lit(row["model_id"]), split_kind=pl.lit(row["split_kind"])))
+    return pl.concat(frames) if frames else pl.DataFrame()

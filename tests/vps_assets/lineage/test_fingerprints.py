@@ -26,6 +26,7 @@ OWN_PARTS = {
     "baseline_pricing_models": "9bd6eb9018e3706c",
     "ablation_pricing_models": "34a563519572effb",
     "evaluation_predictions": "e31ed8788cefe68b",
+    "out_of_bounds_predictions": "dc54e1e7014a0e03",
     "evaluation_reports": "d0403459df09199b",
     "ablation_reports": "b00b01b841db7af1",
     "model_comparisons": "ae4239e931396914",

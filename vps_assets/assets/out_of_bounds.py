@@ -1,0 +1,80 @@
+"""What cleaning took out of the test rows for their price: judged all the same, so that cleaning cannot flatter."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+import polars as pl
+
+from vps_assets.assets.features import sold_features
+from vps_assets.assets.listings import TOO_HIGH, TOO_LOW, good, judged
+from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
+from vps_assets.tables.splits import group_split, time_split
+from vps_assets.warehouse.settings import Settings
+from vps_ml.features.roles import ITEM
+from vps_ml.features.statistics import with_statistics
+from vps_ml.ops.pricing import OutOfBoundsJob, PredictionJob, predict_out_of_bounds
+
+
+def beyond_bounds(
+    raw_listings: pl.DataFrame, price_bounds: pl.DataFrame, rows: pl.DataFrame, statistics: Mapping[str, pl.DataFrame]
+) -> pl.DataFrame:
+    """Sold listings that are good but for their price, with the splits in which they would be tested.
+
+    Without those that share a group or a photo with a row that trains or calibrates there.
+    """
+    out_of_bounds = [TOO_LOW, TOO_HIGH]
+    only = (pl.col("reasons").list.len() == 1) & pl.col("reasons").list.first().is_in(out_of_bounds)
+    kept = good(judged(raw_listings, price_bounds).filter(only)).with_columns(
+        log_price=pl.col("sold_price").log(), sold_on=pl.col("sold_at").dt.date()
+    )
+    bounds = price_bounds.row(0, named=True)
+    sides: dict[str, pl.Series | pl.Expr] = {
+        "group": group_split(kept["group_key"], bounds["train_share"], bounds["validation_share"]),
+        "time": time_split(bounds["train_until"], bounds["validation_until"]),
+    }
+    for split, side in sides.items():
+        learnt = rows.filter(pl.col(f"{split}_role").is_in(["train", "validation"]))
+        shared = pl.any_horizontal(pl.col(name).is_in(learnt[name].unique().implode()) for name in ITEM)
+        kept = kept.with_columns(**{f"{split}_role": side})
+        tested = (pl.col(f"{split}_role") == "test") & ~shared
+        kept = kept.with_columns(pl.when(tested).then(pl.lit("test")).alias(f"{split}_role"))
+    either = kept.filter(pl.any_horizontal(pl.col("group_role", "time_role").is_not_null()))
+    return with_statistics(either.sort("listing_id"), statistics)
+
+
+@dg.op
+def out_of_bounds_job(
+    settings: Settings,
+    rows: pl.DataFrame,
+    raw_listings: pl.DataFrame,
+    price_bounds: pl.DataFrame,
+    marketplace_statistics: pl.DataFrame,
+    category_statistics: pl.DataFrame,
+    seller_statistics: pl.DataFrame,
+    percentile_pricing_models: pl.DataFrame,
+    threshold_pricing_models: pl.DataFrame,
+    baseline_pricing_models: pl.DataFrame,
+) -> OutOfBoundsJob:
+    """All models, and the test listings whose sold price cleaning took for irrational."""
+    statistics = {"marketplace": marketplace_statistics, "category": category_statistics, "seller": seller_statistics}
+    models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
+    prediction = PredictionJob(rows, models, settings.recipe, settings.artefacts)
+    beyond = beyond_bounds(raw_listings, price_bounds, rows, statistics)
+    return OutOfBoundsJob(prediction, beyond)
+
+
+@dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
+def record_out_of_bounds(context: dg.OpExecutionContext, predicted: pl.DataFrame) -> pl.DataFrame:
+    """Write the predictions."""
+    context.add_output_metadata({"listings": predicted["listing_id"].n_unique() if predicted.height else 0})
+    return predicted
+
+
+out_of_bounds_predictions = op_chain(
+    "out_of_bounds_predictions",
+    "evaluation",
+    """Every model's price for the test listings that cleaning took out for their sold price: one row per both.
+
+With them `evaluation_reports` has the error over all landed prices, so that cleaning cannot flatter.""",
+    [sold_features, out_of_bounds_job, predict_out_of_bounds, record_out_of_bounds],
+)

@@ -1,0 +1,65 @@
+"""A dataset with further listings behind its own: photos that have no stored features, embedded now."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from vps_ml.artefacts import Artefacts
+from vps_ml.backbones.embedding import embed, load_extractors
+from vps_ml.backbones.tasks import VISUAL_TASKS
+from vps_ml.features.dataset import PricingDataset
+from vps_ml.features.matrix import Block
+from vps_ml.features.roles import backbones_of
+from vps_ml.recipes import BackboneRecipe, Recipe
+
+AT_ONCE = 512
+"""Photos that are embedded at a time."""
+
+
+class WithOthers(PricingDataset):
+    """The dataset's own rows, by which baselines are calibrated, and behind them the others."""
+
+    def __init__(
+        self,
+        own: pl.DataFrame,
+        others: pl.DataFrame,
+        visual: Mapping[str, np.ndarray],
+        recipe: Recipe,
+        artefacts: Artefacts,
+    ) -> None:
+        """`visual`: every network's features of the others, in their order."""
+        kept = [name for name in own.columns if name in others.columns]
+        beside = others.select(kept).with_columns(embedding_id=pl.lit(own["embedding_id"][0]))
+        super().__init__(pl.concat([own, beside], how="diagonal_relaxed"), recipe, artefacts)
+        self.own, self.visual = own.height, visual
+
+    @property
+    def others(self) -> np.ndarray:
+        """The numbers of the others."""
+        return np.arange(self.own, self.rows.height)
+
+    def visual_blocks(self, features: str, rows: np.ndarray) -> Iterator[Block]:
+        """As of any dataset: stored features, and behind them those that were embedded now."""
+        inside = rows < self.own
+        places = np.flatnonzero(inside)
+        for where, block in super().visual_blocks(features, rows[inside]) if places.size else ():
+            yield places[where], block
+        if (~inside).any():
+            tasks = [task for task in VISUAL_TASKS[features] if task in self.visual]
+            chosen = rows[~inside] - self.own
+            yield np.flatnonzero(~inside), np.concatenate([self.visual[task][chosen] for task in tasks], axis=1)
+
+
+def embedded_now(
+    photos: Sequence[Path], embedding_id: str, artefacts: Artefacts, tell: Callable[[str], None]
+) -> dict[str, np.ndarray]:
+    """The photos' features by every network of a set of embeddings."""
+    recipe = BackboneRecipe(**artefacts.embeddings.card(embedding_id)["backbone_recipe"])
+    extractors = load_extractors(backbones_of(artefacts, embedding_id), recipe, artefacts)
+    parts = []
+    for start in range(0, len(photos), AT_ONCE):
+        parts.append(embed(photos[start : start + AT_ONCE], extractors)[0])
+        tell(f"{min(start + AT_ONCE, len(photos)):,} of {len(photos):,} photos embedded")
+    return {task: np.concatenate([part[task] for part in parts]) for task in parts[0]}
