@@ -4,7 +4,7 @@
 
 -- name: a model's row in evaluation_reports (segment all)
 with errors as (
-    select model_id, listing_id, qualification, qualified, predicted_log_price - log_price as error,
+    select model_id, listing_id, qualification, qualified as taken, predicted_log_price - log_price as error,
         log_price between low_log_price and high_log_price as in_range, high_log_price - low_log_price as width
     from evaluation_predictions
 ), ranked as (
@@ -12,20 +12,28 @@ with errors as (
         rows unbounded preceding) as risk
     from errors
 )
-select model_id, r.coverage as published_coverage, avg(qualified::int) as coverage,
-    r.male as published_male, avg(abs(error)) filter (qualified) as male,
-    r.rmsle as published_rmsle, sqrt(avg(error * error) filter (qualified)) as rmsle,
+select model_id, r.coverage as published_coverage, avg(taken::int) as coverage,
+    r.male as published_male, avg(abs(error)) filter (taken) as male,
+    r.rmsle as published_rmsle, sqrt(avg(error * error) filter (taken)) as rmsle,
     r.male_of_all as published_male_of_all, avg(abs(error)) as male_of_all,
-    r.aurc as published_aurc, case when r.aurc is not null then avg(risk) end as aurc,
-    r.range_coverage as published_range_coverage, avg(in_range::int) filter (qualified) as range_coverage,
-    r.range_width as published_range_width, avg(width) filter (qualified) as range_width
+    r.aurc as published_aurc, avg(case when r.aurc is not null then risk end) as aurc,
+    r.range_coverage as published_range_coverage, avg(in_range::int) filter (taken) as range_coverage,
+    r.range_width as published_range_width, avg(width) filter (taken) as range_width
 from ranked join evaluation_reports r using (model_id) where r.segment = 'all' group by all;
 
 -- name: the same of a category
-select model_id, segment, r.male as published_male, avg(abs(predicted_log_price - p.log_price)) filter (qualified) as male,
-    r.tested as published_tested, count(*) as tested
+select model_id, segment, r.tested as published_tested, count(*) as tested,
+    r.male as published_male, avg(abs(predicted_log_price - p.log_price)) filter (p.qualified) as male
 from evaluation_predictions p join clean_listings using (listing_id)
 join evaluation_reports r using (model_id) where r.segment = category group by all;
+
+-- name: the error over all landed test prices, with those that cleaning took out
+with every as (
+    select model_id, abs(predicted_log_price - log_price) as error from evaluation_predictions
+    union all select model_id, abs(predicted_log_price - log_price) from out_of_bounds_predictions
+)
+select model_id, male_of_landed as published_male_of_landed, avg(error) as male_of_landed
+from every join evaluation_reports using (model_id) where segment = 'all' group by all;
 
 -- name: a difference in model_comparisons, by MALE of all
 with male as (
@@ -63,8 +71,8 @@ from model_comparisons where metric = 'male_at_0.5';
 
 -- name: the headline: the model in force, on the rows that it was judged on
 select c.model_id, coalesce(c.served_as, c.model_id) as prices_as, r.coverage as published_coverage,
-    avg(qualified::int) as coverage, r.male as published_male,
-    avg(abs(predicted_log_price - log_price)) filter (qualified) as male,
-    exp(avg(abs(predicted_log_price - log_price)) filter (qualified)) as typical_factor
+    avg(p.qualified::int) as coverage, r.male as published_male,
+    avg(abs(predicted_log_price - log_price)) filter (p.qualified) as male,
+    exp(avg(abs(predicted_log_price - log_price)) filter (p.qualified)) as typical_factor
 from champion_model c join evaluation_reports r on r.model_id = c.model_id and r.segment = 'all'
 join evaluation_predictions p on p.model_id = c.model_id group by all;
