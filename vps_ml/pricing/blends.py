@@ -32,8 +32,9 @@ LEAST_EXPECTED_ERROR = 0.02
 """ln units: a machine may predict less than nothing."""
 KNOTS = 101
 STEPS = 10
-GATE_WEIGHS = 2
-"""f_cls's rank beside that of the expected error: on the demo its word is the better, on real adverts the other's."""
+ERROR_SHARE = 0.5
+"""Of the kernel machine's weight in the price: the share of what it expects of the error in the gate. Where its prices
+are not the better ones its word on them is not either, and it does not see a faulty photo as f_cls does."""
 MACHINES, TREES = "machines", "trees"
 """Names of the arrays and the text in a blend's artefact."""
 
@@ -190,6 +191,11 @@ class Blend:
     weights: Float[np.ndarray, " 3"]
     """Of the networks, the kernel machine and the trees in the price; they add up to one."""
 
+    @property
+    def error_share(self) -> float:
+        """How much the expected error counts in the gate."""
+        return ERROR_SHARE * float(self.weights[1])
+
     def price(self, x: Rows, network_price: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
         """The weighted mean of the networks', the kernel machine's and the trees' log prices."""
         from vps_ml.pricing.trees import trees_price
@@ -226,20 +232,28 @@ class Ranks:
     """Of f_cls's logit."""
     error_knots: Float[np.ndarray, " K"]
     """Of the expected |error|."""
+    share: Float[np.ndarray, " 1"]
+    """Of the expected error in the mean rank, 0 to 1."""
     cut: Float[np.ndarray, " 1"]
     """Mean rank above which as many validation rows are as f_cls alone qualifies."""
 
     @classmethod
-    def among(cls, gate: Float[np.ndarray, " V"], expected: Float[np.ndarray, " V"]) -> "Ranks":
-        """The ranks among validation rows with these logits of f_cls and expected errors."""
-        ranks = cls(knots_of(gate), knots_of(expected), np.zeros(1))
+    def among(cls, gate: Float[np.ndarray, " V"], expected: Float[np.ndarray, " V"], share: float) -> "Ranks":
+        """The ranks among validation rows with these logits of f_cls and expected errors.
+
+        Args:
+            gate: f_cls's logits.
+            expected: expected |error|s.
+            share: how much the latter count.
+        """
+        ranks = cls(knots_of(gate), knots_of(expected), np.array([share]), np.zeros(1))
         cut = np.quantile(ranks.mean_rank(gate, expected), 1 - (gate >= 0).mean())
-        return cls(ranks.gate_knots, ranks.error_knots, np.array([cut]))
+        return cls(ranks.gate_knots, ranks.error_knots, ranks.share, np.array([cut]))
 
     def mean_rank(self, gate: np.ndarray, expected: np.ndarray) -> Float[np.ndarray, " N"]:
         """How qualified among unseen items, 0 to 1."""
         of_error = 1 - rank_by(self.error_knots, expected)
-        return (GATE_WEIGHS * rank_by(self.gate_knots, gate) + of_error) / (GATE_WEIGHS + 1)
+        return (1 - self.share) * rank_by(self.gate_knots, gate) + self.share * of_error
 
     def gate_logit(self, gate: np.ndarray, expected: np.ndarray) -> Float[np.ndarray, " N"]:
         """The mean rank as a logit that is 0 at the cut; f_cls's own order where the ranks are equal."""

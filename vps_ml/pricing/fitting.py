@@ -138,7 +138,8 @@ def fit_blended(fit: Fit) -> Fitted:
     validation = fit.examples("validation", fit.log_price("validation"))
     price = blend.price(validation.x, mean_output(fit.folds.networks, validation.x))
     accept, weight = fit.trained_gate(residual, fit.log_price("validation") - price)
-    ranks = Ranks.among(output(accept, validation.x), blend.error.expected_error(validation.x, price))
+    expected = blend.error.expected_error(validation.x, price)
+    ranks = Ranks.among(output(accept, validation.x), expected, blend.error_share)
     model = PricingModel(fit.folds.networks, accept, fit.folds.scale, Beside(blend, ranks))
     return Fitted(model, weight, blend_id)
 

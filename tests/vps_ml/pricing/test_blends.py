@@ -110,11 +110,21 @@ def test_more_error_is_expected_where_prices_scatter() -> None:
 def test_the_joint_gate_qualifies_as_many_as_f_cls_alone_and_follows_both() -> None:
     rng = np.random.default_rng(1)
     gate, expected = rng.normal(0.3, 1, 2000), rng.uniform(0.1, 2, 2000)
-    ranks = Ranks.among(gate, expected)
+    ranks = Ranks.among(gate, expected, 0.3)
     logit = ranks.gate_logit(gate, expected)
     assert (logit >= 0).mean() == pytest.approx((gate >= 0).mean(), abs=0.01)
     assert ranks.gate_logit(np.array([1.0]), np.array([0.2])) > ranks.gate_logit(np.array([1.0]), np.array([1.9]))
     assert ranks.gate_logit(np.array([1.0]), np.array([0.5])) > ranks.gate_logit(np.array([-1.0]), np.array([0.5]))
+
+
+def test_the_kernel_machine_has_half_the_say_on_errors_that_it_has_on_prices() -> None:
+    """None where its prices are not used: then the order is f_cls's own."""
+    x, y = world(100)
+    assert made_blend(x, y).error_share == pytest.approx(0.1)  # of .2 in the price
+    rng = np.random.default_rng(2)
+    gate, expected = rng.normal(size=300), rng.uniform(0.1, 2, 300)
+    alone = Ranks.among(gate, expected, 0.0).gate_logit(gate, expected)
+    assert (np.argsort(alone) == np.argsort(gate)).all()
 
 
 def test_ranks_stay_within_what_was_seen_and_rise() -> None:
@@ -127,7 +137,7 @@ def test_networks_alone_are_judged_as_they_are_and_blended_ones_between_both_err
     x, y = world(100)
     blend = made_blend(x, y)
     own = Judgement(y, np.zeros(100), np.full(100, 0.4))
-    ranks = Ranks.among(np.linspace(-1, 1, 100), np.linspace(0.1, 1, 100))
+    ranks = Ranks.among(np.linspace(-1, 1, 100), np.linspace(0.1, 1, 100), 0.3)
     judged = Beside(blend, ranks).judge(x, own)
     expected = blend.error.expected_error(x, judged.log_price)
     assert judged.expected_error == pytest.approx(np.sqrt(0.4 * expected))
