@@ -13,7 +13,7 @@ from scenario import listing, listings_file
 
 from vps_assets.home import Home
 
-SIZE = 192 << 20
+SIZE = 384 << 20
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ def test_a_new_day_changes_its_own_partitions_alone(new_day: Marketplace, tmp_pa
     }
 
 
+@pytest.mark.slow
 def test_models_judge_new_rows_by_what_they_were_trained_with(new_day: Marketplace) -> None:
     """After the new day has landed: evaluation without training again gives the old rows their old predictions."""
     # the category's median is no trained model: it is that of the training rows as they are

@@ -132,8 +132,8 @@ def blocking_checks(job: dg.JobDefinition, asset: dg.AssetKey) -> tuple[str, ...
 
 
 def content_of(asset: str, rows: pl.DataFrame) -> str:
-    """Hash of what the asset's children depend on: its `content` columns, all columns if it names none."""
-    return identity(rows.select(LINEAGE[asset].content or pl.all()).rows())
+    """Hash of what the asset's children depend on: its `content` columns, each different row once; else all columns."""
+    return identity(rows.select(LINEAGE[asset].content or pl.all()).unique(maintain_order=True).rows())
 
 
 def partition_column(asset: str) -> str | None:

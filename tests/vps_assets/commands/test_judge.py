@@ -5,6 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 from conftest import Marketplace, vps
+from scenario import quiet
+
+from vps_assets.commands.judge import NothingToJudge, read_others
 
 
 def others(marketplace: Marketplace, folder: Path) -> tuple[Path, str]:
@@ -48,6 +51,7 @@ def test_every_model_judges_the_listings_as_the_tables_have_it(marketplace: Mark
     assert best == pytest.approx(errors["e"].min(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_listings_without_a_price_are_predicted_and_those_without_a_photo_left_out(
     marketplace: Marketplace, tmp_path: Path
 ) -> None:
@@ -68,8 +72,10 @@ def test_listings_without_a_price_are_predicted_and_those_without_a_photo_left_o
     [({"listing_id": ["1"]}, "category, image_path"),
      ({"listing_id": ["1"], "category": ["c"], "image_path": ["none.jpg"]}, "no listing of")],
 )  # fmt: skip
-def test_a_file_that_cannot_be_judged_is_refused_in_one_line(tmp_path: Path, columns: dict, words: str) -> None:
+def test_a_file_that_cannot_be_judged_is_the_users_mistake(tmp_path: Path, columns: dict, words: str) -> None:
     pl.DataFrame(columns).write_parquet(tmp_path / "bad.parquet")
-    ran = vps("judge", str(tmp_path / "bad.parquet"), home=tmp_path / "home")
-    assert ran.returncode == 2
-    assert words in ran.stderr and len(ran.stderr.strip().splitlines()) == 1
+    with pytest.raises(NothingToJudge, match=words):
+        read_others(tmp_path / "bad.parquet", tmp_path, quiet)
+    (tmp_path / "bad.parquet").write_bytes(b"no table")
+    with pytest.raises(NothingToJudge, match="cannot be read"):
+        read_others(tmp_path / "bad.parquet", tmp_path, quiet)

@@ -22,6 +22,7 @@ from vps_assets.orchestration.retention import (
 )
 from vps_assets.tables.partitions import PARTITIONINGS
 from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.named_files import MODEL_TABLES
 from vps_assets.warehouse.unchecked import Checks, Passed
 from vps_ml.artefacts import Contents
 from vps_ml.backbones.files import save_embeddings
@@ -71,10 +72,14 @@ def test_models_without_a_use_go_once_they_are_old_and_what_is_needed_stays(home
     warehouse.replace("percentile_pricing_models", pl.DataFrame(table), "true", [], {})
     dates = {"embedding_id": ["set"], "listed_on": ["2024-01-02"], "path": ["embeddings/set/1.safetensors"]}
     warehouse.replace("image_embeddings", pl.DataFrame(dates), "true", [], {})
-    for asset in ("task_backbones", "threshold_pricing_models", "baseline_pricing_models", "champion_model"):
+    others = {*MODEL_TABLES} - {"percentile_pricing_models"}
+    for asset in others:
         column = PARTITIONINGS[LINEAGE[asset].partitions].column or "model_id"
         warehouse.replace(asset, pl.DataFrame({column: ["0.3"], "path": ["models/served"]}), "true", [], {})
-    history = {"model_id": ["champion before", "useless"], "decision": ["promoted", "refused"], "decided_at": [1, 2]}
+    model("refit", feature_map_id="map", roles_id="roles", embedding_id="set", blend_id="blend")
+    model("blend")
+    history = {"model_id": ["champion before", "useless"], "decision": ["promoted", "refused"],
+               "served_as": ["refit", None], "decided_at": [1, 2]}  # fmt: skip
     warehouse.replace("champion_history", pl.DataFrame(history), "true", [], {})
     for store in (models, embeddings):
         for path in store.folder.iterdir():
@@ -89,6 +94,8 @@ def test_models_without_a_use_go_once_they_are_old_and_what_is_needed_stays(home
         "young",
         "served",
         "champion before",
+        "refit",
+        "blend",
     }
     assert sorted(str(path.relative_to(embeddings.folder)) for path in embeddings.folder.rglob("*.safetensors")) == [
         "set/1.safetensors"
