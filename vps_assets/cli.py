@@ -207,6 +207,8 @@ def judge(
     with one_line_errors():
         day = as_of.date() if as_of else None
         home = Home.from_environment()
+        if not out.parent.is_dir():
+            raise UserError(f"{out.parent} is no folder: --out needs one that exists")
         verdicts = judging.judge(listings, images, day, home, recipe_from_environment(), tell)
         judging.write_verdicts(verdicts, out)
         for line in verdicts.figures:

@@ -56,7 +56,8 @@ class Checkpoint:
         # weights_only: tensors and plain values, never code
         state = torch.load(self.path, weights_only=True, map_location="cpu")
         for name, part in parts.items():
-            part.load_state_dict(state["parts"][name])
+            if name in state["parts"]:  # a checkpoint of a version before may lack a part
+                part.load_state_dict(state["parts"][name])
         generator.set_state(state["batches"])
         torch.set_rng_state(state["random"])
         if state["random_of_gpu"]:

@@ -19,6 +19,7 @@ from vps_assets.assets.champion_decisions import (
     past_decisions,
     rolled_back,
     served_id,
+    served_in_force,
     with_decision,
 )
 from vps_assets.assets.features import sold_features
@@ -65,8 +66,10 @@ def comparison_job(
     current = in_force["model_id"][0] if in_force is not None else None
     history = past_decisions(settings.warehouse, in_force)
     challenger_id = best["model_id"]
-    may_win = current != challenger_id and challenger_id not in rolled_back(history)
-    champion_id = current if may_win and current is not None and can_predict(settings.artefacts, current) else None
+    other = current != challenger_id and challenger_id not in rolled_back(history)
+    champion_id = current if other and current is not None and can_predict(settings.artefacts, current) else None
+    lost = in_force is not None and current == challenger_id and served_in_force(in_force, settings.artefacts) is None
+    may_win = other or (lost and in_force is not None and in_force["served_as"][0] is not None)
     return ComparisonJob(
         rows=rows if may_win else rows.clear(),
         current_id=current,
@@ -103,7 +106,10 @@ def record_decision(
     promoted = verdict.decision == "promoted"
     more = (beside_baselines(model_comparisons, result.split_kind), result.refit_evidence) if promoted else ()
     evidence = "; ".join(filter(None, (verdict.evidence, *more)))
-    served_as = result.served_as if promoted else in_force["served_as"][0] if in_force is not None else None
+    if promoted or (verdict.decision == "kept" and result.served_as is not None):
+        served_as = result.served_as
+    else:
+        served_as = None if in_force is None else served_in_force(in_force, settings.artefacts)
     verdict = replace(verdict, evidence=evidence, served_as=served_as)
     row = decision_row(verdict, current, result.challenger_id, settings.artefacts)
     context.add_output_metadata({name: str(row[name][0]) for name in ("model_id", "decision", "evidence")})

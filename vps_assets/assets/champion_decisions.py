@@ -17,7 +17,7 @@ from vps_ml.pricing.variants import SERVED
 ROLLED_BACK = "rolled back"
 
 
-BEHIND = "worse than the best baseline"
+BEHIND = "surely worse than the best baseline"
 """In a champion's evidence: `vps doctor` says to look."""
 
 
@@ -58,7 +58,7 @@ def beside_baselines(model_comparisons: pl.DataFrame, split_kind: str) -> str:
     if rows.is_empty():
         return ""
     best = rows.sort("against_value", "against").row(0, named=True)
-    standing = BEHIND if best["low"] > 0 else "no worse than the best baseline"
+    standing = BEHIND if best["low"] > 0 else "not told apart from, or better than, the best baseline"
     return (
         f"{standing}, {best['against']}, at its coverage: MALE {best['value']:.4f} against "
         f"{best['against_value']:.4f}, difference {best['difference']:+.4f}, 95% of resamples {best['low']:+.4f} to "
@@ -110,6 +110,12 @@ def served_id(champion_model: pl.DataFrame) -> str:
     """The model that prices: the champion's refit, or the champion itself if it has none."""
     row = champion_model.row(0, named=True)
     return row.get("served_as") or row["model_id"]
+
+
+def served_in_force(champion_model: pl.DataFrame, artefacts: Artefacts) -> str | None:
+    """The champion's refit, if it has one that can predict: a lost or damaged one gives way to the champion itself."""
+    served_as = champion_model["served_as"][0]
+    return served_as if served_as is not None and can_predict(artefacts, served_as) else None
 
 
 def last_served_as(history: pl.DataFrame, model_id: str, artefacts: Artefacts) -> str | None:

@@ -12,7 +12,9 @@ from vps_assets.assets.evaluation import items, variants_of
 from vps_assets.assets.options import table_options
 from vps_ml.evaluation.resampling import (
     AT_ITS_COVERAGE,
+    CANNOT_TELL,
     COMPARED,
+    LEVEL,
     METRICS,
     Draws,
     Judged,
@@ -41,6 +43,10 @@ from vps_ml.pricing.variants import (
 
 KIND = [name for name in Variant.__dataclass_fields__ if name != "seed"]
 """What models of several seeds have in common."""
+
+
+FEWEST_GROUPS = 30
+"""On fewer a bootstrap's intervals are too narrow (a tenth of them and more miss), so that nothing can be told."""
 
 
 @dataclass(frozen=True)
@@ -196,10 +202,18 @@ def comparison_rows(evaluated: Evaluated) -> pl.DataFrame:
         (claim, metric)
         for claim in claims(evaluated.kinds)
         for metric in claim.metrics
-        if metric in evaluated.figures(claim.second).metrics
+        if all(known(evaluated.figures(kind), metric) for kind in (claim.first, claim.second))
     ]
     families = groupby(sorted(compared, key=family_of), key=family_of)
     return pl.DataFrame([row for _, family in families for row in of_family(evaluated, list(family))])
+
+
+def known(figures: Figures, metric: str) -> bool:
+    """Whether the kind has the metric, and a figure in nearly every draw: one that qualifies none has no error."""
+    found = figures.metrics.get(metric)
+    if found is None:
+        return False
+    return bool(np.isfinite(found.measured).all() and np.isfinite(found.drawn).mean() >= LEVEL)
 
 
 def family_of(compared: tuple[Claim, str]) -> tuple[str, str]:
@@ -241,7 +255,7 @@ def of_family(evaluated: Evaluated, family: Sequence[tuple[Claim, str]]) -> list
                 "tested": draws.group.size,
                 "groups": draws.groups,
                 "seeds": found.seeds,
-                "verdict": verdict(*ends),
+                "verdict": verdict(*ends) if draws.groups >= FEWEST_GROUPS else CANNOT_TELL,
             }
         )
     return rows

@@ -198,7 +198,7 @@ def ranges_hold(settings: Settings) -> dg.AssetCheckResult:
     rows = settings.warehouse.read("range_adaptation")
     if rows is None or rows.is_empty():
         return warning_if([])
-    tested = rows.filter(pl.col("tested") > 0)
+    tested = rows.filter(pl.col("tested") > 0, pl.col("model_id") == rows["model_id"][0])
     whole = tested.filter(pl.col("segment") == ALL)
     days = whole.sort("as_of", descending=True).filter(pl.col("tested").cum_sum() - pl.col("tested") < NEWEST_SALES)
     newest = tested.filter(pl.col("as_of").is_in(days["as_of"].implode()))

@@ -73,17 +73,19 @@ def reports(
     now = datetime.now(UTC)
     ordered = predictions.join(items, on="listing_id", how="left").sort("listing_id")
     by_model = ordered.partition_by("model_id", as_dict=True)
-    draws: dict[tuple[str, str], Draws] = {}
     rows = []
-    for model in models.iter_rows(named=True):
-        mine = by_model[(model["model_id"],)]
-        own_gate = model["constraint_kind"] != "baseline"
-        gated = own_gate or BASELINES[model["objective"]].gated
-        segments = {ALL: mine} | {name: part for (name,), part in mine.partition_by("category", as_dict=True).items()}
-        for segment, part in segments.items():
-            common = {"run_id": run_id, **model, "segment": segment, "range_level": range_level, "evaluated_at": now}
-            drawn = draws.setdefault((model["split_kind"], segment), Draws(numbered(part["group_key"].to_numpy())))
-            rows.append(common | segment_row(part, gated, own_gate, drawn))
+    for split_models in models.partition_by("split_kind"):
+        categories = by_model[(split_models["model_id"][0],)]["category"].unique().sort()
+        for segment in (ALL, *categories):
+            chosen = pl.lit(True) if segment == ALL else pl.col("category") == segment
+            draws = None  # one segment's at a time: they are many numbers
+            for model in split_models.iter_rows(named=True):
+                part = by_model[(model["model_id"],)].filter(chosen)
+                own_gate = model["constraint_kind"] != "baseline"
+                gated = own_gate or BASELINES[model["objective"]].gated
+                draws = draws or Draws(numbered(part["group_key"].to_numpy()))
+                common = {"run_id": run_id, **model, "segment": segment, "range_level": range_level}
+                rows.append(common | {"evaluated_at": now} | segment_row(part, gated, own_gate, draws))
     return pl.DataFrame(rows, infer_schema_length=None)
 
 

@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from vps_assets.assets.champion_decisions import served_id
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
@@ -12,21 +13,22 @@ from vps_ml.pricing.calibration import ALL
 
 @dg.op
 def range_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame) -> RangeJob:
-    """The sold listings, and the champion as it was judged.
+    """The sold listings, and the champion as it was judged and as it prices.
 
     Raises:
         dg.Failure: no model has been promoted.
     """
     if champion_model.is_empty():
         raise dg.Failure("There is no champion: materialise champion_model first.")
-    return RangeJob(rows, champion_model["model_id"][0], settings.recipe.range_level, settings.artefacts)
+    model_ids = tuple(dict.fromkeys([champion_model["model_id"][0], served_id(champion_model)]))
+    return RangeJob(rows, model_ids, settings.recipe.range_level, settings.artefacts)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
 def record_ranges(context: dg.OpExecutionContext, states: pl.DataFrame) -> pl.DataFrame:
     """Write the state of every day."""
     if states.height:
-        whole = states.filter(pl.col("segment") == ALL)
+        whole = states.filter(pl.col("segment") == ALL, pl.col("model_id") == states["model_id"][0])
         tested, covered = int(whole["tested"].sum()), int(whole["covered"].sum())
         context.add_output_metadata({"tested": tested, "within the range": covered / max(tested, 1)})
     return states
@@ -38,7 +40,7 @@ range_adaptation = op_chain(
     """The miss rates that price ranges aim at, by listing day and category, moved by what has sold (adaptive conformal
 inference: Gibbs and Candès, 2021), and how many of each day's qualified listings sold within their range.
 
-Replayed over the champion's test listings on each run, each day with what had sold before it; the newest day is the
-state that prices now.""",
+Replayed on each run, each day with what had sold before it: for the champion as it was judged over its test listings,
+which shows what the method holds, and for the refit over what has sold since, of which the newest day prices now.""",
     [sold_features, range_job, replay_ranges, record_ranges],
 )

@@ -19,7 +19,8 @@ def suggestion_job(
     settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame, range_adaptation: pl.DataFrame
 ) -> ChampionJob:
     """The dates' open listings with their features, the champion, and the range in force."""
-    return replace(champion_job(settings, rows, champion_model), miss_rates=rates_in_force(range_adaptation))
+    job = champion_job(settings, rows, champion_model)
+    return replace(job, miss_rates=rates_in_force(range_adaptation, job.champion_id))
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

@@ -67,7 +67,7 @@ def judge(
     dataset, tables, known = with_others(others, as_of, home, recipe, tell)
     frames, lines = [], []
     draws = Draws(numbered(others.filter(known)["group_key"].to_numpy()))
-    for name, model_id, rows in judged(dataset, tables):
+    for name, model_id, rows in judged(dataset, tables, tell):
         frames.append(rows.select(pl.lit(name).alias("model"), pl.lit(model_id).alias("model_id"), pl.all()))
         if known.any():
             lines.append(figures(name, rows.filter(known), draws))
@@ -110,7 +110,7 @@ def read_others(listings: Path, images: Path, tell: Progress) -> pl.DataFrame:
 def read_table(path: Path) -> pl.DataFrame:
     """A file of listings by its suffix, Parquet if it is no other."""
     if path.suffix == ".csv":
-        return pl.read_csv(path, infer_schema_length=None)
+        return pl.read_csv(path, infer_schema=False)
     return pl.read_ndjson(path) if path.suffix in (".jsonl", ".ndjson") else pl.read_parquet(path)
 
 
@@ -138,13 +138,22 @@ def with_others(
     own = sold_rows(with_features(tables["clean_listings"], tables["image_embeddings"], statistics))
     photos = [Path(photo) for photo in others["photo"]]
     visual = embedded_now(photos, own["embedding_id"][0], home.artefacts, tell)
+    own_items = others["listing_id"].is_in(own["listing_id"].implode()) | others["group_key"].is_in(
+        own["group_key"].implode()
+    )
+    if own_items.any():
+        tell(
+            f"{own_items.sum():,} of them are this directory's own: models may have learnt from them, the refit surely"
+        )
     last: date = tables["clean_listings"]["listed_on"].max()  # type: ignore[assignment]
     dated = others.with_columns(pl.lit(as_of or last + timedelta(days=1)).alias("listed_on"))
     dataset = WithOthers(own, with_statistics(dated, statistics), visual, recipe, home.artefacts)
     return dataset, tables, others["log_price"].is_not_null()
 
 
-def judged(dataset: WithOthers, tables: dict[str, pl.DataFrame]) -> Iterator[tuple[str, str, pl.DataFrame]]:
+def judged(
+    dataset: WithOthers, tables: dict[str, pl.DataFrame], tell: Progress
+) -> Iterator[tuple[str, str, pl.DataFrame]]:
     """(model in words, its id, its predictions of the others) of all in the tables, and of the one that prices."""
     predictions = Predictions(dataset)
     models = pl.concat([tables[name] for name in MODEL_TABLES]).unique("model_id", maintain_order=True)
@@ -158,7 +167,12 @@ def judged(dataset: WithOthers, tables: dict[str, pl.DataFrame]) -> Iterator[tup
     for model_id, variant, artefact_id in variants:
         read_at = f" at {variant.constraint_value}" if variant.constraint_kind == "baseline" else ""
         name = f"{named(vars(variant))}{read_at}; {variant.split_kind}, seed {variant.seed}"
-        yield name, model_id, predictions.of(variant, artefact_id, dataset.others)
+        try:
+            predicted = predictions.of(variant, artefact_id, dataset.others)
+        except ValueError as error:  # of other backbones than the directory's features
+            tell(f"left out: {name}: {one_line(error)}")
+            continue
+        yield name, model_id, predicted
 
 
 def figures(name: str, rows: pl.DataFrame, draws: Draws) -> tuple[float, str]:

@@ -45,7 +45,7 @@ def suggest_one(image: Path, category: str, seller: str | None, home: Home) -> s
         refuse_shape(image)
         visual, quality = champion.embedded([image], champion.extractors())
         row = with_statistics(listing_of_today(category, seller), histories)
-        (predicted,) = champion.predict(visual, row, rates_in_force(adaptation))
+        (predicted,) = champion.predict(visual, row, rates_in_force(adaptation, champion.model_id))
     except ValueError as error:
         raise UserError(str(error)) from error
     answer = suggestion(predicted, dict(zip(QUALITY_COLUMNS, quality[0], strict=True)))

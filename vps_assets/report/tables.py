@@ -28,6 +28,7 @@ from vps_assets.report.paper import (
 )
 from vps_assets.report.published import Published
 from vps_assets.tables.splits import with_roles
+from vps_ml.evaluation.adaptation import rates_in_force
 from vps_ml.evaluation.resampling import AT_ITS_COVERAGE, CANNOT_TELL
 from vps_ml.pricing.baselines import gated_baselines
 from vps_ml.pricing.variants import OBJECTIVE_NAMES, SYMBOLS
@@ -282,21 +283,23 @@ def headline(published: Published) -> str:
     )
 
 
+def adaptation_of_champion(published: Published) -> pl.DataFrame:
+    """The rows of `range_adaptation` of the champion as it was judged."""
+    champion, states = published["champion_model"], published["range_adaptation"]
+    return states.clear() if champion.is_empty() else states.filter(pl.col("model_id") == champion["model_id"][0])
+
+
 def covered_share(published: Published) -> float | None:
     """The share of the champion's qualified test listings that sold within the range of their day."""
-    rows = published["range_adaptation"].filter(pl.col("segment") == "all")
+    rows = adaptation_of_champion(published).filter(pl.col("segment") == "all")
     return int(rows["covered"].sum()) / tested if (tested := int(rows["tested"].sum())) else None
 
 
 def adaptation_table(published: Published) -> Table:
     """The price range as it was given day by day, in all and by category, beside the one that had stayed as it was."""
-    sums = published["range_adaptation"].group_by("segment").agg(pl.sum("tested", "covered", "covered_static"))
-    newest = dict(
-        published["range_adaptation"]
-        .filter(pl.col("as_of") == pl.col("as_of").max())
-        .select("segment", "miss_rate")
-        .iter_rows()
-    )
+    states = adaptation_of_champion(published)
+    sums = states.group_by("segment").agg(pl.sum("tested", "covered", "covered_static"))
+    newest = rates_in_force(states, states["model_id"][0]) if states.height else {}
     rows = [
         (
             str(row["segment"]),
@@ -309,14 +312,14 @@ def adaptation_table(published: Published) -> Table:
     ]
     columns = ("segment", "qualified and sold", "within the range", "had it stayed as it was", "may miss now")
     note = (
-        "The champion's test listings, each with the range of its listing day: what had sold by then moved it "
-        "(adaptive conformal inference). It needs no price of the day itself or later."
+        "The test listings of the champion as it was judged, each with the range of its listing day: what had sold by "
+        "then moved it (adaptive conformal inference). Its refit, which prices, begins anew with what has sold since."
     )
     return Table("The price range day by day", columns, rows, note)
 
 
 def standing(row: Mapping[str, Any]) -> str:
-    return {"yes": "ahead of", "no": "behind"}.get(row["verdict"], "level with")
+    return {"yes": "ahead of", "no": "behind"}.get(row["verdict"], "not told apart from")
 
 
 def rival_of(row: Mapping[str, Any]) -> str:

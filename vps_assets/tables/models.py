@@ -197,8 +197,8 @@ CORRUPTION_REPORTS = table(
 RANGE_ADAPTATION = table(
     "range_adaptation",
     {
-        "model_id": column(pl.String, "The champion, as it was judged"),
-        "as_of": column(pl.Date, "Listing day; the newest is the state that prices now"),
+        "model_id": column(pl.String, "The champion as it was judged, or its refit"),
+        "as_of": column(pl.Date, "Listing day; the newest of the model that prices is the state that prices now"),
         "segment": column(pl.String, "all, or a category"),
         "miss_rate": column(pl.Float64, "Share of ranges that may miss, for the day's listings", fraction()),
         "learnt_from": column(pl.Int64, "Sold listings that it was learnt from", pa.Check.ge(0)),
@@ -207,7 +207,7 @@ RANGE_ADAPTATION = table(
         "covered_static": column(pl.Int64, "Of these, within the range as first calibrated", pa.Check.ge(0)),
         "range_level": column(pl.Float64, "Nominal coverage of the price range", fraction()),
     },
-    unique=["as_of", "segment"],
+    unique=["model_id", "as_of", "segment"],
 )
 PRICE_SUGGESTIONS = table(
     "price_suggestions",

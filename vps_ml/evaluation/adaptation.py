@@ -126,11 +126,13 @@ def learnt_until(
     return [item for item in waiting if item not in taken]
 
 
-def rates_in_force(range_adaptation: pl.DataFrame) -> dict[str, float]:
-    """Segment -> the miss rate in force now; empty if nothing has sold since the champion was trained.
+def rates_in_force(range_adaptation: pl.DataFrame, model_id: str) -> dict[str, float]:
+    """Segment -> the miss rate in force now; empty if nothing has sold that the model has not learnt from.
 
     Args:
         range_adaptation: the table of that name.
+        model_id: the model that prices; another's rates say nothing of its ranges.
     """
-    newest = range_adaptation.filter(pl.col("as_of") == pl.col("as_of").max())
+    own = range_adaptation.filter(pl.col("model_id") == model_id)
+    newest = own.filter(pl.col("as_of") == pl.col("as_of").max())
     return dict(newest.select("segment", "miss_rate").iter_rows())

@@ -44,6 +44,8 @@ def no_number(values: pl.Series) -> Float[np.ndarray, " row"]:
 
 LABEL = "="
 """Between the name of a column of labels and a label, in the name of the label's own column."""
+MOST_LABELS = 200
+"""Columns of one column of labels, the most frequent: free text in its place would be thousands."""
 FEWEST_WITH_LABEL = 5
 """Training rows; a label on fewer is no column: nothing can be learnt of it."""
 
@@ -88,7 +90,8 @@ def expanded(columns: Sequence[str], training_rows: pl.DataFrame) -> tuple[str, 
             names.append(name)
             continue
         counts = training_rows[name].drop_nulls().value_counts().filter(pl.col("count") >= FEWEST_WITH_LABEL)
-        names += [f"{name}{LABEL}{label}" for label in sorted(counts[name])]
+        common = counts.sort("count", name, descending=[True, False])[name].head(MOST_LABELS)
+        names += [f"{name}{LABEL}{label}" for label in sorted(common)]
     return tuple(names)
 
 

@@ -28,7 +28,8 @@ class ComparisonJob:
     looks: list[int]
     """On how many listings the challenger was compared before, each time."""
     may_win: bool
-    """Whether the challenger could be promoted: it is another model, and was not rolled back."""
+    """Whether the challenger is to be refitted if it wins: it is another model that was not rolled back, or it is the
+    champion and its refit is lost."""
     recipe: Recipe
     artefacts: Artefacts
 

@@ -131,13 +131,20 @@ def predict_out_of_bounds(context: dg.OpExecutionContext, job: OutOfBoundsJob) -
     rows, artefacts = job.prediction.rows, job.prediction.artefacts
     if job.beyond.is_empty() or rows.is_empty():
         return pl.DataFrame()
-    photos = [artefacts.photo(photo_hash) for photo_hash in job.beyond["photo_hash"]]
+    there = [artefacts.photo(photo_hash).exists() for photo_hash in job.beyond["photo_hash"]]
+    beyond = job.beyond.filter(pl.Series(there, dtype=pl.Boolean))
+    context.log.info(
+        f"{beyond.height:,} listings; {job.beyond.height - beyond.height:,} whose photo is gone are left out"
+    )
+    if beyond.is_empty():
+        return pl.DataFrame()
+    photos = [artefacts.photo(photo_hash) for photo_hash in beyond["photo_hash"]]
     visual = embedded_now(photos, rows["embedding_id"][0], artefacts, context.log.info)
-    dataset = WithOthers(rows, job.beyond, visual, job.prediction.recipe, artefacts)
+    dataset = WithOthers(rows, beyond, visual, job.prediction.recipe, artefacts)
     predictions = Predictions(dataset)
     frames = []
     for row in job.prediction.models.iter_rows(named=True):
-        numbers = dataset.others[(job.beyond[f"{row['split_kind']}_role"] == "test").fill_null(value=False).to_numpy()]
+        numbers = dataset.others[(beyond[f"{row['split_kind']}_role"] == "test").fill_null(value=False).to_numpy()]
         if len(numbers):
             predicted = predictions.of(variant_of(row), id_in_path(row["path"]) if row["path"] else None, numbers)
             columns = predicted.select("listing_id", "log_price", "predicted_log_price")

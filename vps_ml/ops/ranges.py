@@ -9,7 +9,7 @@ import polars as pl
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.evaluation.adaptation import MissRates, Replay, Sold, replayed
-from vps_ml.features.roles import unseen
+from vps_ml.features.roles import SERVED_SPLIT, unseen
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.pricing.calibration import ALL
 
@@ -18,48 +18,61 @@ FIRST_DAY = date(1970, 1, 1)
 
 @dataclass(frozen=True)
 class RangeJob:
-    """Sold listings (columns of `ChampionJob`, `ITEM`, `log_price`, `sold_on` and the roles), and the champion."""
+    """Sold listings (columns of `ChampionJob`, `ITEM`, `log_price`, `sold_on` and the roles), and the models."""
 
     rows: pl.DataFrame
-    champion_id: str
-    """The model that was judged: its test listings are those that it has not learnt from."""
+    model_ids: tuple[str, ...]
+    """The champion as it was judged, and its refit if that prices in its place."""
     level: float
     artefacts: Artefacts
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def replay_ranges(context: dg.OpExecutionContext, job: RangeJob) -> pl.DataFrame:
-    """One row per day and segment: the miss rate in force, and how many of the day's listings sold within the range."""
+    """One row per model, day and segment: the miss rate in force, and how many listings sold within their range.
+
+    Each model over the sold listings that it has not learnt from: the judged one's test listings, and of a refit, which
+    has learnt from all, those that have come since.
+    """
+    frames = [replayed_by(context, job, model_id) for model_id in job.model_ids]
+    made = [frame for frame in frames if frame.height]
+    return pl.concat(made) if made else pl.DataFrame()
+
+
+def replayed_by(context: dg.OpExecutionContext, job: RangeJob, model_id: str) -> pl.DataFrame:
+    """One model's rows; none if nothing has sold that it has not learnt from."""
     from vps_ml.pricing.predictor import Predictor
 
-    card = job.artefacts.models.card(job.champion_id)
-    tested = job.rows.filter(pl.col(f"{card['split_kind']}_role") == "test")
-    rows = unseen(tested, job.artefacts, [card], card["split_kind"]).sort("listing_id")
-    champion = Predictor.load(job.artefacts, job.champion_id)
-    if rows.is_empty() or champion.calibrating is None:
+    card = job.artefacts.models.card(model_id)
+    rows = job.rows
+    if card["split_kind"] != SERVED_SPLIT:
+        rows = rows.filter(pl.col(f"{card['split_kind']}_role") == "test")
+    rows = unseen(rows, job.artefacts, [card], card["split_kind"]).sort("listing_id")
+    model = Predictor.load(job.artefacts, model_id)
+    if rows.is_empty() or model.calibrating is None:
         return pl.DataFrame()
-    judged = champion.judge(champion.visual_features(rows), rows)
-    kept = champion.calibration.qualification(judged) >= 0.5
+    judged = model.judge(model.visual_features(rows), rows)
+    kept = model.calibration.qualification(judged) >= 0.5
     rows, residual = rows.filter(pl.Series(kept)), (rows["log_price"].to_numpy() - judged.log_price)[kept]
     if rows.is_empty():
         return pl.DataFrame()
     listed, sold_on = (rows[name].cast(pl.Int32).to_numpy().astype(np.int64) for name in ("listed_on", "sold_on"))
     sold = Sold(listed, sold_on, rows["category"].to_numpy(), residual / judged.expected_error[kept])
-    replay = replayed(sold, champion.calibrating, job.level)
-    static = (sold.scaled_residual >= champion.calibration.range_low) & (
-        sold.scaled_residual <= champion.calibration.range_high
+    replay = replayed(sold, model.calibrating, job.level)
+    static = (sold.scaled_residual >= model.calibration.range_low) & (
+        sold.scaled_residual <= model.calibration.range_high
     )
     context.log.info(
         f"{rows.height:,} qualified and sold since: {replay.covered.mean():.1%} within their range, "
         f"{static.mean():.1%} had it stayed as it was"
     )
-    return states(sold, replay, static).with_columns(model_id=pl.lit(job.champion_id), range_level=pl.lit(job.level))
+    return states(sold, replay, static).with_columns(model_id=pl.lit(model_id), range_level=pl.lit(job.level))
 
 
 def states(sold: Sold, replay: Replay, static: np.ndarray) -> pl.DataFrame:
-    """A row per day and segment, the last day being the one after the newest: the state now."""
+    """A row per day and segment, the last day being that after the newest listing and sale: the state now."""
     rows = []
-    now = int(sold.listed_day.max()) + 1
+    now = int(max(sold.listed_day.max(), sold.sold_day.max())) + 1
     for day, rates in {**replay.by_day, now: replay.now}.items():
         for segment, (rate, learnt_from) in complete(rates, replay.now).items():
             chosen = (sold.listed_day == day) & ((segment == ALL) | (sold.category == segment))

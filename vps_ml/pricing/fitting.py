@@ -1,7 +1,7 @@
 """How each objective fits a price model, and what objectives share: fold networks, and kernel machines."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -170,7 +170,7 @@ def fold_networks(dataset: PricingDataset, variant: Variant, log: Log) -> FoldNe
         )
         named = {f"fold{k}": network for k, network in enumerate(folds.networks)}
         residuals = {"residual": folds.residual, "held_out_residual": folds.held_out_residual}
-        card = shared_card("folds", variant)
+        card = shared_card("folds", dataset, variant)
         return Contents(card, arrays={STATE: state_of(named | {"scale": folds.scale}), RESIDUALS: residuals})
 
     models.make(fold_id, fill)
@@ -185,8 +185,10 @@ def shared_id(kind: str, dataset: PricingDataset, variant: Variant) -> str:
     return identity(kind, CODE_VERSION, dataset.data_id, key, dataset.recipe.described())
 
 
-def shared_card(kind: str, variant: Variant) -> dict[str, str]:
-    return {"kind": kind, "features": variant.features, "split_kind": variant.split_kind}
+def shared_card(kind: str, dataset: PricingDataset, variant: Variant) -> dict[str, str]:
+    """What it is, and what it has learnt from."""
+    split = {"features": variant.features, "split_kind": variant.split_kind}
+    return {"kind": kind, **split, "roles_id": dataset.roles_id()}
 
 
 def kernel_folds(dataset: PricingDataset, variant: Variant, log: Log) -> KernelFolds:
@@ -202,7 +204,7 @@ def kernel_folds(dataset: PricingDataset, variant: Variant, log: Log) -> KernelF
             x.rows(train), dataset.log_price[train], dataset.group[train], feature_map, variant.seed
         )
         arrays = {"scale": made.scale, "residual": made.residual, **made.machine.arrays("price")}
-        return Contents(shared_card("kernel", variant), arrays={MACHINES: arrays})
+        return Contents(shared_card("kernel", dataset, variant), arrays={MACHINES: arrays})
 
     models.make(kernel_id, fill)
     arrays = models.arrays(kernel_id, MACHINES)
@@ -221,7 +223,7 @@ def fold_trees(dataset: PricingDataset, variant: Variant, log: Log) -> FoldTrees
         folds = dataset.recipe.pricing.folds
         made = fit_fold_trees(learnt, stop, dataset.group[train], folds, variant.seed)
         residuals = {"residual": made.residual, "held_out_residual": made.held_out_residual}
-        card = shared_card("trees", variant)
+        card = shared_card("trees", dataset, variant)
         return Contents(card, arrays={RESIDUALS: residuals}, texts={TREES: trees_text(made.boosters)})
 
     models.make(trees_id, fill)
@@ -239,7 +241,8 @@ def blended(fit: Fit) -> tuple[str, np.ndarray]:
         train = fit.examples("train", residual)
         price = fit.log_price("train") - residual
         error = ErrorMachine.fitted(train.x, fit.kernel.scale, price, residual, fit.variant.seed)
-        return Blend(fit.kernel.machine, fit.trees.boosters, error, weights).contents()
+        made = Blend(fit.kernel.machine, fit.trees.boosters, error, weights).contents()
+        return replace(made, card=shared_card("blend", fit.dataset, fit.variant))
 
     fit.dataset.artefacts.models.make(blend_id, fill)
     return blend_id, residual

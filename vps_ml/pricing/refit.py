@@ -11,7 +11,9 @@ from vps_ml.pricing.models import Log, fit_variant, load_model
 from vps_ml.pricing.variants import variant_of
 
 FEWEST_SHARED = 20
-"""Listings; on fewer nothing can be said of how the two models differ."""
+"""Listings; on fewer nothing can be said of how the two models differ, and the judged one prices."""
+FEWEST_CALIBRATING = 100
+"""Rows; on fewer a refit's threshold and range would be worse founded than those of the model that was judged."""
 MOST_MOVED = 0.75
 """Of the judged model's own error: how far the refit's prices may be from its prices, on average."""
 MOST_COVERAGE_MOVED = 0.15
@@ -22,9 +24,10 @@ MOST_COVERAGE_MOVED = 0.15
 class Refit:
     """A model that was fitted again, and how it behaves beside the one that was judged."""
 
-    model_id: str
+    model_id: str | None
+    """None if there are too few listings for one."""
     shared: int
-    """Test listings that neither of the two has learnt from."""
+    """Test listings that the judged model has not learnt from, and that only stopped and calibrated the refit."""
     moved: float
     """Mean |difference| of their predicted log prices on these; NaN of too few."""
     judged_male: float
@@ -34,9 +37,9 @@ class Refit:
 
     @property
     def alike(self) -> bool:
-        """Whether it behaves like the judged model, within the stated bounds; so few that none can tell: yes."""
+        """Whether it behaves like the judged model, within the stated bounds; on too few listings nobody knows."""
         if self.shared < FEWEST_SHARED:
-            return True
+            return False
         share = self.judged_coverage
         chance = 2 * float(np.sqrt(max(share * (1 - share), 0.01) / self.shared))
         close = abs(self.refit_coverage - share) <= MOST_COVERAGE_MOVED + chance
@@ -46,13 +49,15 @@ class Refit:
     def evidence(self) -> str:
         """The figures in one line."""
         if self.shared < FEWEST_SHARED:
-            return f"served as {self.model_id}, fitted on all sold listings; too few ({self.shared}) to compare it on"
-        return (
-            f"served as {self.model_id}, fitted on all sold listings: on {self.shared} test listings that neither has "
-            f"learnt from its prices differ by {self.moved:.3f} (at most {MOST_MOVED:.0%} of the error), MALE "
-            f"{self.refit_male:.4f} against {self.judged_male:.4f}, coverage {self.refit_coverage:.0%} against "
-            f"{self.judged_coverage:.0%}" + ("" if self.alike else ": not alike, so the judged model itself is served")
+            return f"serves itself: too few listings ({self.shared}) to compare a refit on all sold listings on"
+        figures = (
+            f"on {self.shared} test listings that it did not train on its prices differ by {self.moved:.3f} (at most "
+            f"{MOST_MOVED:.0%} of the error), MALE {self.refit_male:.4f} against {self.judged_male:.4f}, coverage "
+            f"{self.refit_coverage:.0%} against {self.judged_coverage:.0%}"
         )
+        if self.alike:
+            return f"served as {self.model_id}, fitted on all sold listings: {figures}"
+        return f"serves itself: its refit {self.model_id} behaves differently, {figures}"
 
 
 def refitted(dataset: PricingDataset, judged_id: str, log: Log) -> Refit:
@@ -63,13 +68,13 @@ def refitted(dataset: PricingDataset, judged_id: str, log: Log) -> Refit:
     """
     models = dataset.artefacts.models
     card = models.card(judged_id)
-    refit_id = fit_variant(dataset, replace(variant_of(card), split_kind=SERVED_SPLIT), log)
-    assert refit_id is not None, "a price model has an artefact"
     test = dataset.unseen_test(card["split_kind"], [card])
     shared = np.intersect1d(test, dataset.role(SERVED_SPLIT, "validation"))
     nothing = float("nan")
-    if len(shared) < FEWEST_SHARED:
-        return Refit(refit_id, len(shared), *[nothing] * 5)
+    if len(shared) < FEWEST_SHARED or len(dataset.calibrating(SERVED_SPLIT)) < FEWEST_CALIBRATING:
+        return Refit(None, min(len(shared), FEWEST_SHARED - 1), *[nothing] * 5)
+    refit_id = fit_variant(dataset, replace(variant_of(card), split_kind=SERVED_SPLIT), log)
+    assert refit_id is not None, "a price model has an artefact"
     before, after = (judged(dataset, model_id, shared) for model_id in (judged_id, refit_id))
     error = [np.abs(j.log_price - dataset.log_price[shared]).mean() for j, _ in (before, after)]
     coverage = [(calibration.qualification(j) >= 0.5).mean() for j, calibration in (before, after)]

@@ -8,7 +8,7 @@ import pytest
 from champions import BETTER, BY_CHANCE, OF_FEW, decision, rolled_back, settings_of, with_models
 from scenario import comparisons
 
-from vps_assets.assets.champion import record_decision
+from vps_assets.assets.champion import comparison_job, record_decision
 from vps_assets.assets.champion_decisions import looks, past_decisions
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, basis_of
@@ -72,6 +72,28 @@ def test_a_promoted_model_is_served_as_its_refit_and_a_refusal_leaves_what_is_se
     Warehouse(home).replace("champion_model", row, "true", [], {})
     after = recorded_row(home, "b", "a", BY_CHANCE)
     assert after.select("decision", "model_id", "served_as").row(0) == ("refused", "b", "c")
+
+
+def test_a_refit_that_is_lost_gives_way_to_the_champion_itself_or_to_another_refit(home: Home) -> None:
+    """Models a, b and c have their files; d, the refit in force, has lost its own."""
+    with_models(home)
+    row = decision("a", "a", "promoted", None, 0).with_columns(served_as=pl.lit("d"))
+    Warehouse(home).replace("champion_model", row, "true", [], {})
+    assert recorded_row(home, "a", "b", BY_CHANCE).select("decision", "served_as").row(0) == ("refused", None)
+    context = dg.build_op_context(resources={"settings": settings_of(home)})
+    rows, table = pl.DataFrame({"x": [1]}), comparisons()["model_comparisons"]
+    report = {
+        "model_id": "a", "aurc": 0.1, "segment": "all", "split_kind": "time", "objective": "blended",
+        "constraint_kind": "percentile", "constraint_value": 0.7, "seed": 0,
+    }  # fmt: skip
+    job = comparison_job(context, rows=rows, evaluation_reports=pl.DataFrame([report]), percentile_pricing_models=rows)
+    assert job.may_win and job.champion_id is None, "it is refitted"
+    again = record_decision(context, result=ComparisonResult("a", "a", None, "time", "c"), model_comparisons=table)
+    assert again.select("decision", "model_id", "served_as").row(0) == ("kept", "a", "c")
+    whole = decision("a", "a", "promoted", None, 0).with_columns(served_as=pl.lit("c"))
+    Warehouse(home).replace("champion_model", whole, "true", [], {})
+    job = comparison_job(context, rows=rows, evaluation_reports=pl.DataFrame([report]), percentile_pricing_models=rows)
+    assert not job.may_win
 
 
 @pytest.fixture

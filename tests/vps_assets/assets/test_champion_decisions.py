@@ -161,7 +161,9 @@ def test_what_a_model_is_served_as_is_in_the_history_of_its_promotion_alone(mode
     assert served_id(decision("a", "a", "promoted", None, 0)) == "a"
 
 
-@pytest.mark.parametrize(("difference", "standing"), [(0.03, BEHIND), (0.01, "no worse"), (-0.03, "no worse")])
+@pytest.mark.parametrize(
+    ("difference", "standing"), [(0.03, BEHIND), (0.01, "not told apart"), (-0.03, "not told apart")]
+)
 def test_the_evidence_says_how_a_model_stands_beside_the_best_baseline_at_its_coverage(
     difference: float, standing: str
 ) -> None:

@@ -100,9 +100,10 @@ def test_a_rate_stays_within_its_bounds() -> None:
     assert rates.of("never sold") == pytest.approx(rates.overall)
 
 
-def test_the_newest_day_is_what_is_in_force() -> None:
+def test_the_newest_day_of_the_model_that_prices_is_what_is_in_force() -> None:
     table = pl.DataFrame(
-        {"as_of": [1, 1, 2, 2], "segment": ["all", "a", "all", "a"], "miss_rate": [0.2, 0.2, 0.1, 0.15]}
-    )
-    assert rates_in_force(table) == {"all": 0.1, "a": 0.15}
-    assert rates_in_force(table.clear()) == {}
+        {"model_id": ["m"] * 4 + ["n"], "as_of": [1, 1, 2, 2, 3], "segment": ["all", "a", "all", "a", "all"],
+         "miss_rate": [0.2, 0.2, 0.1, 0.15, 0.3]}
+    )  # fmt: skip
+    assert rates_in_force(table, "m") == {"all": 0.1, "a": 0.15}
+    assert rates_in_force(table, "another") == rates_in_force(table.clear(), "m") == {}
