@@ -1,5 +1,6 @@
--- Any figure of the report, computed again from the published predictions: open data/analytics.duckdb with DuckDB and
--- paste. Each query shows the figure beside the one in the tables; tests/test_recompute.py runs them all.
+-- The models' figures in the report, computed again from the published predictions: open data/analytics.duckdb with
+-- DuckDB and paste. Each query shows the figure beside the one in the tables; tests/test_recompute.py runs them all. Another
+-- coverage than .5, or the claims of a series (male, coverage), is the same query with another number or column.
 -- Intervals (…_low, …_high) need draws of groups: vps_ml/evaluation/resampling.py.
 
 -- name: a model's row in evaluation_reports (segment all)

@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from vps_ml.artefacts import Artefacts, id_in_path
+from vps_ml.features.roles import unseen
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.pricing.variants import CALIBRATION, Variant, variant_of
 from vps_ml.recipes import Recipe
@@ -141,10 +142,16 @@ def predict_out_of_bounds(context: dg.OpExecutionContext, job: OutOfBoundsJob) -
     photos = [artefacts.photo(photo_hash) for photo_hash in beyond["photo_hash"]]
     visual = embedded_now(photos, rows["embedding_id"][0], artefacts, context.log.info)
     dataset = WithOthers(rows, beyond, visual, job.prediction.recipe, artefacts)
+    models = job.prediction.models
+    cards = [artefacts.models.card(id_in_path(path)) for path in models["path"].drop_nulls().unique()]
+    tested = {}
+    for split in models["split_kind"].unique():
+        rows_of_split = beyond.with_row_index("_number").filter(pl.col(f"{split}_role") == "test")
+        tested[split] = dataset.others[unseen(rows_of_split, artefacts, cards, split)["_number"].to_numpy()]
     predictions = Predictions(dataset)
     frames = []
-    for row in job.prediction.models.iter_rows(named=True):
-        numbers = dataset.others[(beyond[f"{row['split_kind']}_role"] == "test").fill_null(value=False).to_numpy()]
+    for row in models.iter_rows(named=True):
+        numbers = tested[row["split_kind"]]
         if len(numbers):
             predicted = predictions.of(variant_of(row), id_in_path(row["path"]) if row["path"] else None, numbers)
             columns = predicted.select("listing_id", "log_price", "predicted_log_price")

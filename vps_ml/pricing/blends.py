@@ -92,7 +92,7 @@ def fit_kernel_folds(
         feature_map: which the features went through.
         seed: of the folds and the choice of rows.
     """
-    chosen = seeded_choice(len(price), seed)
+    chosen = seeded_choice(group, seed)
     rows = x.where(chosen).array()
     scale = input_scale(feature_map, rows)
     scaled, y = rows * scale, price[chosen]
@@ -105,11 +105,14 @@ def fit_kernel_folds(
     return KernelFolds(machine, scale, residual)
 
 
-def seeded_choice(rows: int, seed: int) -> np.ndarray:
-    """All row numbers, or `MOST_ROWS` of them, ascending."""
-    if rows <= MOST_ROWS:
-        return np.arange(rows)
-    return np.sort(np.random.default_rng(seed).choice(rows, MOST_ROWS, replace=False))
+def seeded_choice(group: np.ndarray, seed: int) -> np.ndarray:
+    """All row numbers, or those of whole groups that have `MOST_ROWS` at most, ascending."""
+    if len(group) <= MOST_ROWS:
+        return np.arange(len(group))
+    _, number, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    kept = order[np.cumsum(sizes[order]) <= MOST_ROWS]
+    return np.flatnonzero(np.isin(number, kept))
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ class ErrorMachine:
             residual: their errors, in ln units.
             seed: of the choice of rows.
         """
-        chosen = seeded_choice(len(price), seed)
+        chosen = seeded_choice(np.arange(len(price)), seed)
         centre, spread = float(price.mean()), float(max(price.std(), 1e-6))
         beside = with_price(x.where(chosen).array() * scale, (price[chosen] - centre) / spread)
         return cls(fit_kernel_machine(beside, np.abs(residual[chosen]), ERROR, seed), scale, centre, spread)

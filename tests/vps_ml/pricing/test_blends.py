@@ -65,8 +65,10 @@ def test_rows_beyond_what_a_machine_is_fitted_on_have_its_errors(monkeypatch: py
     monkeypatch.setattr(blends, "MOST_ROWS", 100)
     x, y = world()
     folds = fit_kernel_folds(rows(x), y, np.arange(240), feature_map(), 0)
-    others = np.setdiff1d(np.arange(240), blends.seeded_choice(240, 0))
+    others = np.setdiff1d(np.arange(240), blends.seeded_choice(np.arange(240), 0))
     assert len(others) == 140
+    chosen = blends.seeded_choice(np.arange(240) // 3, 0)
+    assert len(chosen) == 99 and len(set(chosen // 3)) == 33, "whole groups"
     expected = y[others] - predicted(folds.machine, x[others], folds.scale)
     assert folds.residual[others] == pytest.approx(expected, abs=1e-5)
 
