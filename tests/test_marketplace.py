@@ -76,6 +76,11 @@ def test_no_test_listing_is_a_training_listing_of_the_backbones(marketplace: Mar
     assert not trained_on & set(clean.filter(pl.col("listing_id").is_in(tested))["photo_hash"])
 
 
+def test_tables_4_and_5_are_of_the_papers_objective_alone(marketplace: Marketplace) -> None:
+    found = marketplace.query("select distinct ablation, objective from ablation_reports order by all")
+    assert found == [("features", "paper"), ("tuning", "blended"), ("warm_up", "paper")]
+
+
 def test_the_report_is_one_self_contained_page(marketplace: Marketplace) -> None:
     ran = vps("report", home=marketplace.home.path)
     assert ran.returncode == 0, ran.stderr

@@ -186,12 +186,16 @@ def ablation_reports(
 ) -> pl.DataFrame:
     """Tables 4 and 5: which features, warm-up against none, at δ = 0.5 and ε = 0.5, for each seed.
 
-    The reference model is part of both ablations.
+    The reference model is part of both ablations. `tuning` has the served kind on every kind of features.
     """
     models = variants_of(ablation_pricing_models)
     rows = reports(evaluation_predictions, models, items(clean_listings), settings.recipe.range_level, context.run_id)
-    features = rows.filter(pl.col("warm_up")).with_columns(ablation=pl.lit("features"))
-    warm_up = rows.filter(pl.col("objective") == "paper", pl.col("features") == "MSTFE")
-    both = pl.concat([features, warm_up.with_columns(ablation=pl.lit("warm_up"))])
+    paper = rows.filter(pl.col("objective") == "paper")
+    parts = {
+        "features": paper.filter(pl.col("warm_up")),
+        "warm_up": paper.filter(pl.col("features") == "MSTFE"),
+        "tuning": rows.filter(pl.col("objective") != "paper"),
+    }
+    both = pl.concat([part.with_columns(ablation=pl.lit(name)) for name, part in parts.items()])
     context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(both))})
     return both

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from vps_assets.assets.champion_decisions import served_id
+from vps_assets.assets.champion_decisions import served_in_force
 from vps_assets.assets.features import sold_rows, with_features
 from vps_assets.errors import UserError, one_line
 from vps_assets.home import Home
@@ -162,7 +162,9 @@ def judged(
         for row in models.iter_rows(named=True)
     ]
     if tables["champion_model"].height:
-        model_id = served_id(tables["champion_model"])
+        champion = tables["champion_model"]
+        model_id = served_in_force(champion, dataset.artefacts) or champion["model_id"][0]
+    if tables["champion_model"].height and model_id not in models["model_id"]:
         variants.append((model_id, variant_of(load_model(dataset.artefacts, model_id)[2]), model_id))
     for model_id, variant, artefact_id in variants:
         read_at = f" at {variant.constraint_value}" if variant.constraint_kind == "baseline" else ""

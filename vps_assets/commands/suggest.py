@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from vps_assets.assets.champion_decisions import served_id
+from vps_assets.assets.champion_decisions import served_in_force
 from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.tables.listings import CLEAN_LISTINGS
@@ -40,7 +40,7 @@ def suggest_one(image: Path, category: str, seller: str | None, home: Home) -> s
         currency = analytics.table("clean_listings", "currency is not null limit 1", ["currency"])["currency"]
     if in_force.is_empty():
         raise NoChampion("there is no champion yet: `vps run` trains and promotes one")
-    champion = Predictor.load(home.artefacts, served_id(in_force))
+    champion = Predictor.load(home.artefacts, served_in_force(in_force, home.artefacts) or in_force["model_id"][0])
     try:
         refuse_shape(image)
         visual, quality = champion.embedded([image], champion.extractors())

@@ -138,7 +138,7 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
     what = (
         f"The served kind of model ({SERVED['objective']}, δ = {SERVED['constraint_value']}), split by group, seed 0."
     )
-    ablations = overall(published["ablation_reports"])
+    ablations = overall(published["ablation_reports"]).filter(pl.col("ablation") != "tuning")
     made += [
         (
             f"Calibration of the {100 * level:.0f}% price range",

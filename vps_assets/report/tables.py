@@ -269,8 +269,7 @@ def headline(published: Published) -> str:
         f"Asked to price {percent(row['constraint_value'])} of the photos, the model in force ({row['objective']}) "
         f"takes {percent(row['coverage'])} of {row['tested']:,} unseen items ({SIDES[row['split_kind']]}) and is off "
         f"by a typical factor of {exp(row['male'] or 0):.2f} (MALE {shown(row['male'])}, 95% interval "
-        f"{shown(row['male_low'])} to {shown(row['male_high'])}); {percent(covered_share(published))} of them sold "
-        f"within their {percent(row['range_level'])} range"
+        f"{shown(row['male_low'])} to {shown(row['male_high'])}); {covered_words(published, row['range_level'])}"
     )
     equal = best_baseline(published, row["split_kind"], AT_ITS_COVERAGE)
     overall_best = best_baseline(published, row["split_kind"])
@@ -289,10 +288,12 @@ def adaptation_of_champion(published: Published) -> pl.DataFrame:
     return states.clear() if champion.is_empty() else states.filter(pl.col("model_id") == champion["model_id"][0])
 
 
-def covered_share(published: Published) -> float | None:
-    """The share of the champion's qualified test listings that sold within the range of their day."""
+def covered_words(published: Published, level: float) -> str:
+    """How many of the champion's qualified test listings sold within the range of their day, in words."""
     rows = adaptation_of_champion(published).filter(pl.col("segment") == "all")
-    return int(rows["covered"].sum()) / tested if (tested := int(rows["tested"].sum())) else None
+    tested = int(rows["tested"].sum())
+    share = percent(int(rows["covered"].sum()) / tested) if tested else "–"
+    return f"of these {tested:,}, {share} sold within the {percent(level)} range of their listing day"
 
 
 def adaptation_table(published: Published) -> Table:

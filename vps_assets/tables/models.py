@@ -124,7 +124,7 @@ EVALUATION_REPORTS = table("evaluation_reports", REPORT, unique=["model_id", "se
 ABLATION_REPORTS = table(
     "ablation_reports",
     {name: spec for name, spec in REPORT.items() if name not in ("male_of_landed", "out_of_bounds")}
-    | {"ablation": column(pl.String, "Table 4 or 5", pa.Check.isin(["features", "warm_up"]))},
+    | {"ablation": column(pl.String, "Table 4 or 5, or tuning", pa.Check.isin(["features", "warm_up", "tuning"]))},
     unique=["model_id", "segment", "ablation"],
 )
 MODEL_COMPARISONS = table(
