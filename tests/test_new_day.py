@@ -60,6 +60,7 @@ def test_models_judge_new_rows_by_what_they_were_trained_with(new_day: Marketpla
     assert {key: after[key] for key in before} == pytest.approx(before, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_after_a_new_day_prices_it_with_the_models_in_force(new_day: Marketplace) -> None:
     """Nothing is trained; what depends on the day is made, and then nothing has to be done."""
     models = (

@@ -35,7 +35,7 @@ def test_suggest_agrees_with_the_table_of_suggestions(marketplace: Marketplace) 
     rows = marketplace.query(
         "select image_path, category, seller_id, s.qualified, s.qualification, s.suggested_price "
         "from price_suggestions s join clean_listings using (listing_id) where seller_id is not null "
-        "order by s.listed_on desc, abs(s.qualification - 0.5) desc, listing_id limit 3",
+        "order by s.listed_on desc, abs(s.qualification - 0.5) desc, listing_id limit 2",
     )
     for image, category, seller, qualified, qualification, price in rows:
         photo = str(marketplace.home.path / "demo" / image)
