@@ -68,8 +68,9 @@ def comparison_job(
     challenger_id = best["model_id"]
     other = current != challenger_id and challenger_id not in rolled_back(history)
     champion_id = current if other and current is not None and can_predict(settings.artefacts, current) else None
-    lost = in_force is not None and current == challenger_id and served_in_force(in_force, settings.artefacts) is None
-    may_win = other or (lost and in_force is not None and in_force["served_as"][0] is not None)
+    served_as = None if in_force is None else in_force["served_as"][0]
+    lost = current == challenger_id and served_as is not None and not can_predict(settings.artefacts, served_as)
+    may_win = other or lost
     return ComparisonJob(
         rows=rows if may_win else rows.clear(),
         current_id=current,

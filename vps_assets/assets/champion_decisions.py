@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from vps_assets.report.comparisons import best_baseline
 from vps_assets.tables.models import CHAMPION_HISTORY, CHAMPION_MODEL
 from vps_assets.tables.schemas import aligned, conforming
 from vps_assets.warehouse.database import Warehouse
@@ -52,12 +53,9 @@ def beside_baselines(model_comparisons: pl.DataFrame, split_kind: str) -> str:
 
     It contains `BEHIND` if it is surely worse, by the interval of this comparison by itself.
     """
-    rows = model_comparisons.filter(
-        "baseline", pl.col("family") == f"served, {split_kind}", pl.col("metric") == AT_ITS_COVERAGE
-    )
-    if rows.is_empty():
+    best = best_baseline(model_comparisons, split_kind, AT_ITS_COVERAGE)
+    if best is None:
         return ""
-    best = rows.sort("against_value", "against").row(0, named=True)
     standing = BEHIND if best["low"] > 0 else "not told apart from, or better than, the best baseline"
     return (
         f"{standing}, {best['against']}, at its coverage: MALE {best['value']:.4f} against "

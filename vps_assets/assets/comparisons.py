@@ -27,7 +27,7 @@ from vps_ml.evaluation.resampling import (
     simultaneous,
     verdict,
 )
-from vps_ml.pricing.baselines import BASELINES
+from vps_ml.pricing.baselines import is_gated
 from vps_ml.pricing.variants import (
     ABLATED_AT,
     COVERAGE_TARGETS,
@@ -127,7 +127,7 @@ def same_objective(kind: dict[str, object]) -> bool:
 
 def is_rival(kind: dict[str, object]) -> bool:
     """Whether these models are read at the served coverage; a baseline without a gate, at its only one."""
-    if kind["constraint_kind"] == "baseline" and not BASELINES[str(kind["objective"])].gated:
+    if not is_gated(str(kind["constraint_kind"]), str(kind["objective"])):
         return True
     return kind["constraint_kind"] != "threshold" and kind["constraint_value"] == SERVED_COVERAGE
 
@@ -188,7 +188,7 @@ class Evaluated:
         key = tuple(kind.values())
         if key not in self._figures:
             split_kind, model_ids = str(kind["split_kind"]), self.ids(kind)
-            gated = kind["constraint_kind"] != "baseline" or BASELINES[str(kind["objective"])].gated
+            gated = is_gated(str(kind["constraint_kind"]), str(kind["objective"]))
             metrics = self.metrics(split_kind)
             chosen = metrics if gated else {"male_of_all": metrics["male_of_all"]}
             seeds = [self.judged(model_id) for model_id in model_ids]

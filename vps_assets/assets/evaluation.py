@@ -13,7 +13,7 @@ from vps_assets.warehouse.settings import Settings
 from vps_ml.evaluation import metrics
 from vps_ml.evaluation.resampling import Draws, Judged, intervals, numbered
 from vps_ml.ops.pricing import PredictionJob, predict_test_rows
-from vps_ml.pricing.baselines import BASELINES
+from vps_ml.pricing.baselines import is_gated
 from vps_ml.pricing.calibration import ALL
 from vps_ml.pricing.variants import CALIBRATION
 
@@ -82,7 +82,7 @@ def reports(
             for model in split_models.iter_rows(named=True):
                 part = by_model[(model["model_id"],)].filter(chosen)
                 own_gate = model["constraint_kind"] != "baseline"
-                gated = own_gate or BASELINES[model["objective"]].gated
+                gated = is_gated(model["constraint_kind"], model["objective"])
                 draws = draws or Draws(numbered(part["group_key"].to_numpy()))
                 common = {"run_id": run_id, **model, "segment": segment, "range_level": range_level}
                 rows.append(common | {"evaluated_at": now} | segment_row(part, gated, own_gate, draws))

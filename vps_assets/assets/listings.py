@@ -65,17 +65,20 @@ def judged(raw_listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.DataFra
 
 def cleaned(raw_listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.DataFrame:
     """The rows with no reason against them, with log price, day of sale, group and splits."""
+    kept = judged(raw_listings, price_bounds).filter(pl.col("reasons").list.len() == 0)
+    return conforming(with_splits(kept, price_bounds), CLEAN_LISTINGS)
+
+
+def with_splits(listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.DataFrame:
+    """Good landed rows with log price, day of sale, group and splits."""
     bounds = price_bounds.row(0, named=True)
-    kept = good(judged(raw_listings, price_bounds).filter(pl.col("reasons").list.len() == 0))
+    kept = good(listings)
     split = group_split(kept["group_key"], bounds["train_share"], bounds["validation_share"])
-    return conforming(
-        kept.with_columns(
-            split.alias("split"),
-            time_split(bounds["train_until"], bounds["validation_until"]).alias("time_split"),
-            sold_on=pl.col("sold_at").dt.date(),
-            log_price=pl.col("sold_price").log(),
-        ),
-        CLEAN_LISTINGS,
+    return kept.with_columns(
+        split.alias("split"),
+        time_split(bounds["train_until"], bounds["validation_until"]).alias("time_split"),
+        sold_on=pl.col("sold_at").dt.date(),
+        log_price=pl.col("sold_price").log(),
     )
 
 

@@ -6,9 +6,9 @@ import dagster as dg
 import polars as pl
 
 from vps_assets.assets.features import sold_features
-from vps_assets.assets.listings import TOO_HIGH, TOO_LOW, good, judged
+from vps_assets.assets.listings import TOO_HIGH, TOO_LOW, judged, with_splits
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
-from vps_assets.tables.splits import group_split, time_split
+from vps_assets.tables.splits import ROLES
 from vps_assets.warehouse.settings import Settings
 from vps_ml.features.roles import ITEM
 from vps_ml.features.statistics import with_statistics
@@ -24,21 +24,12 @@ def beyond_bounds(
     """
     out_of_bounds = [TOO_LOW, TOO_HIGH]
     only = (pl.col("reasons").list.len() == 1) & pl.col("reasons").list.first().is_in(out_of_bounds)
-    kept = good(judged(raw_listings, price_bounds).filter(only)).with_columns(
-        log_price=pl.col("sold_price").log(), sold_on=pl.col("sold_at").dt.date()
-    )
-    bounds = price_bounds.row(0, named=True)
-    sides: dict[str, pl.Series | pl.Expr] = {
-        "group": group_split(kept["group_key"], bounds["train_share"], bounds["validation_share"]),
-        "time": time_split(bounds["train_until"], bounds["validation_until"]),
-    }
-    for split, side in sides.items():
-        learnt = rows.filter(pl.col(f"{split}_role").is_in(["train", "validation"]))
+    kept = with_splits(judged(raw_listings, price_bounds).filter(only), price_bounds)
+    for side, role in ROLES.items():
+        learnt = rows.filter(pl.col(role).is_in(["train", "validation"]))
         shared = pl.any_horizontal(pl.col(name).is_in(learnt[name].unique().implode()) for name in ITEM)
-        kept = kept.with_columns(**{f"{split}_role": side})
-        tested = (pl.col(f"{split}_role") == "test") & ~shared
-        kept = kept.with_columns(pl.when(tested).then(pl.lit("test")).alias(f"{split}_role"))
-    either = kept.filter(pl.any_horizontal(pl.col("group_role", "time_role").is_not_null()))
+        kept = kept.with_columns(pl.when((pl.col(side) == "test") & ~shared).then(pl.lit("test")).alias(role))
+    either = kept.filter(pl.any_horizontal(pl.col(*ROLES.values()).is_not_null()))
     return with_statistics(either.sort("listing_id"), statistics)
 
 

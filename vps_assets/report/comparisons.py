@@ -6,8 +6,6 @@ from typing import Any
 
 import polars as pl
 
-from vps_assets.report.published import Published
-
 
 def shown(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
@@ -52,9 +50,9 @@ def overall(reports: pl.DataFrame, models: Models = ANY) -> pl.DataFrame:
     return reports.filter(pl.col("segment") == "all", models.condition)
 
 
-def differences(published: Published, family: str, metric: str | None = None) -> pl.DataFrame:
+def differences(model_comparisons: pl.DataFrame, family: str, metric: str | None = None) -> pl.DataFrame:
     """A family's rows of `model_comparisons`, of one metric or all."""
-    rows = published["model_comparisons"].filter(pl.col("family") == family)
+    rows = model_comparisons.filter(pl.col("family") == family)
     return rows if metric is None else rows.filter(pl.col("metric") == metric)
 
 
@@ -65,7 +63,7 @@ def interval(row: Mapping[str, Any]) -> str:
     return f"{row['difference']:+.4f} [{ends}], {row['groups']:,} groups, {seeds}"
 
 
-def best_baseline(published: Published, split_kind: str, metric: str = "aurc") -> dict[str, Any] | None:
+def best_baseline(model_comparisons: pl.DataFrame, split_kind: str, metric: str = "aurc") -> dict[str, Any] | None:
     """The comparison of the served kind of model with the baseline that has the least of this metric."""
-    rows = differences(published, f"served, {split_kind}", metric).filter("baseline")
+    rows = differences(model_comparisons, f"served, {split_kind}", metric).filter("baseline")
     return None if rows.is_empty() else rows.sort("against_value", "against").row(0, named=True)

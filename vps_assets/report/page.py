@@ -11,9 +11,10 @@ from vps_assets.home import Home
 from vps_assets.report import figures as draw
 from vps_assets.report.comparisons import Models, overall
 from vps_assets.report.figures import data_uri, jpeg, thumbnail
+from vps_assets.report.headline import headline
 from vps_assets.report.published import Published, read_published
 from vps_assets.report.shapes import shapes
-from vps_assets.report.tables import all_tables, headline
+from vps_assets.report.tables import all_tables
 from vps_assets.report.truth import fault_table, oracle, read_truth
 from vps_assets.tables.splits import in_fixed_order
 from vps_ml.atomic import whole_file

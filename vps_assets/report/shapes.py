@@ -99,7 +99,7 @@ def rises(published: Published, claim: str, about: str, otherwise: str = "") -> 
 
     A step that surely falls refutes it; it is shown if the last is surely above the first.
     """
-    rows = differences(published, "shapes").filter(pl.col("claim").str.starts_with(about))
+    rows = differences(published["model_comparisons"], "shapes").filter(pl.col("claim").str.starts_with(about))
     whole, steps = rows.filter(pl.col("claim").str.ends_with(WHOLE)), rows.filter(~pl.col("claim").str.ends_with(WHOLE))
     if whole.is_empty():
         return Shape(claim, "", NOT_MEASURED)
@@ -141,7 +141,7 @@ WORDS = {"aurc": "AURC", "male_of_all": "MALE of all", "male_at_0.5": "MALE of t
 
 def ablation_shapes(published: Published) -> list[Shape]:
     """MSTFE against STFE and warm-up against none, by AURC and at equal coverage."""
-    rows = differences(published, "ablations")
+    rows = differences(published["model_comparisons"], "ablations")
     claims = []
     for row in rows.filter(pl.col("metric").is_in(["aurc", "male_at_0.5"])).sort("claim", "metric").to_dicts():
         reason = SMALL_EFFECT if row["claim"].startswith("warm-up") else ""
@@ -154,7 +154,7 @@ def baseline_shapes(published: Published) -> list[Shape]:
     claims = []
     for split_kind in ("group", "time"):
         for metric, words in WORDS.items():
-            row = best_baseline(published, split_kind, metric)
+            row = best_baseline(published["model_comparisons"], split_kind, metric)
             claim = f"{row['claim']}, the best baseline" if row else "the served model beats the best baseline"
             claims.append(beats(row, f"{claim} by {words} (split by {split_kind})"))
     return claims

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import exp
 from typing import Any
 
 import polars as pl
 
 from vps_assets.report.comparisons import (
     Models,
-    best_baseline,
     differences,
-    interval,
     mean,
     overall,
     percent,
@@ -29,7 +26,7 @@ from vps_assets.report.paper import (
 from vps_assets.report.published import Published
 from vps_assets.tables.splits import with_roles
 from vps_ml.evaluation.adaptation import rates_in_force
-from vps_ml.evaluation.resampling import AT_ITS_COVERAGE, CANNOT_TELL
+from vps_ml.evaluation.resampling import CANNOT_TELL
 from vps_ml.pricing.baselines import gated_baselines
 from vps_ml.pricing.variants import OBJECTIVE_NAMES, SYMBOLS
 
@@ -230,7 +227,7 @@ def all_tables(published: Published) -> list[Table]:
 
 def rival_table(published: Published, split_kind: str) -> Table:
     """The served kind of model less each rival: every difference with the interval that holds for all at once."""
-    rows = differences(published, f"served, {split_kind}").to_dicts()
+    rows = differences(published["model_comparisons"], f"served, {split_kind}").to_dicts()
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
     cells = {(row["against"], row["metric"]): row for row in rows}
     table = []
@@ -251,49 +248,10 @@ def difference_cell(row: Mapping[str, Any]) -> str:
     return f"{row['difference']:+.3f} ({row['family_low']:+.3f}, {row['family_high']:+.3f}){star}"
 
 
-def in_force(published: Published) -> dict[str, Any] | None:
-    """The report row of the model that prices, over all test listings; None if it is not among those evaluated."""
-    champion = published["champion_model"]
-    if champion.is_empty():
-        return None
-    rows = overall(published["evaluation_reports"]).filter(pl.col("model_id") == champion["model_id"][0])
-    return None if rows.is_empty() else rows.row(0, named=True)
-
-
-def headline(published: Published) -> str:
-    """The sentence a manager would read first: about the model that prices, on the rows that it was judged on."""
-    row = in_force(published)
-    if row is None:
-        return "No model that was evaluated is in force: see the champion's evidence."
-    sentence = (
-        f"Asked to price {percent(row['constraint_value'])} of the photos, the model in force ({row['objective']}) "
-        f"takes {percent(row['coverage'])} of {row['tested']:,} unseen items ({SIDES[row['split_kind']]}) and is off "
-        f"by a typical factor of {exp(row['male'] or 0):.2f} (MALE {shown(row['male'])}, 95% interval "
-        f"{shown(row['male_low'])} to {shown(row['male_high'])}); {covered_words(published, row['range_level'])}"
-    )
-    equal = best_baseline(published, row["split_kind"], AT_ITS_COVERAGE)
-    overall_best = best_baseline(published, row["split_kind"])
-    if equal is None or overall_best is None:
-        return sentence + "."
-    return (
-        f"{sentence}. At that coverage it is {standing(equal)} {rival_of(equal)}, the best of what a user would pick "
-        f"instead (MALE {shown(equal['against_value'])}; {interval(equal)}); over all coverages (AURC) it is "
-        f"{standing(overall_best)} {rival_of(overall_best)} ({interval(overall_best)})."
-    )
-
-
 def adaptation_of_champion(published: Published) -> pl.DataFrame:
     """The rows of `range_adaptation` of the champion as it was judged."""
     champion, states = published["champion_model"], published["range_adaptation"]
     return states.clear() if champion.is_empty() else states.filter(pl.col("model_id") == champion["model_id"][0])
-
-
-def covered_words(published: Published, level: float) -> str:
-    """How many of the champion's qualified test listings sold within the range of their day, in words."""
-    rows = adaptation_of_champion(published).filter(pl.col("segment") == "all")
-    tested = int(rows["tested"].sum())
-    share = percent(int(rows["covered"].sum()) / tested) if tested else "–"
-    return f"of these {tested:,}, {share} sold within the {percent(level)} range of their listing day"
 
 
 def adaptation_table(published: Published) -> Table:
@@ -317,11 +275,3 @@ def adaptation_table(published: Published) -> Table:
         "then moved it (adaptive conformal inference). Its refit, which prices, begins anew with what has sold since."
     )
     return Table("The price range day by day", columns, rows, note)
-
-
-def standing(row: Mapping[str, Any]) -> str:
-    return {"yes": "ahead of", "no": "behind"}.get(row["verdict"], "not told apart from")
-
-
-def rival_of(row: Mapping[str, Any]) -> str:
-    return str(row["claim"]).split(" beats ")[-1].replace("_", " ")

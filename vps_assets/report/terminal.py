@@ -6,9 +6,10 @@ from rich.text import Text
 
 from vps_assets.errors import printable
 from vps_assets.home import Home
+from vps_assets.report.headline import headline
 from vps_assets.report.published import read_published
 from vps_assets.report.shapes import shapes
-from vps_assets.report.tables import Table, all_tables, headline
+from vps_assets.report.tables import Table, all_tables
 
 
 def shown(table: Table) -> RichTable:

@@ -159,6 +159,12 @@ def resampled(seeds: Sequence[Judged], metrics: Mapping[str, Metric], draws: Dra
     return {name: Resampled(measured[name], np.concatenate(parts[name], axis=1)) for name in metrics}
 
 
+def middle(drawn: Float[np.ndarray, " R"]) -> tuple[float, float]:
+    """Ends of the middle `LEVEL` of the draws that have a figure."""
+    low, high = np.nanquantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return float(low), float(high)
+
+
 @dataclass(frozen=True)
 class Difference:
     """One metric of a model less that of another, as measured and in every draw of listings and of seeds."""
@@ -170,8 +176,7 @@ class Difference:
     @property
     def interval(self) -> tuple[float, float]:
         """(low, high) of the middle `LEVEL` of the draws: for this comparison by itself."""
-        low, high = np.nanquantile(self.drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-        return float(low), float(high)
+        return middle(self.drawn)
 
 
 def difference(first: Resampled, second: Resampled) -> Difference:
@@ -226,11 +231,7 @@ class Interval:
 
     @classmethod
     def of(cls, drawn: Float[np.ndarray, " R"]) -> "Interval":
-        known = drawn[np.isfinite(drawn)]
-        if not known.size:
-            return cls(None, None)
-        low, high = np.quantile(known, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-        return cls(float(low), float(high))
+        return cls(*middle(drawn)) if np.isfinite(drawn).any() else cls(None, None)
 
 
 def intervals(

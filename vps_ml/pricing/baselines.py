@@ -231,6 +231,11 @@ BASELINES: Mapping[str, Baseline] = check_kinds(
 """Name, which is also the baseline's objective in the tables, -> baseline."""
 
 
+def is_gated(constraint_kind: str, objective: str) -> bool:
+    """Whether models of this kind order listings by qualification: all but some baselines."""
+    return constraint_kind != "baseline" or BASELINES[objective].gated
+
+
 def gated_baselines() -> tuple[str, ...]:
     """The baselines that order listings by qualification."""
     return tuple(name for name, baseline in BASELINES.items() if baseline.gated)

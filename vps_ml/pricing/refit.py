@@ -38,7 +38,7 @@ class Refit:
     @property
     def alike(self) -> bool:
         """Whether it behaves like the judged model, within the stated bounds; on too few listings nobody knows."""
-        if self.shared < FEWEST_SHARED:
+        if self.model_id is None or self.shared < FEWEST_SHARED:
             return False
         share = self.judged_coverage
         chance = 2 * float(np.sqrt(max(share * (1 - share), 0.01) / self.shared))
@@ -48,8 +48,8 @@ class Refit:
     @property
     def evidence(self) -> str:
         """The figures in one line."""
-        if self.shared < FEWEST_SHARED:
-            return f"serves itself: too few listings ({self.shared}) to compare a refit on all sold listings on"
+        if self.model_id is None or self.shared < FEWEST_SHARED:
+            return f"serves itself: too few listings to calibrate a refit by, or to compare it on ({self.shared})"
         figures = (
             f"on {self.shared} test listings that it did not train on its prices differ by {self.moved:.3f} (at most "
             f"{MOST_MOVED:.0%} of the error), MALE {self.refit_male:.4f} against {self.judged_male:.4f}, coverage "
@@ -72,7 +72,7 @@ def refitted(dataset: PricingDataset, judged_id: str, log: Log) -> Refit:
     shared = np.intersect1d(test, dataset.role(SERVED_SPLIT, "validation"))
     nothing = float("nan")
     if len(shared) < FEWEST_SHARED or len(dataset.calibrating(SERVED_SPLIT)) < FEWEST_CALIBRATING:
-        return Refit(None, min(len(shared), FEWEST_SHARED - 1), *[nothing] * 5)
+        return Refit(None, len(shared), *[nothing] * 5)
     refit_id = fit_variant(dataset, replace(variant_of(card), split_kind=SERVED_SPLIT), log)
     assert refit_id is not None, "a price model has an artefact"
     before, after = (judged(dataset, model_id, shared) for model_id in (judged_id, refit_id))

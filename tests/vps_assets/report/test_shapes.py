@@ -12,14 +12,14 @@ from vps_ml.pricing.variants import WHOLE
 
 @pytest.mark.parametrize(("difference", "verdict"), [(-0.04, "yes"), (0.04, "no"), (-0.02, "cannot tell")])
 def test_a_claim_holds_only_beyond_another_draw_of_listings(difference: float, verdict: str) -> None:
-    row = best_baseline(comparisons(("boosted_trees", "aurc", difference)), "group")
+    row = best_baseline(comparisons(("boosted_trees", "aurc", difference))["model_comparisons"], "group")
     assert beats(row, "ours is better").verdict == verdict
     assert beats(None, "ours is better").verdict == "not measured"
 
 
 def test_a_reason_is_given_only_where_a_claim_does_not_hold() -> None:
     for difference, reason in ((-0.04, ""), (0.04, "because"), (0.0, "because")):
-        row = best_baseline(comparisons(("boosted_trees", "aurc", difference)), "group")
+        row = best_baseline(comparisons(("boosted_trees", "aurc", difference))["model_comparisons"], "group")
         assert beats(row, "", "because").explanation == reason
 
 
