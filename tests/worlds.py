@@ -8,7 +8,7 @@ import polars as pl
 from PIL import Image
 
 from vps_ml.features.matrix import FeatureMatrix, MatrixRows
-from vps_ml.features.tabular import TABULAR, expanded, tabular_columns
+from vps_ml.features.tabular import TABULAR, expanded, log_price, tabular_columns
 from vps_ml.pricing import learners
 from vps_ml.pricing.learners import FoldNetworks
 from vps_ml.pricing.networks import Examples, PriceNetwork
@@ -70,7 +70,7 @@ def examples(x: np.ndarray, target: np.ndarray) -> Examples:
 def tabular_rows(count: int, seed: int = 0) -> pl.DataFrame:
     """Rows with every column of `TABULAR`: prices around 1, and small counts."""
     rng = np.random.default_rng(seed)
-    prices = {name: np.exp(rng.normal(size=count)) for name, column in TABULAR.items() if column.in_paper}
+    prices = {name: np.exp(rng.normal(size=count)) for name, column in TABULAR.items() if column.encode is log_price}
     sales = {name: rng.integers(0, 9, count) for name in TABULAR if name.endswith(("_sales", "_history"))}
     return pl.DataFrame(prices | sales | {"category": [("phone", "shoes")[i % 2] for i in range(count)]})
 

@@ -78,6 +78,7 @@ def comparison_job(
         challenger_id=challenger_id,
         coverage=SERVED_COVERAGE,
         looks=looks(history, challenger_id),
+        first=challenger_id not in history["model_id"],
         may_win=may_win,
         recipe=settings.recipe,
         artefacts=settings.artefacts,
@@ -105,13 +106,14 @@ def record_decision(
     else:
         verdict = decided(current, result.challenger_id, result.comparison, rolled_back(history))
     promoted = verdict.decision == "promoted"
-    more = (beside_baselines(model_comparisons, result.split_kind), result.refit_evidence) if promoted else ()
-    evidence = "; ".join(filter(None, (verdict.evidence, *more)))
-    if promoted or (verdict.decision == "kept" and result.served_as is not None):
+    beside = beside_baselines(model_comparisons, result.split_kind) if promoted else ""
+    fits_verdict = promoted or current == result.current_id  # else the refit is of a champion that no longer is one
+    if promoted or (fits_verdict and result.served_as is not None):
         served_as = result.served_as
     else:
         served_as = None if in_force is None else served_in_force(in_force, settings.artefacts)
-    verdict = replace(verdict, evidence=evidence, served_as=served_as)
+    more = (beside, result.refit_evidence if fits_verdict else "")
+    verdict = replace(verdict, evidence="; ".join(filter(None, (verdict.evidence, *more))), served_as=served_as)
     row = decision_row(verdict, current, result.challenger_id, settings.artefacts)
     context.add_output_metadata({name: str(row[name][0]) for name in ("model_id", "decision", "evidence")})
     return row

@@ -63,7 +63,7 @@ def price_models(seeded_op: str, partitions: str = "none", recipe: Callable[[Rec
     return Node(
         PRICED_FROM,
         partitions,
-        code_version="4",
+        code_version="5",
         recipe=recipe,
         kept_as="price_models",
         fitted_with=("price_bounds", "task_backbones"),

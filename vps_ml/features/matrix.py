@@ -5,8 +5,8 @@ Axes: N row, V visual feature, S tabular column, F = V + S feature of the price 
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vps_ml.backbones.networks import accelerator
 from vps_ml.features.scaling import FeatureMap
+from vps_ml.features.tabular import ERRORS, PRICES
 
 Block = tuple[Int[np.ndarray, " row"], np.ndarray]
 """Numbers of rows of the matrix, and their raw visual features."""
@@ -34,6 +35,8 @@ class FeatureMatrix:
     """The tabular columns, and columns of zeros that make the width a multiple of `ALIGNED`."""
     features: int
     """F: the number of columns without the zeros."""
+    hidden: Mapping[str, list[int]] = field(default_factory=dict)
+    """What is learnt, prices or errors -> the numbers of the columns that it is not learnt from."""
 
     @classmethod
     def of(cls, array: Float[np.ndarray, "N F"]) -> "FeatureMatrix":
@@ -64,7 +67,8 @@ class FeatureMatrix:
         for numbers, raw in blocks:
             visual[numbers] = feature_map.visual(raw)
         device = accelerator()
-        return cls(torch.from_numpy(visual).to(device), torch.from_numpy(standard).to(device), features)
+        hidden = {learning: feature_map.hidden(learning) for learning in (PRICES, ERRORS)}
+        return cls(torch.from_numpy(visual).to(device), torch.from_numpy(standard).to(device), features, hidden)
 
     @property
     def width(self) -> int:
@@ -129,7 +133,13 @@ class MatrixRows:
         for numbers in self.numbers.split(READ_ROWS):
             yield self.matrix.batch(numbers)
 
-    def array(self) -> Float[np.ndarray, "row F"]:
-        """A copy of all rows, without the zeros."""
+    def array(self, learning: str | None = None) -> Float[np.ndarray, "row F"]:
+        """A copy of all rows, without the zeros that pad them.
+
+        Args:
+            learning: what is to be learnt from it; what that is not learnt from is zero.
+        """
         parts = [part.cpu().numpy() for part in self.parts()] or [np.empty((0, self.matrix.width))]
-        return np.concatenate(parts)[:, : self.matrix.features]
+        copy = np.concatenate(parts)[:, : self.matrix.features]
+        copy[:, self.matrix.hidden.get(learning or "", [])] = 0
+        return copy

@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float
 
 from vps_ml.artefacts import Artefacts, Contents
-from vps_ml.features.tabular import tabular_matrix
+from vps_ml.features.tabular import hidden_from, tabular_matrix
 
 MOST_DEVIATIONS = 1000.0
 """Of a standardised feature: one that hardly varied in training must not leave the range of half precision later."""
@@ -65,6 +65,10 @@ class FeatureMap:
     def width(self) -> int:
         """Number of visual features after the transformation."""
         return self.visual_projection.shape[-1]
+
+    def hidden(self, learning: str) -> list[int]:
+        """The numbers of the features that prices, or errors, are not learnt from (`tabular.hidden_from`)."""
+        return [self.width + number for number in hidden_from(learning, self.columns)]
 
     def visual(self, raw: np.ndarray) -> Float[np.ndarray, "N R"]:
         """Visual features as the price networks take them."""

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from vps_ml.features.tabular import HISTORIES, MOMENTS
+from vps_ml.features.tabular import HISTORIES, MOMENTS, RATIO
 
 QUARTILES = np.array([0.25, 0.5, 0.75])
 
@@ -142,7 +142,8 @@ class PriceCells:
 def with_statistics(listings: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Each listing's statistics as of its own listing date, as columns `<history>_<moment>` and `<history>_sales`.
 
-    `seller_history` is `seller_sales` again, for models that count it to a bound alone.
+    `seller_history` is `seller_sales` again, for models that count it to a bound alone. `<history>_<moment>_ratio` is
+    the moment over that of the next wider history: a category's over the marketplace's, a seller's over its category's.
 
     A row of a table is computed over `sold_on < as_of` and in force from `as_of`, so the newest row with
     `as_of <= listed_on` sees no sale of that day or later, and never the listing's own. A group without history falls
@@ -163,4 +164,10 @@ def with_statistics(listings: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) 
         filled = [pl.coalesce(f"{history}_{m}", f"{wider}_{m}").alias(f"{history}_{m}") for m in MOMENTS]
         joined = joined.with_columns(filled)
     counts = [pl.col(f"{history}_sales").fill_null(0) for history in HISTORIES]
-    return joined.with_columns(counts).with_columns(seller_history=pl.col("seller_sales")).sort("_order").drop("_order")
+    ratios = [
+        (pl.col(f"{history}_{m}") / pl.col(f"{wider}_{m}")).alias(f"{history}_{m}{RATIO}")
+        for wider, history in pairwise(HISTORIES)
+        for m in MOMENTS
+    ]
+    joined = joined.with_columns(*counts, *ratios).with_columns(seller_history=pl.col("seller_sales"))
+    return joined.sort("_order").drop("_order")

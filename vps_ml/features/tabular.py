@@ -10,6 +10,8 @@ from jaxtyping import Float
 HISTORIES: Mapping[str, str | None] = {"marketplace": None, "category": "category", "seller": "seller_id"}
 """History of sold prices -> the column that names its group; each falls back to the one before it."""
 MOMENTS = ("q1", "median", "q3", "mean")
+PRICES, ERRORS = "prices", "errors"
+"""What is learnt: a price; or how far off it will be, which is what gates know."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,11 @@ class TabularColumn:
     missing: object = None
     """Stands for a missing value; None: the column's mean over the training rows does."""
     in_paper: bool = False
-    """Whether the paper's models see it (section 3.2); the others do so unless the recipe says otherwise."""
+    """Whether the paper's models see it (section 3.2)."""
     in_use: bool = True
-    """Whether models that are fitted now see it; models in force may have been trained with one that is not."""
+    """Whether other models that are fitted now see it; models in force may have been trained with one that is not."""
+    tells: frozenset[str] = frozenset({PRICES, ERRORS})
+    """What is learnt from it."""
     labels: bool = False
     """Whether it holds labels, each of which becomes a column of its own (`expanded`); `encode` does not matter."""
 
@@ -59,10 +63,21 @@ def log_few(values: pl.Series) -> Float[np.ndarray, " row"]:
     return np.log1p(np.minimum(values.cast(pl.Float64).to_numpy(), MOST_COUNTED))
 
 
+RATIO = "_ratio"
+"""Ends the name of a statistic over the next wider history's."""
+
 TABULAR: Mapping[str, TabularColumn] = {
     **{
-        f"{history}_{moment}": TabularColumn(log_price, in_paper=True) for history in HISTORIES for moment in MOMENTS
+        f"{history}_{moment}": TabularColumn(log_price, in_paper=True, tells=frozenset({PRICES}))
+        for history in HISTORIES
+        for moment in MOMENTS
     },  # money
+    # Levels move with the market, and errors learnt from them with the calendar; ratios do not (docs/adr/0020).
+    **{
+        f"{history}_{moment}{RATIO}": TabularColumn(log_price, tells=frozenset({ERRORS}))
+        for history in list(HISTORIES)[1:]
+        for moment in MOMENTS
+    },
     # A history's own sales, even if its prices fell back to a wider group.
     **{f"{history}_sales": TabularColumn(log_count, missing=0, in_use=False) for history in HISTORIES},
     "seller_history": TabularColumn(log_few, missing=0),
@@ -74,8 +89,23 @@ changed one is a new column."""
 
 
 def tabular_columns(beyond_paper: bool) -> tuple[str, ...]:
-    """The columns in use: the paper's, with the others or without."""
-    return tuple(name for name, column in TABULAR.items() if column.in_use and (column.in_paper or beyond_paper))
+    """The columns of the paper's models, or those that other models see."""
+    return tuple(name for name, column in TABULAR.items() if (column.in_use if beyond_paper else column.in_paper))
+
+
+def hidden_from(learning: str, columns: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of the columns that nothing is learnt from.
+
+    None where all columns tell of prices, as the paper's do: there is nothing else to learn errors from.
+
+    Args:
+        learning: `PRICES` or `ERRORS`.
+        columns: all of a model's.
+    """
+    tells = [TABULAR[source_of(name)].tells for name in columns]
+    if not any(ERRORS in told for told in tells):
+        return ()
+    return tuple(number for number, told in enumerate(tells) if learning not in told)
 
 
 def expanded(columns: Sequence[str], training_rows: pl.DataFrame) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ class ComparisonJob:
     coverage: float
     looks: list[int]
     """On how many listings the challenger was compared before, each time."""
+    first: bool
+    """Whether nothing was decided about the challenger before."""
     may_win: bool
     """Whether the challenger is to be refitted if it wins: it is another model that was not rolled back, or it is the
     champion and its refit is lost."""
@@ -46,26 +48,38 @@ class ComparisonResult:
     split_kind: str = "time"
     """On which the challenger was trained and judged."""
     served_as: str | None = None
-    """The challenger, fitted again on all sold listings, if it may be promoted and the two behave alike."""
+    """The model that is to be in force, fitted again on all sold listings, if the two behave alike."""
     refit_evidence: str = ""
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def compare_with_champion(context: dg.OpExecutionContext, job: ComparisonJob) -> ComparisonResult:
-    """Both models' errors on the listings that neither has learnt from; the refit of a challenger that wins."""
+    """Both models' errors on the listings that neither has learnt from; the refit of the one that wins.
+
+    A champion that holds is fitted again too, the first time that a challenger is refused: whenever models are trained
+    anew, prices come from one that has learnt from all sales. Not at each comparison, or open listings would be priced
+    anew every day.
+    """
     from vps_ml.features.dataset import PricingDataset
-    from vps_ml.pricing.refit import refitted
+    from vps_ml.pricing.refit import can_refit, refitted
 
     comparison = None
     if job.champion_id is not None:
         comparison = comparison_of(job, job.champion_id)
         context.log.info(comparison.evidence)
-    if not job.may_win or (comparison is not None and not comparison.better):
-        return ComparisonResult(job.current_id, job.challenger_id, comparison)
-    split_kind = job.artefacts.models.card(job.challenger_id)["split_kind"]
-    refit = refitted(PricingDataset(job.rows, job.recipe, job.artefacts), job.challenger_id, context.log.info)
+    nothing_new = ComparisonResult(job.current_id, job.challenger_id, comparison)
+    if not job.may_win:
+        return nothing_new
+    dataset, in_force = PricingDataset(job.rows, job.recipe, job.artefacts), job.challenger_id
+    if comparison is not None and not comparison.better:
+        assert job.champion_id is not None, "it was compared"
+        in_force = job.champion_id
+        if not job.first or not can_refit(dataset, in_force):
+            return nothing_new
+    refit = refitted(dataset, in_force, context.log.info)
     context.log.info(refit.evidence)
     served_as = refit.model_id if refit.alike else None
+    split_kind = job.artefacts.models.card(job.challenger_id)["split_kind"]
     return ComparisonResult(job.current_id, job.challenger_id, comparison, split_kind, served_as, refit.evidence)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vps_ml.artefacts import Contents, identity
+from vps_ml.features.tabular import ERRORS
 from vps_ml.pricing.calibration import Judgement
 from vps_ml.pricing.variants import COVERAGE_TARGETS, Variant
 
@@ -109,7 +110,8 @@ class BoostedTrees(FittedBaseline):
         from vps_ml.pricing.trees import fit_error_trees, trees_text
 
         folds = fold_trees(dataset, variant, log)
-        learnt, stop = (x.rows(dataset.role(variant.split_kind, role)).array() for role in ("train", "validation"))
+        rows = (x.rows(dataset.role(variant.split_kind, role)) for role in ("train", "validation"))
+        learnt, stop = (part.array(ERRORS) for part in rows)
         error = fit_error_trees((learnt, folds.residual), (stop, folds.held_out_residual), variant.seed)
         return Contents({}, texts={"price": trees_text(folds.boosters), "error": error})
 
@@ -124,9 +126,9 @@ class BoostedTrees(FittedBaseline):
 
 
 class KernelMachineBaseline(FittedBaseline):
-    """Support vectors with a Gaussian kernel on the price models' features; others, of its errors, as its gate.
+    """Support vectors with a Gaussian kernel on the price models' features; what comparables sold for as its gate.
 
-    On some 4,500 rows two minutes on one core; beyond `vps_ml.pricing.kernels.MOST_EXACT` rows on landmarks.
+    On some 4,500 rows a minute on one core; beyond `vps_ml.pricing.kernels.MOST_EXACT` rows on landmarks.
     """
 
     kind = "kernel_machine"
@@ -134,14 +136,15 @@ class KernelMachineBaseline(FittedBaseline):
     def fitted(
         self, dataset: "PricingDataset", variant: Variant, x: "FeatureMatrix", log: Log, model_id: str
     ) -> Contents:
-        from vps_ml.pricing.blends import Blend, ErrorMachine
+        from vps_ml.pricing.blends import Blend
+        from vps_ml.pricing.expected_errors import Comparables
         from vps_ml.pricing.fitting import kernel_folds
 
         folds = kernel_folds(dataset, variant, log)
         train = dataset.role(variant.split_kind, "train")
-        price = dataset.log_price[train] - folds.residual
-        error = ErrorMachine.fitted(x.rows(train), folds.scale, price, folds.residual, variant.seed)
-        return Blend(folds.machine, (), error, np.array([0.0, 1.0, 0.0])).contents()
+        price, group = dataset.log_price[train], dataset.group[train]
+        error = Comparables.among(x.rows(train), price, group, folds.error_scale, variant.seed)
+        return Blend(folds.machine, folds.scale, (), error, np.array([0.0, 1.0, 0.0])).contents()
 
     def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
         from vps_ml.pricing.blends import Blend, predicted
@@ -150,7 +153,7 @@ class KernelMachineBaseline(FittedBaseline):
         models = dataset.artefacts.models
         machines = Blend.load(models, model_id)
         x = dataset.matrix_of(models.card(model_id)).rows(rows)
-        price = predicted(machines.kernel, x, machines.error.scale)
+        price = predicted(machines.kernel, x, machines.scale)
         expected = machines.error.expected_error(x, price)
         return Judgement(price, -expected, expected)
 

@@ -9,17 +9,18 @@ import numpy as np
 from vps_ml.artefacts import Contents, identity
 from vps_ml.features.dataset import CODE_VERSION, PricingDataset
 from vps_ml.features.scaling import FeatureMap
+from vps_ml.features.tabular import PRICES
 from vps_ml.pricing.blends import (
     MACHINES,
     TREES,
     Beside,
     Blend,
-    ErrorMachine,
     KernelFolds,
     Ranks,
     blend_weights,
     fit_kernel_folds,
 )
+from vps_ml.pricing.expected_errors import ERROR_SCALE, SCALE, Comparables
 from vps_ml.pricing.kernels import KernelMachine
 from vps_ml.pricing.learners import (
     EXPLAINED_AT_LEAST,
@@ -131,7 +132,7 @@ def fit_blended(fit: Fit) -> Fitted:
     """`cross_fitted` with a kernel machine and boosted trees (`Blend`): their prices' mean, and a gate of two words.
 
     f_cls is trained, as in `cross_fitted`, by the paper's objective on errors of items that no regressor saw: those of
-    the blended price. Its rank is joined with that of the error which a kernel machine expects.
+    the blended price. Its rank is joined with that of the error which comparables let expect.
     """
     blend_id, residual = blended(fit)
     blend = Blend.load(fit.dataset.artefacts.models, blend_id)
@@ -203,12 +204,14 @@ def kernel_folds(dataset: PricingDataset, variant: Variant, log: Log) -> KernelF
         made = fit_kernel_folds(
             x.rows(train), dataset.log_price[train], dataset.group[train], feature_map, variant.seed
         )
-        arrays = {"scale": made.scale, "residual": made.residual, **made.machine.arrays("price")}
+        own = {SCALE: made.scale, ERROR_SCALE: made.error_scale, "residual": made.residual}
+        arrays = own | made.machine.arrays("price")
         return Contents(shared_card("kernel", dataset, variant), arrays={MACHINES: arrays})
 
     models.make(kernel_id, fill)
     arrays = models.arrays(kernel_id, MACHINES)
-    return KernelFolds(KernelMachine.of(arrays, "price"), arrays["scale"], arrays["residual"])
+    scales = arrays[SCALE], arrays[ERROR_SCALE]
+    return KernelFolds(KernelMachine.of(arrays, "price"), *scales, arrays["residual"])
 
 
 def fold_trees(dataset: PricingDataset, variant: Variant, log: Log) -> FoldTrees:
@@ -219,7 +222,7 @@ def fold_trees(dataset: PricingDataset, variant: Variant, log: Log) -> FoldTrees
         log(f"boosted trees on {variant.features}, {variant.split_kind} split")
         _, x = dataset.matrix(variant.features, variant.split_kind)
         train, validation = (dataset.role(variant.split_kind, role) for role in ("train", "validation"))
-        learnt, stop = ((x.rows(rows).array(), dataset.log_price[rows]) for rows in (train, validation))
+        learnt, stop = ((x.rows(rows).array(PRICES), dataset.log_price[rows]) for rows in (train, validation))
         folds = dataset.recipe.pricing.folds
         made = fit_fold_trees(learnt, stop, dataset.group[train], folds, variant.seed)
         residuals = {"residual": made.residual, "held_out_residual": made.held_out_residual}
@@ -238,10 +241,10 @@ def blended(fit: Fit) -> tuple[str, np.ndarray]:
     blend_id = shared_id("blend", fit.dataset, fit.variant)
 
     def fill() -> Contents:
+        kernel, group = fit.kernel, fit.dataset.group[fit.numbers("train")]
         train = fit.examples("train", residual)
-        price = fit.log_price("train") - residual
-        error = ErrorMachine.fitted(train.x, fit.kernel.scale, price, residual, fit.variant.seed)
-        made = Blend(fit.kernel.machine, fit.trees.boosters, error, weights).contents()
+        error = Comparables.among(train.x, fit.log_price("train"), group, kernel.error_scale, fit.variant.seed)
+        made = Blend(kernel.machine, kernel.scale, fit.trees.boosters, error, weights).contents()
         return replace(made, card=shared_card("blend", fit.dataset, fit.variant))
 
     fit.dataset.artefacts.models.make(blend_id, fill)

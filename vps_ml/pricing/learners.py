@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import gaussian_nll_loss, huber_loss, mse_loss
 
 from vps_ml.features.matrix import MatrixRows
+from vps_ml.features.tabular import ERRORS, PRICES
 from vps_ml.pricing.folds import fold_of_group
 from vps_ml.pricing.networks import Examples, PriceNetwork, all_outputs, mean_output, network_for, output
 from vps_ml.pricing.objectives import laplace_objective, percentile_objective, threshold_objective
@@ -83,6 +84,19 @@ class Learner:
     start: float = 0.0
     """Its first output before training."""
     outputs: int = 1
+    learning: str = PRICES
+
+
+def blinded(network: PriceNetwork, columns: Sequence[int]) -> PriceNetwork:
+    """The network, its weights of these columns zero for good: what it is given there says nothing to it."""
+    first = network.layers[0]
+    assert isinstance(first, nn.Linear)
+    seen = torch.ones(first.in_features, device=first.weight.device)
+    seen[list(columns)] = 0
+    with torch.no_grad():
+        first.weight.mul_(seen)
+    first.weight.register_hook(lambda gradient: gradient * seen)
+    return network
 
 
 def train_alone(
@@ -90,7 +104,9 @@ def train_alone(
 ) -> PriceNetwork:
     """Train one network with its learner's loss."""
     torch.manual_seed(seed)
-    network = network_for(train.x.matrix.width, learner.start, recipe.hidden, learner.dropout, learner.outputs)
+    matrix = train.x.matrix
+    network = network_for(matrix.width, learner.start, recipe.hidden, learner.dropout, learner.outputs)
+    blinded(network, matrix.hidden.get(learner.learning, ()))
 
     def loss(rows: Tensor, phase: Phase) -> Tensor:
         x, target = train.batch(rows)
@@ -139,7 +155,7 @@ def expected_error(train: Examples, recipe: PricingRecipe) -> Learner:
     schedule = stage_one_twice(recipe, len(train.x))
     start = float(train.target.abs().mean().log())
     return Learner("expected error", lambda out, error: laplace_objective(error, out[:, 0]), recipe.gate_dropout,
-                   recipe.weight_decay, schedule, start)  # fmt: skip
+                   recipe.weight_decay, schedule, start, learning=ERRORS)  # fmt: skip
 
 
 def gate(train: Examples, objective: Objective, recipe: PricingRecipe) -> Learner:
@@ -148,9 +164,8 @@ def gate(train: Examples, objective: Objective, recipe: PricingRecipe) -> Learne
     Without weight decay: while the hinge is met nothing else may move it (docs/adr/0003).
     """
     schedule = phases(recipe, len(train.x), warm_up=True)[2:]
-    return Learner(
-        "gate", lambda out, squared: objective(squared, out[:, 0], False), recipe.gate_dropout, 0.0, schedule
-    )
+    return Learner("gate", lambda out, squared: objective(squared, out[:, 0], False), recipe.gate_dropout, 0.0,
+                   schedule, learning=ERRORS)  # fmt: skip
 
 
 def train_jointly(

@@ -7,7 +7,8 @@ import numpy as np
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.roles import SERVED_SPLIT
 from vps_ml.pricing.calibration import Calibration, Judgement
-from vps_ml.pricing.models import Log, fit_variant, load_model
+from vps_ml.pricing.fitting import OBJECTIVES, Log
+from vps_ml.pricing.models import fit_variant, load_model
 from vps_ml.pricing.variants import variant_of
 
 FEWEST_SHARED = 20
@@ -58,6 +59,12 @@ class Refit:
         if self.alike:
             return f"served as {self.model_id}, fitted on all sold listings: {figures}"
         return f"serves itself: its refit {self.model_id} behaves differently, {figures}"
+
+
+def can_refit(dataset: PricingDataset, judged_id: str) -> bool:
+    """Whether a model can be fitted again as it was: on features of its own backbones, by an objective that exists."""
+    card = dataset.artefacts.models.card(judged_id)
+    return card["embedding_id"] == dataset.embedding_id and card["objective"] in OBJECTIVES
 
 
 def refitted(dataset: PricingDataset, judged_id: str, log: Log) -> Refit:

@@ -74,6 +74,19 @@ def test_a_promoted_model_is_served_as_its_refit_and_a_refusal_leaves_what_is_se
     assert after.select("decision", "model_id", "served_as").row(0) == ("refused", "b", "c")
 
 
+def test_a_champion_that_holds_is_served_as_its_new_refit_unless_another_took_its_place(home: Home) -> None:
+    row = decision("a", "a", "promoted", None, 0)
+    Warehouse(home).replace("champion_model", row, "true", [], {})
+    with_models(home)
+    context = dg.build_op_context(resources={"settings": settings_of(home)})
+    table = comparisons()["model_comparisons"]
+    for compared_with, served_as in (("a", "c"), ("z", None)):
+        result = ComparisonResult(compared_with, "b", BY_CHANCE, "time", "c", "alike")
+        after = record_decision(context, result=result, model_comparisons=table)
+        assert after.select("decision", "model_id", "served_as").row(0) == ("refused", "a", served_as)
+        assert ("alike" in after["evidence"][0]) == (served_as is not None)
+
+
 def test_a_refit_that_is_lost_gives_way_to_the_champion_itself_or_to_another_refit(home: Home) -> None:
     """Models a, b and c have their files; d, the refit in force, has lost its own."""
     with_models(home)
@@ -87,7 +100,7 @@ def test_a_refit_that_is_lost_gives_way_to_the_champion_itself_or_to_another_ref
         "constraint_kind": "percentile", "constraint_value": 0.7, "seed": 0,
     }  # fmt: skip
     job = comparison_job(context, rows=rows, evaluation_reports=pl.DataFrame([report]), percentile_pricing_models=rows)
-    assert job.may_win and job.champion_id is None, "it is refitted"
+    assert job.may_win and job.champion_id is None and not job.first, "it is refitted"
     again = record_decision(context, result=ComparisonResult("a", "a", None, "time", "c"), model_comparisons=table)
     assert again.select("decision", "model_id", "served_as").row(0) == ("kept", "a", "c")
     whole = decision("a", "a", "promoted", None, 0).with_columns(served_as=pl.lit("c"))

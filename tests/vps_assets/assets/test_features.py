@@ -48,5 +48,13 @@ def test_a_category_without_history_falls_back_to_all() -> None:
     assert row["seller_sales"] == row["category_sales"] == 0
 
 
+def test_a_ratio_is_of_a_history_to_the_next_wider_one_and_one_where_it_falls_back_to_it() -> None:
+    row = statistics_of("e")
+    assert row["category_median_ratio"] == row["category_median"] / row["marketplace_median"] == 15.0 / 20.0
+    assert row["seller_median_ratio"] == 1.0
+    assert statistics_of("f")["category_q1_ratio"] == 1.0
+    assert statistics_of("a")["category_mean_ratio"] is None
+
+
 def test_rows_keep_their_order() -> None:
     assert with_statistics(CLEAN, TABLES)["listing_id"].to_list() == list("abcdef")

@@ -6,7 +6,16 @@ import polars as pl
 import pytest
 from worlds import tabular_rows
 
-from vps_ml.features.tabular import TABULAR, TabularColumn, expanded, tabular_columns, tabular_matrix
+from vps_ml.features.tabular import (
+    ERRORS,
+    PRICES,
+    TABULAR,
+    TabularColumn,
+    expanded,
+    hidden_from,
+    tabular_columns,
+    tabular_matrix,
+)
 from vps_ml.recipes import paper
 
 
@@ -47,6 +56,14 @@ def test_a_label_that_enough_training_rows_have_is_a_column_of_zeros_and_ones() 
     assert tabular_matrix(rows, columns).tolist() == [[0, 1], [0, 0], [0, 0], [0, 0]]
     odd = expanded(("category",), pl.DataFrame({"category": ["a=b"] * 5}))
     assert tabular_matrix(rows, odd)[:, 0].tolist() == [0, 0, 0, 1]  # a label may have the sign itself
+
+
+def test_errors_are_learnt_from_ratios_and_prices_from_levels_but_of_the_papers_columns_both() -> None:
+    columns = ("category_median", "category_median_ratio", "seller_history", "category=phone")
+    assert hidden_from(ERRORS, columns) == (0,)
+    assert hidden_from(PRICES, columns) == (1,)
+    papers = tabular_columns(beyond_paper=False)
+    assert hidden_from(ERRORS, papers) == hidden_from(PRICES, papers) == ()
 
 
 def test_labels_are_no_numbers() -> None:

@@ -1,12 +1,20 @@
-"""On which listings champion and challenger are compared."""
+"""On which listings champion and challenger are compared, and which of them is fitted again."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
+import pytest
+from datasets import quick_recipe, sold_rows
 
 from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.roles import LEARNT, ROLES
-from vps_ml.ops.comparison import ComparisonJob, comparison_of
+from vps_ml.ops.comparison import ComparisonJob, compare_with_champion, comparison_of
+from vps_ml.pricing import refit
+from vps_ml.pricing.models import fit_variant
+from vps_ml.pricing.variants import Variant
 from vps_ml.recipes import demo
 
 
@@ -33,5 +41,27 @@ def test_they_are_compared_on_test_listings_that_neither_model_nor_a_backbone_of
     champion = model(artefacts, "champion", "a", backbone_trained_on="b")
     challenger = model(artefacts, "challenger", "c", backbone_trained_on="d")
     rows = pl.concat([frame(*"abcdef", time_role="test"), frame(*"gh", time_role="train")])
-    job = ComparisonJob(rows, champion, champion, challenger, 0.7, [], True, demo(), artefacts)
+    job = ComparisonJob(rows, champion, champion, challenger, 0.7, [], True, True, demo(), artefacts)
     assert comparison_of(job, champion).tested == 2  # e and f
+
+
+def test_a_champion_that_holds_is_fitted_again_when_a_challenger_is_refused_for_the_first_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refit, "FEWEST_CALIBRATING", 0)
+    artefacts, recipe = Artefacts(tmp_path), quick_recipe()
+    side = pl.when(pl.col("time_role") == "train").then(pl.lit("train")).otherwise(pl.lit("validation"))
+    rows = sold_rows(artefacts).with_columns(served_role=side)
+    dataset = PricingDataset(rows, recipe, artefacts)
+    kind = Variant(constraint_kind="percentile", constraint_value=0.7, objective="cross_fitted", split_kind="time")
+    champion, challenger = (str(fit_variant(dataset, replace(kind, seed=seed), print)) for seed in (0, 1))
+    job = ComparisonJob(rows, champion, champion, challenger, 0.7, [], True, True, recipe, artefacts)
+    first = compare_with_champion(dg.build_op_context(), job)
+    assert first.comparison is not None and not first.comparison.better  # twenty test listings are too few
+    assert "20 test listings" in first.refit_evidence
+    of_champion = fit_variant(dataset, replace(kind, split_kind="served"), print)
+    assert first.served_as in (of_champion, None) and str(of_champion) in first.refit_evidence
+    again = compare_with_champion(dg.build_op_context(), replace(job, first=False))
+    assert (again.served_as, again.refit_evidence) == (None, "")
+    other = rows.with_columns(embedding_id=pl.lit("of other backbones"))
+    assert not refit.can_refit(PricingDataset(other, recipe, artefacts), champion)

@@ -8,18 +8,19 @@ from worlds import rows
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.features.scaling import FeatureMap
-from vps_ml.pricing import blends
+from vps_ml.features.tabular import ERRORS, PRICES
+from vps_ml.pricing import blends, distances
 from vps_ml.pricing.blends import (
     Beside,
     Blend,
-    ErrorMachine,
     Ranks,
     fit_kernel_folds,
-    input_scale,
     predicted,
     rank_by,
 )
 from vps_ml.pricing.calibration import Judgement
+from vps_ml.pricing.distances import LABELS_WEIGH, STATISTICS_WEIGH, input_scale, seeded_choice
+from vps_ml.pricing.expected_errors import LEAST_EXPECTED_ERROR, Comparables
 from vps_ml.pricing.folds import fold_of_group
 from vps_ml.pricing.kernels import fit_kernel_machine
 from vps_ml.pricing.trees import fit_fold_trees, trees_price
@@ -42,10 +43,18 @@ def world(count: int = 240) -> tuple[np.ndarray, np.ndarray]:
 def test_in_the_kernels_distance_a_rare_label_is_as_far_as_a_common_one() -> None:
     """In the matrix a label's column is 0 or 1 over its standard deviation, which is small for a rare one."""
     x = np.ones((10, 6), dtype=np.float32)
-    scale = input_scale(feature_map(), x)
+    scale = input_scale(feature_map(), x, PRICES)
     assert np.linalg.norm(x[0, :4] * scale[:4]) == pytest.approx(1)  # visual features of unit mean norm
-    assert scale[4] == pytest.approx(blends.STATISTICS_WEIGH)
-    assert scale[5] / 0.2 == pytest.approx(blends.LABELS_WEIGH)
+    assert scale[4] == pytest.approx(STATISTICS_WEIGH)
+    assert scale[5] / 0.2 == pytest.approx(LABELS_WEIGH)
+
+
+def test_a_machine_of_prices_is_blind_to_ratios_and_one_of_errors_to_levels() -> None:
+    columns = ("category_median", "category_median_ratio", "category=phone")
+    ratios = FeatureMap(np.zeros(4), np.eye(4), np.zeros(3), np.ones(3), columns)
+    x = np.ones((10, 7), dtype=np.float32)
+    assert input_scale(ratios, x, PRICES)[4:].tolist() == pytest.approx([0.1, 0, 0.5])
+    assert input_scale(ratios, x, ERRORS)[4:].tolist() == pytest.approx([0, 0.1, 0.5])
 
 
 def test_the_errors_of_a_machine_are_of_items_that_it_did_not_see() -> None:
@@ -62,12 +71,12 @@ def test_the_errors_of_a_machine_are_of_items_that_it_did_not_see() -> None:
 
 
 def test_rows_beyond_what_a_machine_is_fitted_on_have_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blends, "MOST_ROWS", 100)
+    monkeypatch.setattr(distances, "MOST_ROWS", 100)
     x, y = world()
     folds = fit_kernel_folds(rows(x), y, np.arange(240), feature_map(), 0)
-    others = np.setdiff1d(np.arange(240), blends.seeded_choice(np.arange(240), 0))
+    others = np.setdiff1d(np.arange(240), seeded_choice(np.arange(240), 0))
     assert len(others) == 140
-    chosen = blends.seeded_choice(np.arange(240) // 3, 0)
+    chosen = seeded_choice(np.arange(240) // 3, 0)
     assert len(chosen) == 99 and len(set(chosen // 3)) == 33, "whole groups"
     expected = y[others] - predicted(folds.machine, x[others], folds.scale)
     assert folds.residual[others] == pytest.approx(expected, abs=1e-5)
@@ -76,14 +85,14 @@ def test_rows_beyond_what_a_machine_is_fitted_on_have_its_errors(monkeypatch: py
 def made_blend(x: np.ndarray, y: np.ndarray) -> Blend:
     folds = fit_kernel_folds(rows(x), y, np.arange(len(x)), feature_map(), 0)
     trees = fit_fold_trees((x, y), (x[:40], y[:40]), np.arange(len(x)), 2, 0)
-    error = ErrorMachine.fitted(rows(x), folds.scale, y - folds.residual, folds.residual, 0)
-    return Blend(folds.machine, trees.boosters, error, np.array([0.5, 0.2, 0.3]))
+    error = Comparables.among(rows(x), y, np.arange(len(x)), folds.error_scale, 0)
+    return Blend(folds.machine, folds.scale, trees.boosters, error, np.array([0.5, 0.2, 0.3]))
 
 
 def test_a_blends_price_is_a_mean_of_networks_machine_and_trees_before_and_after_it_is_stored(tmp_path: Path) -> None:
     x, y = world()
     blend, networks = made_blend(x, y), np.linspace(0, 1, 240)
-    machine, trees = predicted(blend.kernel, x, blend.error.scale), trees_price(blend.trees, x)
+    machine, trees = predicted(blend.kernel, x, blend.scale), trees_price(blend.trees, x)
     expected = 0.5 * networks + 0.2 * machine + 0.3 * trees
     assert blend.price(x, networks) == pytest.approx(expected)
     assert blend.price(rows(x), networks) == pytest.approx(expected, abs=1e-5)
@@ -106,7 +115,7 @@ def test_more_error_is_expected_where_prices_scatter() -> None:
     blend = made_blend(x, y)
     expected = blend.error.expected_error(x, blend.price(x, y))
     assert expected[x[:, 1] > 0].mean() > 1.5 * expected[x[:, 1] < 0].mean()
-    assert (expected >= blends.LEAST_EXPECTED_ERROR).all()
+    assert (expected >= LEAST_EXPECTED_ERROR).all()
 
 
 def test_the_joint_gate_qualifies_as_many_as_f_cls_alone_and_follows_both() -> None:
@@ -119,10 +128,10 @@ def test_the_joint_gate_qualifies_as_many_as_f_cls_alone_and_follows_both() -> N
     assert ranks.gate_logit(np.array([1.0]), np.array([0.5])) > ranks.gate_logit(np.array([-1.0]), np.array([0.5]))
 
 
-def test_the_kernel_machine_has_half_the_say_on_errors_that_it_has_on_prices() -> None:
+def test_comparables_have_the_say_on_errors_that_the_kernel_machine_has_on_prices_squared() -> None:
     """None where its prices are not used: then the order is f_cls's own."""
     x, y = world(100)
-    assert made_blend(x, y).error_share == pytest.approx(0.1)  # of .2 in the price
+    assert made_blend(x, y).error_share == pytest.approx(0.04)  # of .2 in the price
     rng = np.random.default_rng(2)
     gate, expected = rng.normal(size=300), rng.uniform(0.1, 2, 300)
     alone = Ranks.among(gate, expected, 0.0).gate_logit(gate, expected)

@@ -7,8 +7,10 @@ import torch
 from worlds import QUICK, Killed, examples, fold_networks, jointly, quiet, rows, world
 
 from vps_ml import training_loop
+from vps_ml.features.matrix import FeatureMatrix
+from vps_ml.features.tabular import ERRORS
 from vps_ml.pricing.learners import FoldNetworks, constraint_objective, gate, train_alone, train_folds
-from vps_ml.pricing.networks import PriceNetwork, mean_output, output
+from vps_ml.pricing.networks import Examples, PriceNetwork, mean_output, output
 from vps_ml.recipes import PricingRecipe
 from vps_ml.training_loop import Checkpoint, Loop, Phase, Session
 
@@ -40,6 +42,23 @@ def test_threshold_coverage_rises_with_the_tolerance() -> None:
     folds = fold_networks(x, y, np.arange(len(y)))
     coverage = [(output(trained_gate(x, folds, "threshold", e), x) >= 0).mean() for e in (0.3, 1.5)]
     assert coverage[0] < coverage[1]
+
+
+def test_nothing_that_is_hidden_moves_what_is_learnt_from_the_rest() -> None:
+    """The second column tells which prices are exact: a gate that may not see it cannot, and its weights stay zero."""
+    x, y, clear = world()
+    folds = fold_networks(x, y, np.arange(len(y)))
+    matrix = replace(FeatureMatrix.of(x), hidden={ERRORS: [1]})
+    errors = Examples.of(matrix.rows(np.arange(len(x))), np.square(folds.residual))
+    learner = gate(errors, constraint_objective("percentile", 0.5, QUICK, 2.0), QUICK)
+    accept = train_alone(learner, errors, errors, QUICK, 0, Session(quiet))
+    elsewhere = x + np.eye(6, dtype=np.float32)[1] * 5
+    assert (output(accept, elsewhere) == output(accept, x)).all()
+    assert (accept.layers[0].weight[:, 1] == 0).all()
+    accepted = output(accept, x) >= 0
+    assert abs(clear[accepted].mean() - clear.mean()) < 0.15
+    seen = trained_gate(x, folds, "percentile", 0.5)
+    assert (output(seen, elsewhere) != output(seen, x)).any()
 
 
 def test_the_expected_error_is_larger_where_the_noise_is() -> None:

@@ -1,0 +1,57 @@
+"""How far apart two items are, for a kernel machine and for comparables: weighted price features.
+
+Axes: N item, F feature.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float
+
+from vps_ml.features.matrix import MatrixRows
+from vps_ml.features.scaling import FeatureMap
+from vps_ml.features.tabular import LABEL
+
+LABELS_WEIGH, STATISTICS_WEIGH = 0.5, 0.1
+"""In the distance, beside visual features of unit mean norm: a label's 0 or 1, a standard deviation of a statistic."""
+MOST_ROWS = 40_000
+"""Training rows that are held: a seeded choice of them where there are more."""
+
+Rows = MatrixRows | np.ndarray
+
+
+def parts_of(x: Rows) -> Iterator[Float[np.ndarray, "N F"]]:
+    """The rows as arrays, some at a time, without the zeros that pad a matrix."""
+    if isinstance(x, np.ndarray):
+        yield x
+        return
+    for part in x.parts():
+        yield part.cpu().numpy()[:, : x.matrix.features]
+
+
+def input_scale(feature_map: FeatureMap, x: Float[np.ndarray, "N F"], learning: str) -> Float[np.ndarray, " F"]:
+    """What each price feature is multiplied by before distances are taken: see `LABELS_WEIGH`.
+
+    Args:
+        feature_map: which the features went through.
+        x: training rows.
+        learning: prices or errors; zero for a feature that it is not learnt from.
+    """
+    visual = feature_map.width
+    norm = float(np.linalg.norm(x[:, :visual], axis=1).mean()) if visual else 1.0
+    is_label = np.array([LABEL in name for name in feature_map.columns], dtype=bool)
+    # A label's column is standardised in the matrix, so that a rare one would be far from all others.
+    tabular = np.where(is_label, LABELS_WEIGH * feature_map.statistic_scale, STATISTICS_WEIGH)
+    scale = np.concatenate([np.full(visual, 1 / max(norm, 1e-6)), tabular]).astype(np.float32)
+    scale[feature_map.hidden(learning)] = 0
+    return scale
+
+
+def seeded_choice(group: np.ndarray, seed: int) -> np.ndarray:
+    """All row numbers, or those of whole groups that have `MOST_ROWS` at most, ascending."""
+    if len(group) <= MOST_ROWS:
+        return np.arange(len(group))
+    _, number, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    kept = order[np.cumsum(sizes[order]) <= MOST_ROWS]
+    return np.flatnonzero(np.isin(number, kept))

@@ -1,0 +1,111 @@
+"""How far off a price will be, from the items that are like it.
+
+Axes: N item, F feature, M training item.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from vps_ml.features.matrix import MatrixRows
+from vps_ml.pricing.distances import Rows, parts_of, seeded_choice
+from vps_ml.pricing.kernels import KernelMachine
+
+NEAREST = 10
+"""Comparables of an item."""
+AT_A_TIME = 512
+"""Items whose distances to all training items are held at once: 80 MB where these are 40,000."""
+PRICE_WEIGHS = 0.3
+"""In the distance of an error machine: a standard deviation of the price that is suggested."""
+LEAST_EXPECTED_ERROR = 0.02
+"""ln units: a machine may predict less than nothing, and comparables may all have had the same price."""
+SCALE, ERROR_SCALE, NUMBERS = "scale", "error_scale", "numbers"
+
+
+@dataclass(frozen=True)
+class Comparables:
+    """Sold items: a price is as far off, on average, as it would be if the item sold for what they did.
+
+    Sold items of training alone, so of an item that a model has learnt from it would say too little.
+    """
+
+    points: Float[np.ndarray, "M F"]
+    """Their features, scaled, in half precision."""
+    log_price: Float[np.ndarray, " M"]
+    scale: Float[np.ndarray, " F"]
+    """Of the features, in the distance."""
+
+    @classmethod
+    def among(
+        cls, x: MatrixRows, price: Float[np.ndarray, " N"], group: np.ndarray, scale: Float[np.ndarray, " F"], seed: int
+    ) -> "Comparables":
+        """The training rows, or a seeded choice of them.
+
+        Args:
+            x: their features.
+            price: their log prices.
+            group: each row's group.
+            scale: of the features.
+            seed: of the choice.
+        """
+        chosen = seeded_choice(group, seed)
+        points = (x.where(chosen).array() * scale).astype(np.float16)
+        return cls(points, price[chosen], scale)
+
+    def nearest(self, x: Float[np.ndarray, "N F"]) -> np.ndarray:
+        """The numbers of the `NEAREST` training items of each item (N NEAREST), in no order."""
+        points = self.points.astype(np.float32)
+        squares, count = np.square(points).sum(axis=1), min(NEAREST, len(points))
+        parts = [np.empty((0, count), dtype=np.int64)]
+        for start in range(0, len(x), AT_A_TIME):
+            # Less the item's own square, which is the same for all.
+            distance = squares - 2 * (x[start : start + AT_A_TIME] * self.scale) @ points.T
+            parts.append(np.argpartition(distance, count - 1, axis=1)[:, :count])
+        return np.concatenate(parts)
+
+    def expected_error(self, x: Rows, price: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+        """The mean |difference| of these prices from what the nearest items sold for, in ln units."""
+        nearest = np.concatenate([self.nearest(part) for part in parts_of(x)] or [np.empty((0, 1), dtype=np.int64)])
+        apart = np.abs(self.log_price[nearest] - price[:, None]).mean(axis=1)
+        return np.maximum(apart, LEAST_EXPECTED_ERROR)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What an artefact keeps, under flat names."""
+        return {"comparables.points": self.points, "comparables.log_price": self.log_price, ERROR_SCALE: self.scale}
+
+
+@dataclass(frozen=True)
+class ErrorMachine:
+    """Support vectors of |log error|: what blends had before they had comparables; those in force go on with it."""
+
+    machine: KernelMachine
+    scale: Float[np.ndarray, " F"]
+    price_centre: float
+    price_scale: float
+
+    def expected_error(self, x: Rows, price: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
+        """The expected |error| of these prices, in ln units, up to a factor: nearer to the median than to the mean."""
+        found, start = [np.empty(0)], 0
+        standard = (price - self.price_centre) / self.price_scale
+        for part in parts_of(x):
+            beside = with_price(part * self.scale, standard[start : start + len(part)])
+            found.append(self.machine.predict(beside))
+            start += len(part)
+        return np.maximum(np.concatenate(found), LEAST_EXPECTED_ERROR)
+
+
+def with_price(x: Float[np.ndarray, "N F"], standard_price: Float[np.ndarray, " N"]) -> np.ndarray:
+    return np.concatenate([x, (PRICE_WEIGHS * standard_price)[:, None]], axis=1)
+
+
+ExpectedError = Comparables | ErrorMachine
+
+
+def error_of(arrays: Mapping[str, np.ndarray]) -> ExpectedError:
+    """What was stored: comparables, or the machine of a blend of before."""
+    if NUMBERS not in arrays:
+        return Comparables(arrays["comparables.points"], arrays["comparables.log_price"], arrays[ERROR_SCALE])
+    centre, spread = map(float, arrays[NUMBERS])
+    return ErrorMachine(KernelMachine.of(arrays, "error"), arrays[SCALE], centre, spread)
