@@ -20,8 +20,9 @@ from vps_ml.features.others import WithOthers, embedded_now
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import HISTORIES
 from vps_ml.photos.decoding import open_photo
+from vps_ml.pricing.baselines import is_gated
 from vps_ml.pricing.models import Predictions, load_model
-from vps_ml.pricing.variants import Variant, named, variant_of
+from vps_ml.pricing.variants import SERVED_COVERAGE, Variant, named, variant_of
 from vps_ml.recipes import Recipe
 
 NEEDED = ("listing_id", "category", "image_path")
@@ -67,10 +68,10 @@ def judge(
     dataset, tables, known = with_others(others, as_of, home, recipe, tell)
     frames, lines = [], []
     draws = Draws(numbered(others.filter(known)["group_key"].to_numpy()))
-    for name, model_id, rows in judged(dataset, tables, tell):
+    for name, model_id, variant, rows in judged(dataset, tables, tell):
         frames.append(rows.select(pl.lit(name).alias("model"), pl.lit(model_id).alias("model_id"), pl.all()))
-        if known.any():
-            lines.append(figures(name, rows.filter(known), draws))
+        if known.any() and worth_a_line(variant):
+            lines.append(figures(name, rows.filter(known), draws, is_gated(variant.constraint_kind, variant.objective)))
     unknown = pl.when(pl.col("log_price").is_not_nan()).then("log_price")
     best_first = [line for _, line in sorted(lines)]
     return Verdicts(pl.concat(frames).with_columns(log_price=unknown), best_first)
@@ -153,8 +154,8 @@ def with_others(
 
 def judged(
     dataset: WithOthers, tables: dict[str, pl.DataFrame], tell: Progress
-) -> Iterator[tuple[str, str, pl.DataFrame]]:
-    """(model in words, its id, its predictions of the others) of all in the tables, and of the one that prices."""
+) -> Iterator[tuple[str, str, Variant, pl.DataFrame]]:
+    """(model in words, id, variant, predictions of the others) of all in the tables, and of the one that prices."""
     predictions = Predictions(dataset)
     models = pl.concat([tables[name] for name in MODEL_TABLES]).unique("model_id", maintain_order=True)
     variants: list[tuple[str, Variant, str | None]] = [
@@ -174,11 +175,17 @@ def judged(
         except ValueError as error:  # of other backbones than the directory's features
             tell(f"left out: {name}: {one_line(error)}")
             continue
-        yield name, model_id, predicted
+        yield name, model_id, variant, predicted
 
 
-def figures(name: str, rows: pl.DataFrame, draws: Draws) -> tuple[float, str]:
-    """(MALE of all, how far off a model is, in one line)."""
+def worth_a_line(variant: Variant) -> bool:
+    """Not a baseline at another coverage than the served one: it is the same model, read elsewhere."""
+    again = variant.constraint_kind == "baseline" and variant.constraint_value != SERVED_COVERAGE
+    return not again or not is_gated(variant.constraint_kind, variant.objective)
+
+
+def figures(name: str, rows: pl.DataFrame, draws: Draws, gated: bool) -> tuple[float, str]:
+    """(MALE of all, how far off a model is, in one line; without a gate, at full coverage alone)."""
     error = (rows["predicted_log_price"] - rows["log_price"]).abs().to_numpy()
     model, qualified = Judged(error, rows["qualification"].to_numpy()), rows["qualified"].to_numpy()
     once = np.ones((1, len(error)))
@@ -186,9 +193,10 @@ def figures(name: str, rows: pl.DataFrame, draws: Draws) -> tuple[float, str]:
     interval = Interval.of(np.concatenate([male_of_all(model, weights) for weights in draws]))
     at = " ".join(f"{male_at(model, once, share)[0]:.4f}" for share in EQUAL_COVERAGES)
     held = f"{inside[qualified].mean():.3f}" if qualified.any() else "–"
+    ordered = f"at .3 .5 .7 {at}, AURC {aurc(model, once)[0]:.4f}, " if gated else ""
     return float(error.mean()), (
-        f"{name:58} MALE {error.mean():.4f} [{interval.low:.3f}, {interval.high:.3f}], at .3 .5 .7 {at}, "
-        f"AURC {aurc(model, once)[0]:.4f}, coverage {qualified.mean():.3f}, in range {held}"
+        f"{name:58} MALE {error.mean():.4f} [{interval.low:.3f}, {interval.high:.3f}], {ordered}"
+        f"coverage {qualified.mean():.3f}, in range {held}"
     )
 
 
