@@ -50,14 +50,17 @@ def rollback_target(home: Home, to: str | None) -> tuple[str, str]:
     if champion is None:
         raise NothingToRollBackTo("there is no champion yet: `vps run` trains and promotes one")
     current = champion["model_id"][0]
-    target = to or earlier_champion(past_decisions(warehouse, champion), current, home.artefacts)
+    history = past_decisions(warehouse, champion)
+    target = to or earlier_champion(history, current, home.artefacts)
+    if target is None and champions(history) <= {current}:
+        raise NothingToRollBackTo(f"{current} is the only champion so far: there is none before it")
     if target is None:
         raise NothingToRollBackTo(
             f"{current} has no champion before it that was not rolled back: name one of champion_history with --to"
         )
     if target == current:
         raise NothingToRollBackTo(f"{current} is in force already")
-    if target not in champions(past_decisions(warehouse, champion)):
+    if target not in champions(history):
         raise NothingToRollBackTo(f"{target} never was champion: champion_history lists those that were")
     if not can_predict(home.artefacts, target):
         raise NothingToRollBackTo(f"{target} cannot predict any more: its files, or what it was trained with, are gone")
