@@ -108,11 +108,12 @@ def record_decision(
     promoted = verdict.decision == "promoted"
     beside = beside_baselines(model_comparisons, result.split_kind) if promoted else ""
     fits_verdict = promoted or current == result.current_id  # else the refit is of a champion that no longer is one
-    if promoted or (fits_verdict and result.served_as is not None):
-        served_as = result.served_as
-    else:
+    goes_on = not promoted and (not fits_verdict or result.served_as is None)
+    served_as = result.served_as
+    if goes_on:
         served_as = None if in_force is None else served_in_force(in_force, settings.artefacts)
-    more = (beside, result.refit_evidence if fits_verdict else "")
+    of_refit = result.refit_evidence if fits_verdict else ""
+    more = (beside, of_refit, f"goes on as {served_as or verdict.model_id}" if of_refit and goes_on else "")
     verdict = replace(verdict, evidence="; ".join(filter(None, (verdict.evidence, *more))), served_as=served_as)
     row = decision_row(verdict, current, result.challenger_id, settings.artefacts)
     context.add_output_metadata({name: str(row[name][0]) for name in ("model_id", "decision", "evidence")})

@@ -52,6 +52,11 @@ class Comparison:
         return self.judged is not None and enough and self.upper_bound < 0
 
     @property
+    def surely_worse(self) -> bool:
+        """Whether nearly all resamples find the challenger worse."""
+        return self.judged is not None and self.low > 0
+
+    @property
     def evidence(self) -> str:
         """The figures in one line."""
         if self.judged is None:

@@ -109,8 +109,9 @@ class PricingDataset:
 
     def matrix(self, features: str, split_kind: str) -> tuple[str, FeatureMatrix]:
         """(id of the feature map, the matrix of all rows); the map is fitted on the split's training rows."""
-        reduced, seed = self.recipe.pricing.reduced_features, self.recipe.seed
-        map_id = identity("feature_map", CODE_VERSION, self.data_id, (features, split_kind), reduced, seed)
+        recipe, seed = self.recipe.pricing, self.recipe.seed
+        seen = recipe.reduced_features, recipe.beyond_paper
+        map_id = identity("feature_map", CODE_VERSION, self.data_id, (features, split_kind), seen, seed)
 
         def fill() -> Contents:
             return self.fitted_map(features, self.role(split_kind, "train")).contents(features, split_kind)

@@ -56,9 +56,9 @@ class ComparisonResult:
 def compare_with_champion(context: dg.OpExecutionContext, job: ComparisonJob) -> ComparisonResult:
     """Both models' errors on the listings that neither has learnt from; the refit of the one that wins.
 
-    A champion that holds is fitted again too, the first time that a challenger is refused: whenever models are trained
+    A champion that holds is fitted again too, the first time that a challenger is refused: when models are trained
     anew, prices come from one that has learnt from all sales. Not at each comparison, or open listings would be priced
-    anew every day.
+    anew every day; nor after a challenger that is surely worse, whose data the refit would learn from.
     """
     from vps_ml.features.dataset import PricingDataset
     from vps_ml.pricing.refit import can_refit, refitted
@@ -74,7 +74,7 @@ def compare_with_champion(context: dg.OpExecutionContext, job: ComparisonJob) ->
     if comparison is not None and not comparison.better:
         assert job.champion_id is not None, "it was compared"
         in_force = job.champion_id
-        if not job.first or not can_refit(dataset, in_force):
+        if not job.first or comparison.surely_worse or not can_refit(dataset, in_force):
             return nothing_new
     refit = refitted(dataset, in_force, context.log.info)
     context.log.info(refit.evidence)

@@ -162,6 +162,7 @@ class DeepEnsemble(FittedBaseline):
     """Gaussian-likelihood networks as one mixture (Lakshminarayanan et al., "Deep Ensembles", 2017)."""
 
     kind = "deep_ensemble"
+    version = "2"
     members = 5
     """That are trained: as many as its authors used."""
     read = 5

@@ -47,11 +47,19 @@ def input_scale(feature_map: FeatureMap, x: Float[np.ndarray, "N F"], learning: 
     return scale
 
 
-def seeded_choice(group: np.ndarray, seed: int) -> np.ndarray:
-    """All row numbers, or those of whole groups that have `MOST_ROWS` at most, ascending."""
-    if len(group) <= MOST_ROWS:
+def seeded_choice(group: np.ndarray, seed: int, most: int | None = None) -> np.ndarray:
+    """All row numbers, or those of whole groups that have `most` rows at most, ascending.
+
+    Args:
+        group: each row's group.
+        seed: of the choice.
+        most: None: `MOST_ROWS`.
+    """
+    most = MOST_ROWS if most is None else most
+    if len(group) <= most:
         return np.arange(len(group))
     _, number, sizes = np.unique(group, return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(sizes))
-    kept = order[np.cumsum(sizes[order]) <= MOST_ROWS]
-    return np.flatnonzero(np.isin(number, kept))
+    order = order[sizes[order] <= most]  # or a large group that comes first would leave nothing
+    kept = order[np.cumsum(sizes[order]) <= most]
+    return np.flatnonzero(np.isin(number, kept)) if kept.size else np.arange(most)

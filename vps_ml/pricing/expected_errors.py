@@ -3,20 +3,25 @@
 Axes: N item, F feature, M training item.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
 from vps_ml.features.matrix import MatrixRows
+from vps_ml.pricing import distances
 from vps_ml.pricing.distances import Rows, parts_of, seeded_choice
 from vps_ml.pricing.kernels import KernelMachine
 
 NEAREST = 10
 """Comparables of an item."""
-AT_A_TIME = 512
-"""Items whose distances to all training items are held at once: 80 MB where these are 40,000."""
+MOST_NUMBERS = 100_000_000
+"""Of the training items' features, which are 200 MB: 12,000 items at the paper's 8,200 features."""
+AT_A_TIME, READ_ROWS = 256, 4096
+"""Items whose distances to all training items are held at once, some 100 MB where these are 40,000; training items
+whose features are made single precision at once."""
 PRICE_WEIGHS = 0.3
 """In the distance of an error machine: a standard deviation of the price that is suggested."""
 LEAST_EXPECTED_ERROR = 0.02
@@ -37,6 +42,17 @@ class Comparables:
     scale: Float[np.ndarray, " F"]
     """Of the features, in the distance."""
 
+    @cached_property
+    def squares(self) -> Float[np.ndarray, " M"]:
+        """Squared norm of each training item's features."""
+        parts = [np.square(part).sum(axis=1) for part in self.parts()]
+        return np.concatenate(parts)
+
+    def parts(self) -> Iterator[Float[np.ndarray, "M F"]]:
+        """The training items' features in single precision, some items at a time."""
+        for start in range(0, len(self.points), READ_ROWS):
+            yield self.points[start : start + READ_ROWS].astype(np.float32)
+
     @classmethod
     def among(
         cls, x: MatrixRows, price: Float[np.ndarray, " N"], group: np.ndarray, scale: Float[np.ndarray, " F"], seed: int
@@ -50,20 +66,21 @@ class Comparables:
             scale: of the features.
             seed: of the choice.
         """
-        chosen = seeded_choice(group, seed)
-        points = (x.where(chosen).array() * scale).astype(np.float16)
-        return cls(points, price[chosen], scale)
+        most = min(distances.MOST_ROWS, MOST_NUMBERS // x.matrix.features)
+        chosen = seeded_choice(group, seed, most)
+        points = [(part * scale).astype(np.float16) for part in parts_of(x.where(chosen))]
+        return cls(np.concatenate(points), price[chosen], scale)
 
     def nearest(self, x: Float[np.ndarray, "N F"]) -> np.ndarray:
         """The numbers of the `NEAREST` training items of each item (N NEAREST), in no order."""
-        points = self.points.astype(np.float32)
-        squares, count = np.square(points).sum(axis=1), min(NEAREST, len(points))
-        parts = [np.empty((0, count), dtype=np.int64)]
+        count = min(NEAREST, len(self.points))
+        found = [np.empty((0, count), dtype=np.int64)]
         for start in range(0, len(x), AT_A_TIME):
+            items = np.asarray(x[start : start + AT_A_TIME] * self.scale, dtype=np.float32)
+            along = np.concatenate([items @ part.T for part in self.parts()], axis=1)
             # Less the item's own square, which is the same for all.
-            distance = squares - 2 * (x[start : start + AT_A_TIME] * self.scale) @ points.T
-            parts.append(np.argpartition(distance, count - 1, axis=1)[:, :count])
-        return np.concatenate(parts)
+            found.append(np.argpartition(self.squares - 2 * along, count - 1, axis=1)[:, :count])
+        return np.concatenate(found)
 
     def expected_error(self, x: Rows, price: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
         """The mean |difference| of these prices from what the nearest items sold for, in ln units."""

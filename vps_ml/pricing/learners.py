@@ -84,7 +84,8 @@ class Learner:
     start: float = 0.0
     """Its first output before training."""
     outputs: int = 1
-    learning: str = PRICES
+    learning: str | None = None
+    """Prices or errors, which are not learnt from every column; None: from all."""
 
 
 def blinded(network: PriceNetwork, columns: Sequence[int]) -> PriceNetwork:
@@ -106,7 +107,8 @@ def train_alone(
     torch.manual_seed(seed)
     matrix = train.x.matrix
     network = network_for(matrix.width, learner.start, recipe.hidden, learner.dropout, learner.outputs)
-    blinded(network, matrix.hidden.get(learner.learning, ()))
+    if learner.learning is not None:
+        blinded(network, matrix.hidden.get(learner.learning, ()))
 
     def loss(rows: Tensor, phase: Phase) -> Tensor:
         x, target = train.batch(rows)
@@ -137,7 +139,8 @@ def regressor(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
         return huber_loss(out[:, 0], price, delta=recipe.huber_at)
 
     schedule = stage_one_twice(recipe, len(train.x))
-    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, start=float(train.target.mean()))
+    start = float(train.target.mean())
+    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, start, learning=PRICES)
 
 
 def gaussian(name: str, train: Examples, recipe: PricingRecipe) -> Learner:

@@ -4,10 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vps_ml.features.dataset import PricingDataset
+from vps_ml.artefacts import identity
+from vps_ml.features.dataset import CODE_VERSION, PricingDataset
 from vps_ml.features.roles import SERVED_SPLIT
 from vps_ml.pricing.calibration import Calibration, Judgement
-from vps_ml.pricing.fitting import OBJECTIVES, Log
+from vps_ml.pricing.fitting import Log
 from vps_ml.pricing.models import fit_variant, load_model
 from vps_ml.pricing.variants import variant_of
 
@@ -35,6 +36,8 @@ class Refit:
     refit_male: float
     judged_coverage: float
     refit_coverage: float
+    error_of_difference: float
+    """Standard error of the difference of the two MALEs: they are of the same listings."""
 
     @property
     def alike(self) -> bool:
@@ -44,13 +47,14 @@ class Refit:
         share = self.judged_coverage
         chance = 2 * float(np.sqrt(max(share * (1 - share), 0.01) / self.shared))
         close = abs(self.refit_coverage - share) <= MOST_COVERAGE_MOVED + chance
-        return close and self.moved <= MOST_MOVED * self.judged_male
+        surely_worse = self.refit_male - self.judged_male > 2 * self.error_of_difference
+        return close and self.moved <= MOST_MOVED * self.judged_male and not surely_worse
 
     @property
     def evidence(self) -> str:
         """The figures in one line."""
         if self.model_id is None or self.shared < FEWEST_SHARED:
-            return f"serves itself: too few listings to calibrate a refit by, or to compare it on ({self.shared})"
+            return f"no refit: too few listings to calibrate one by, or to compare it on ({self.shared})"
         figures = (
             f"on {self.shared} test listings that it did not train on its prices differ by {self.moved:.3f} (at most "
             f"{MOST_MOVED:.0%} of the error), MALE {self.refit_male:.4f} against {self.judged_male:.4f}, coverage "
@@ -58,13 +62,18 @@ class Refit:
         )
         if self.alike:
             return f"served as {self.model_id}, fitted on all sold listings: {figures}"
-        return f"serves itself: its refit {self.model_id} behaves differently, {figures}"
+        return f"not served as its refit {self.model_id}, which behaves differently, or worse: {figures}"
 
 
 def can_refit(dataset: PricingDataset, judged_id: str) -> bool:
-    """Whether a model can be fitted again as it was: on features of its own backbones, by an objective that exists."""
+    """Whether a model can be fitted again as it was: on its backbones' features, by the same recipe and code.
+
+    Another recipe's or version's refit would be another model, which nobody has judged.
+    """
     card = dataset.artefacts.models.card(judged_id)
-    return card["embedding_id"] == dataset.embedding_id and card["objective"] in OBJECTIVES
+    own_features = set(dataset.rows["embedding_id"]) == {card["embedding_id"]}
+    then, now = (identity("recipe", recipe) for recipe in (card["recipe"], dataset.recipe.described()))
+    return own_features and card["code_version"] == CODE_VERSION and then == now
 
 
 def refitted(dataset: PricingDataset, judged_id: str, log: Log) -> Refit:
@@ -79,14 +88,16 @@ def refitted(dataset: PricingDataset, judged_id: str, log: Log) -> Refit:
     shared = np.intersect1d(test, dataset.role(SERVED_SPLIT, "validation"))
     nothing = float("nan")
     if len(shared) < FEWEST_SHARED or len(dataset.calibrating(SERVED_SPLIT)) < FEWEST_CALIBRATING:
-        return Refit(None, len(shared), *[nothing] * 5)
+        return Refit(None, len(shared), *[nothing] * 6)
     refit_id = fit_variant(dataset, replace(variant_of(card), split_kind=SERVED_SPLIT), log)
     assert refit_id is not None, "a price model has an artefact"
     before, after = (judged(dataset, model_id, shared) for model_id in (judged_id, refit_id))
-    error = [np.abs(j.log_price - dataset.log_price[shared]).mean() for j, _ in (before, after)]
+    errors = [np.abs(j.log_price - dataset.log_price[shared]) for j, _ in (before, after)]
+    chance = (errors[1] - errors[0]).std() / np.sqrt(len(shared))
     coverage = [(calibration.qualification(j) >= 0.5).mean() for j, calibration in (before, after)]
     moved = np.abs(before[0].log_price - after[0].log_price).mean()
-    return Refit(refit_id, len(shared), float(moved), *map(float, error), *map(float, coverage))
+    males = [error.mean() for error in errors]
+    return Refit(refit_id, len(shared), *map(float, (moved, *males, *coverage, chance)))
 
 
 def judged(dataset: PricingDataset, model_id: str, rows: np.ndarray) -> tuple[Judgement, Calibration]:

@@ -80,11 +80,13 @@ def test_a_champion_that_holds_is_served_as_its_new_refit_unless_another_took_it
     with_models(home)
     context = dg.build_op_context(resources={"settings": settings_of(home)})
     table = comparisons()["model_comparisons"]
-    for compared_with, served_as in (("a", "c"), ("z", None)):
-        result = ComparisonResult(compared_with, "b", BY_CHANCE, "time", "c", "alike")
+    for compared_with, refit, served_as, words in (
+        ("a", "c", "c", "; alike"), ("z", "c", None, ""), ("a", None, None, "; alike; goes on as a")
+    ):  # fmt: skip
+        result = ComparisonResult(compared_with, "b", BY_CHANCE, "time", refit, "alike")
         after = record_decision(context, result=result, model_comparisons=table)
         assert after.select("decision", "model_id", "served_as").row(0) == ("refused", "a", served_as)
-        assert ("alike" in after["evidence"][0]) == (served_as is not None)
+        assert after["evidence"][0].endswith(words) and (words or "alike" not in after["evidence"][0])
 
 
 def test_a_refit_that_is_lost_gives_way_to_the_champion_itself_or_to_another_refit(home: Home) -> None:
@@ -101,6 +103,8 @@ def test_a_refit_that_is_lost_gives_way_to_the_champion_itself_or_to_another_ref
     }  # fmt: skip
     job = comparison_job(context, rows=rows, evaluation_reports=pl.DataFrame([report]), percentile_pricing_models=rows)
     assert job.may_win and job.champion_id is None and not job.first, "it is refitted"
+    other = pl.DataFrame([report | {"model_id": "b"}])
+    assert comparison_job(context, rows=rows, evaluation_reports=other, percentile_pricing_models=rows).first
     again = record_decision(context, result=ComparisonResult("a", "a", None, "time", "c"), model_comparisons=table)
     assert again.select("decision", "model_id", "served_as").row(0) == ("kept", "a", "c")
     whole = decision("a", "a", "promoted", None, 0).with_columns(served_as=pl.lit("c"))

@@ -49,6 +49,8 @@ def test_a_champion_that_holds_is_fitted_again_when_a_challenger_is_refused_for_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refit, "FEWEST_CALIBRATING", 0)
+    for bound in ("MOST_MOVED", "MOST_COVERAGE_MOVED"):
+        monkeypatch.setattr(refit, bound, 10.0)  # of tiny networks, which differ more
     artefacts, recipe = Artefacts(tmp_path), quick_recipe()
     side = pl.when(pl.col("time_role") == "train").then(pl.lit("train")).otherwise(pl.lit("validation"))
     rows = sold_rows(artefacts).with_columns(served_role=side)
@@ -58,10 +60,13 @@ def test_a_champion_that_holds_is_fitted_again_when_a_challenger_is_refused_for_
     job = ComparisonJob(rows, champion, champion, challenger, 0.7, [], True, True, recipe, artefacts)
     first = compare_with_champion(dg.build_op_context(), job)
     assert first.comparison is not None and not first.comparison.better  # twenty test listings are too few
-    assert "20 test listings" in first.refit_evidence
     of_champion = fit_variant(dataset, replace(kind, split_kind="served"), print)
-    assert first.served_as in (of_champion, None) and str(of_champion) in first.refit_evidence
+    assert first.served_as == of_champion and "20 test listings" in first.refit_evidence
     again = compare_with_champion(dg.build_op_context(), replace(job, first=False))
     assert (again.served_as, again.refit_evidence) == (None, "")
+    trained_otherwise = replace(recipe, pricing=replace(recipe.pricing, dropout=0.1))
+    changed = compare_with_champion(dg.build_op_context(), replace(job, recipe=trained_otherwise))
+    assert (changed.served_as, changed.refit_evidence) == (None, ""), "that would be another model"
     other = rows.with_columns(embedding_id=pl.lit("of other backbones"))
-    assert not refit.can_refit(PricingDataset(other, recipe, artefacts), champion)
+    mixed = pl.concat([rows.head(1), other])
+    assert not any(refit.can_refit(PricingDataset(frame, recipe, artefacts), champion) for frame in (other, mixed))

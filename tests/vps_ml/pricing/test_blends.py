@@ -1,5 +1,6 @@
 """What stands beside the networks: unseen errors, a joint gate, and a price that is the mean of three."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,8 @@ def test_comparables_have_the_say_on_errors_that_the_kernel_machine_has_on_price
     """None where its prices are not used: then the order is f_cls's own."""
     x, y = world(100)
     assert made_blend(x, y).error_share == pytest.approx(0.04)  # of .2 in the price
+    most = replace(made_blend(x, y), weights=np.array([0.1, 0.9, 0.0]))
+    assert most.error_share == 0.5, "f_cls, which sees a faulty photo, keeps half"
     rng = np.random.default_rng(2)
     gate, expected = rng.normal(size=300), rng.uniform(0.1, 2, 300)
     alone = Ranks.among(gate, expected, 0.0).gate_logit(gate, expected)

@@ -33,11 +33,23 @@ def test_nearest_items_are_those_of_a_plain_search_however_many_are_asked_at_onc
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(expected_errors, "AT_A_TIME", 7)
+    monkeypatch.setattr(expected_errors, "READ_ROWS", 30)
     rng = np.random.default_rng(0)
     sold, items, scale = rng.normal(size=(80, 5)), rng.normal(size=(20, 5)), np.array([1.0, 0.5, 0.2, 0.0, 1.0])
     found = Comparables(np.float16(sold * scale), rng.normal(size=80), scale).nearest(items)
     apart = np.square(np.float16(sold * scale) - (items * scale)[:, None]).sum(axis=2)
     assert [set(row) for row in found] == [set(row) for row in np.argsort(apart)[:, :10]]
+
+
+def test_few_of_many_wide_items_are_held_and_a_group_too_large_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expected_errors, "MOST_NUMBERS", 20)
+    x, group = np.arange(24, dtype=np.float32).reshape(12, 2), np.repeat([0, 1, 2, 3], [9, 1, 1, 1])
+    for seed in range(5):
+        held = Comparables.among(rows(x), np.arange(12.0), group, np.ones(2), seed)
+        assert 0 < len(held.log_price) <= 10
+        assert (held.log_price < 9).sum() in (0, 9), "a group whole or not at all"
+    one = Comparables.among(rows(x), np.arange(12.0), np.zeros(12), np.ones(2), 0)
+    assert len(one.log_price) == 10
 
 
 def test_where_there_are_more_sold_items_than_are_held_whole_groups_are_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,14 @@ from vps_ml.pricing.variants import Variant
 
 @pytest.mark.parametrize(
     ("made", "alike"),
-    [(Refit("r", 100, 0.10, 0.5, 0.5, 0.7, 0.7), True), (Refit("r", 100, 0.40, 0.5, 0.5, 0.7, 0.7), False),
-     (Refit("r", 1000, 0.10, 0.5, 0.5, 0.7, 0.95), False), (Refit("r", 19, 0.0, 0.5, 0.5, 0.7, 0.7), False)],
-    ids=["near", "other prices", "another share", "of too few"],
+    [(Refit("r", 100, 0.10, 0.5, 0.5, 0.7, 0.7, 0.02), True), (Refit("r", 100, 0.40, 0.5, 0.5, 0.7, 0.7, 0.02), False),
+     (Refit("r", 1000, 0.1, 0.5, 0.5, 0.7, 0.95, 0.02), False), (Refit("r", 19, 0.0, 0.5, 0.5, 0.7, 0.7, 0.02), False),
+     (Refit("r", 100, 0.1, 0.5, 0.55, 0.7, 0.7, 0.02), False), (Refit("r", 100, 0.1, 0.5, 0.55, 0.7, 0.7, 0.03), True)],
+    ids=["near", "other prices", "another share", "of too few", "surely worse", "worse by chance"],
 )  # fmt: skip
 def test_a_refit_prices_only_if_it_behaves_like_what_was_judged(made: Refit, alike: bool) -> None:
     assert made.alike == alike
-    assert ("serves itself" in made.evidence) != alike
+    assert ("served as r, fitted on all" in made.evidence) == alike
 
 
 def test_a_refit_learns_from_all_sold_listings_but_those_that_calibrate_it(
