@@ -131,7 +131,9 @@ def examine_champion(examined: Examined) -> Finding:
     model_id, evidence = row["model_id"][0], row["evidence"][0]
     if BEHIND in evidence:
         return Finding(LOOK, f"{model_id} is in force, but {evidence}", "see model_comparisons, or vps report")
-    return ok(f"{model_id}, {row['decision'][0]} on {row['decided_at'][0]:%Y-%m-%d}{examined.left_out}")
+    decision, day = row["decision"][0], f"{row['decided_at'][0]:%Y-%m-%d}"
+    decided = f"a challenger was refused on {day}" if decision == "refused" else f"{decision} on {day}"
+    return ok(f"{model_id}, {decided}{examined.left_out}")
 
 
 def damaged_artefacts(artefacts: Artefacts) -> list[str]:

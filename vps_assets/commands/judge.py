@@ -1,5 +1,7 @@
 """`vps judge`: every model of the data directory on listings that nobody tuned on."""
 
+import functools
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -139,13 +141,10 @@ def with_others(
     own = sold_rows(with_features(tables["clean_listings"], tables["image_embeddings"], statistics))
     photos = [Path(photo) for photo in others["photo"]]
     visual = embedded_now(photos, own["embedding_id"][0], home.artefacts, tell)
-    own_items = others["listing_id"].is_in(own["listing_id"].implode()) | others["group_key"].is_in(
-        own["group_key"].implode()
-    )
-    if own_items.any():
-        tell(
-            f"{own_items.sum():,} of them are this directory's own: models may have learnt from them, the refit surely"
-        )
+    landed = tables["clean_listings"]
+    same = (others[key].is_in(landed[key].implode()) for key in ("listing_id", "group_key"))
+    if count := functools.reduce(operator.or_, same).sum():
+        tell(f"{count:,} of them have the id or group of a listing in this directory: models may have learnt from them")
     last: date = tables["clean_listings"]["listed_on"].max()  # type: ignore[assignment]
     dated = others.with_columns(pl.lit(as_of or last + timedelta(days=1)).alias("listed_on"))
     dataset = WithOthers(own, with_statistics(dated, statistics), visual, recipe, home.artefacts)

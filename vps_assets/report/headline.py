@@ -16,7 +16,7 @@ def headline(published: Published) -> str:
     """The sentence a manager would read first: about the model that prices, on the rows that it was judged on."""
     row = in_force(published)
     if row is None:
-        return "No model that was evaluated is in force: see the champion's evidence."
+        return not_evaluated(published)
     sentence = (
         f"Asked to price {percent(row['constraint_value'])} of the photos, the model in force ({row['objective']}) "
         f"takes {percent(row['coverage'])} of {row['tested']:,} unseen items ({SIDES[row['split_kind']]}) and is off "
@@ -27,10 +27,24 @@ def headline(published: Published) -> str:
     overall_best = best_baseline(published["model_comparisons"], row["split_kind"])
     if equal is None or overall_best is None:
         return sentence + "."
+    seeds = len(equal["model_ids"])
+    kind = "it is" if seeds == 1 else f"its kind (MALE {shown(equal['value'])}, mean of {seeds} seeds) is"
     return (
-        f"{sentence}. At that coverage it is {standing(equal)} {rival_of(equal)}, the best of what a user would pick "
+        f"{sentence}. At that coverage {kind} {standing(equal)} {rival_of(equal)}, the best of what a user would pick "
         f"instead (MALE {shown(equal['against_value'])}; {interval(equal)}); over all coverages (AURC) it is "
         f"{standing(overall_best)} {rival_of(overall_best)} ({interval(overall_best)})."
+    )
+
+
+def not_evaluated(published: Published) -> str:
+    """What to say of a champion that the newest models have not replaced: the tables are of those."""
+    champion = published["champion_model"]
+    if champion.is_empty():
+        return "No model is in force."
+    row = champion.row(0, named=True)
+    return (
+        f"{row['model_id']}, the model in force, is older than the models in these tables and holds against the newest "
+        f"of its kind, {row['challenger_id']}: {row['evidence']}."
     )
 
 

@@ -14,7 +14,8 @@ from vps_assets.report.tables import Table, all_tables
 
 def shown(table: Table) -> RichTable:
     """The table for the terminal; what is in a cell is text, not markup."""
-    rich = RichTable(*table.columns, title=table.title, title_justify="left")
+    note = Text(printable(table.note), "dim") if table.note else None
+    rich = RichTable(*table.columns, title=table.title, title_justify="left", caption=note, caption_justify="left")
     for row in table.rows:
         rich.add_row(*(Text(printable(cell)) for cell in row))
     return rich

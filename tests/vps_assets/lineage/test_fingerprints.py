@@ -23,7 +23,7 @@ OWN_PARTS = {
     "image_embeddings": "92e562aba7b73f13",
     "percentile_pricing_models": "ec4eb4755b6ae5a3",
     "threshold_pricing_models": "1d56a32b23a5f615",
-    "baseline_pricing_models": "31b2653c60e8b8c8",
+    "baseline_pricing_models": "40d082bdce88401a",
     "ablation_pricing_models": "7fc998d91f3c83c9",
     "evaluation_predictions": "e31ed8788cefe68b",
     "out_of_bounds_predictions": "dc54e1e7014a0e03",

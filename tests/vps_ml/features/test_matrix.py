@@ -1,9 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import quick_recipe, sold_rows
 from worlds import columns_of, tabular_rows
 
+from vps_ml.artefacts import Artefacts
+from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.matrix import FeatureMatrix
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
 from vps_ml.features.tabular import tabular_matrix
@@ -13,6 +17,14 @@ def visual_blocks(visual: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """The rows as two files would bring them, the later rows first."""
     odd, even = (np.arange(start, len(visual), 2) for start in (1, 0))
     return [(odd, visual[odd]), (even, visual[even])]
+
+
+def test_recipes_that_see_other_columns_have_maps_of_their_own(tmp_path: Path) -> None:
+    artefacts, recipe = Artefacts(tmp_path), quick_recipe()
+    other = replace(recipe, pricing=replace(recipe.pricing, beyond_paper=False))
+    rows = sold_rows(artefacts)
+    widths = [PricingDataset(rows, seen, artefacts).matrix("MSTFE", "group")[1].features for seen in (recipe, other)]
+    assert widths == [4 + 12 + 8 + 1 + 2, 4 + 12]
 
 
 @pytest.mark.parametrize("reduced", [None, 5])

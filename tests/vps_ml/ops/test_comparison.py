@@ -9,6 +9,7 @@ import pytest
 from datasets import quick_recipe, sold_rows
 
 from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.evaluation.comparison import Comparison
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.roles import LEARNT, ROLES
 from vps_ml.ops.comparison import ComparisonJob, compare_with_champion, comparison_of
@@ -67,6 +68,14 @@ def test_a_champion_that_holds_is_fitted_again_when_a_challenger_is_refused_for_
     trained_otherwise = replace(recipe, pricing=replace(recipe.pricing, dropout=0.1))
     changed = compare_with_champion(dg.build_op_context(), replace(job, recipe=trained_otherwise))
     assert (changed.served_as, changed.refit_evidence) == (None, ""), "that would be another model"
+    worse = Comparison(80, "", "", 0.7, 0.5, 0.6, 0.05, 0.15, 1, 0.2)
+    assert worse.surely_worse and not replace(worse, low=-0.01).surely_worse
+    with monkeypatch.context() as judged:
+        judged.setattr("vps_ml.ops.comparison.comparison_of", lambda job, champion: worse)
+        spoilt = compare_with_champion(dg.build_op_context(), job)
+        assert spoilt.refit_evidence == "", "the refit would learn from what spoilt the challenger"
+        judged.setattr("vps_ml.ops.comparison.comparison_of", lambda job, champion: replace(worse, low=-0.01))
+        assert compare_with_champion(dg.build_op_context(), job).served_as == of_champion
     other = rows.with_columns(embedding_id=pl.lit("of other backbones"))
     mixed = pl.concat([rows.head(1), other])
     assert not any(refit.can_refit(PricingDataset(frame, recipe, artefacts), champion) for frame in (other, mixed))
