@@ -86,7 +86,7 @@ FILE = st.lists(st.tuples(st.integers(1, 2), KIND), min_size=1, max_size=3)
 
 @example([[(1, "bad"), (1, "good"), (1, "bad")], []], [0])
 @example([[(1, "good"), (1, "bad")], [(1, "other"), (1, "bad")]], [0, 1, 0])
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.lists(FILE, min_size=2, max_size=2), st.lists(st.integers(0, 1), min_size=1, max_size=4))
 def test_what_is_in_force_is_what_one_row_after_the_other_comes_to(files: list, order: list[int]) -> None:
     with TemporaryDirectory() as folder:
