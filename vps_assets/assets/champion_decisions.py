@@ -56,7 +56,8 @@ def beside_baselines(model_comparisons: pl.DataFrame, split_kind: str) -> str:
     best = best_baseline(model_comparisons, split_kind, AT_ITS_COVERAGE)
     if best is None:
         return ""
-    standing = BEHIND if best["low"] > 0 else "not told apart from, or better than, the best baseline"
+    apart = "surely better than the best baseline" if best["high"] < 0 else "not told apart from the best baseline"
+    standing = BEHIND if best["low"] > 0 else apart
     return (
         f"{standing}, {best['against']}, at its coverage: MALE {best['value']:.4f} against "
         f"{best['against_value']:.4f}, difference {best['difference']:+.4f}, 95% of resamples {best['low']:+.4f} to "

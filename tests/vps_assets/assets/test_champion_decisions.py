@@ -162,7 +162,7 @@ def test_what_a_model_is_served_as_is_in_the_history_of_its_promotion_alone(mode
 
 
 @pytest.mark.parametrize(
-    ("difference", "standing"), [(0.03, BEHIND), (0.01, "not told apart"), (-0.03, "not told apart")]
+    ("difference", "standing"), [(0.03, BEHIND), (0.01, "not told apart"), (-0.03, "surely better")]
 )
 def test_the_evidence_says_how_a_model_stands_beside_the_best_baseline_at_its_coverage(
     difference: float, standing: str
