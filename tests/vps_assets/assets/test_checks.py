@@ -32,6 +32,7 @@ def cleaned_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home
 
 
+@pytest.mark.slow
 def test_a_listing_that_moves_to_a_date_far_away_is_on_that_date_alone(cleaned_home: Home, home: Home) -> None:
     shutil.copytree(cleaned_home.path, home.path)
     ran = vps("run", *SELECT, home=home.path)
