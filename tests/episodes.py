@@ -113,9 +113,13 @@ def taken_slots(home: Home) -> dict[str, int]:
         return {key: count for key, count in held.items() if count}
 
 
+STANDING = {".publish.lock", ".landing.lock", ".processes"}
+"""Locks, which stay: a lock that is deleted locks nothing."""
+
+
 def nothing_is_left_behind(home: Home) -> None:
     """No temporary file, no checkpoint, no taken slot, and a published copy that is current."""
-    hidden = [path for path in home.path.rglob(".*") if path.name != ".publish.lock" and "dagster" not in path.parts]
+    hidden = [path for path in home.path.rglob(".*") if path.name not in STANDING and "dagster" not in path.parts]
     assert leftovers(home) == hidden == []
     assert taken_slots(home) == {}
     assert state_of(home.analytics) == state_of(home.warehouse)
