@@ -1,7 +1,5 @@
 """`vps judge`: every model of the data directory on listings that nobody tuned on."""
 
-import functools
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -142,8 +140,8 @@ def with_others(
     photos = [Path(photo) for photo in others["photo"]]
     visual = embedded_now(photos, own["embedding_id"][0], home.artefacts, tell)
     landed = tables["clean_listings"]
-    same = (others[key].is_in(landed[key].implode()) for key in ("listing_id", "group_key"))
-    if count := functools.reduce(operator.or_, same).sum():
+    same = [pl.col(key).is_in(landed[key].implode()) for key in ("listing_id", "group_key")]
+    if count := others.filter(pl.any_horizontal(same)).height:
         tell(f"{count:,} of them have the id or group of a listing in this directory: models may have learnt from them")
     last: date = tables["clean_listings"]["listed_on"].max()  # type: ignore[assignment]
     dated = others.with_columns(pl.lit(as_of or last + timedelta(days=1)).alias("listed_on"))

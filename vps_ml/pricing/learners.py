@@ -88,8 +88,8 @@ class Learner:
     """Prices or errors, which are not learnt from every column; None: from all."""
 
 
-def blinded(network: PriceNetwork, columns: Sequence[int]) -> PriceNetwork:
-    """The network, its weights of these columns zero for good: what it is given there says nothing to it."""
+def blind(network: PriceNetwork, columns: Sequence[int]) -> None:
+    """Make the network's weights of these columns zero for good: what it is given there says nothing to it."""
     first = network.layers[0]
     assert isinstance(first, nn.Linear)
     seen = torch.ones(first.in_features, device=first.weight.device)
@@ -97,7 +97,6 @@ def blinded(network: PriceNetwork, columns: Sequence[int]) -> PriceNetwork:
     with torch.no_grad():
         first.weight.mul_(seen)
     first.weight.register_hook(lambda gradient: gradient * seen)
-    return network
 
 
 def train_alone(
@@ -108,7 +107,7 @@ def train_alone(
     matrix = train.x.matrix
     network = network_for(matrix.width, learner.start, recipe.hidden, learner.dropout, learner.outputs)
     if learner.learning is not None:
-        blinded(network, matrix.hidden.get(learner.learning, ()))
+        blind(network, matrix.hidden.get(learner.learning, ()))
 
     def loss(rows: Tensor, phase: Phase) -> Tensor:
         x, target = train.batch(rows)
