@@ -5,11 +5,16 @@ from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
+from scenario import photo
+from worlds import TINY
 
 from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.backbones.embedding import STATE, embed, load_extractors
 from vps_ml.backbones.files import save_embeddings
+from vps_ml.backbones.networks import resnet
 from vps_ml.features.tabular import TABULAR
 from vps_ml.recipes import Recipe, demo
+from vps_ml.training_loop import weights
 
 ROLES = ["train"] * 7 + ["validation"] * 2 + ["test"]
 
@@ -51,3 +56,20 @@ def sold_rows(artefacts: Artefacts, count: int = 200, seed: int = 0) -> pl.DataF
     }
     numbers_of = {name: rng.integers(1, 50, count).astype(float) for name in TABULAR if name not in columns}
     return pl.DataFrame(columns | numbers_of)
+
+
+def photographed_rows(artefacts: Artefacts, count: int = 60) -> pl.DataFrame:
+    """`sold_rows` with photos that are there, embedded by a network that is."""
+    learnt = pl.DataFrame({"group_key": ["other"], "photo_hash": ["other"]})
+    state = {STATE: weights(resnet("resnet10", "random", 0))}
+    artefacts.models.make("b", lambda: Contents({"kind": "backbone"}, arrays=state, frames={"learnt": learnt}))
+    card = {"backbones": {"category": "models/b"}, "backbone_recipe": vars(TINY)}
+    artefacts.embeddings.make("e", lambda: Contents(card))
+    rows = sold_rows(artefacts, count)
+    paths = [artefacts.photo(photo_hash) for photo_hash in rows["photo_hash"]]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo(path.with_suffix(".png"), seed=number).rename(path)
+    path = artefacts.embedding_path("e", "2024-01-01", "photographed")
+    save_embeddings(artefacts.embedding_file(path), *embed(paths, load_extractors({"category": "b"}, TINY, artefacts)))
+    return rows.with_columns(embedding_path=pl.lit(path))

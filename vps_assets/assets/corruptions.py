@@ -62,6 +62,7 @@ corruption_reports = op_chain(
     "evaluation",
     """How the champion's qualification of test photos falls as they are blurred, darkened or cropped.
 
+Its gate has learnt from training photos that were made worse in these ways (docs/adr/0021): other faults are not in it.
 Key: corruption and severity (0: as it is, 4: the worst).""",
     [sold_features, corruption_job, judge_corrupted_photos, record_corruptions],
 )

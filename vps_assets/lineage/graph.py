@@ -39,11 +39,6 @@ PRICED_FROM = ("clean_listings", "image_embeddings", *STATISTICS)
 """What the join of all features is made from (`vps_assets.assets.features`)."""
 MODELS = ("percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models")
 ABLATIONS = "ablation_pricing_models"
-BASELINES_AT_FIRST = {
-    **dict.fromkeys(("category_median", "kernel_machine", "gaussian_network", "deep_ensemble"), "1"),
-    "boosted_trees": "2",
-}
-"""The baselines' versions that `baseline_pricing_models` of code version 4 implies; empty it with the next one."""
 
 
 def whole_recipe(recipe: Recipe) -> object:
@@ -51,11 +46,8 @@ def whole_recipe(recipe: Recipe) -> object:
 
 
 def baseline_recipe(recipe: Recipe) -> object:
-    """The recipe, and the baselines that are new, have another version or are gone."""
-    versions = {name: baseline.version for name, baseline in BASELINES.items()}
-    names = sorted(versions.keys() | BASELINES_AT_FIRST)
-    changed = {name: versions.get(name) for name in names if versions.get(name) != BASELINES_AT_FIRST.get(name)}
-    return recipe.described() | ({"baselines": changed} if changed else {})
+    """The recipe, and each baseline's version: one that is new or changed is out of date, whatever else is."""
+    return recipe.described() | {"baselines": {name: baseline.version for name, baseline in BASELINES.items()}}
 
 
 def price_models(seeded_op: str, partitions: str = "none", recipe: Callable[[Recipe], object] = whole_recipe) -> Node:
@@ -63,7 +55,7 @@ def price_models(seeded_op: str, partitions: str = "none", recipe: Callable[[Rec
     return Node(
         PRICED_FROM,
         partitions,
-        code_version="5",
+        code_version="6",
         recipe=recipe,
         kept_as="price_models",
         fitted_with=("price_bounds", "task_backbones"),

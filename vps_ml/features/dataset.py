@@ -17,7 +17,7 @@ from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, t
 from vps_ml.features.tabular import expanded, tabular_columns, tabular_matrix
 from vps_ml.recipes import Recipe
 
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 """Part of the id of everything that is fitted on these rows: raise it when a computation changes."""
 MOST_FITTED = 20_000
 """Training rows that principal axes are computed on: 330 MB in half precision at the paper's 8,192 features."""

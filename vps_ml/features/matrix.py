@@ -143,3 +143,33 @@ class MatrixRows:
         copy = np.concatenate(parts)[:, : self.matrix.features]
         copy[:, self.matrix.hidden.get(learning or "", [])] = 0
         return copy
+
+
+@dataclass(frozen=True)
+class JoinedRows:
+    """Rows of a matrix, and behind them rows of another with the same columns; neither is copied."""
+
+    first: MatrixRows
+    second: MatrixRows
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    @property
+    def matrix(self) -> FeatureMatrix:
+        """The first's, which says what all columns are."""
+        return self.first.matrix
+
+    def parts(self) -> Iterator[Float[Tensor, "B P"]]:
+        """All rows, some at a time."""
+        yield from self.first.parts()
+        yield from self.second.parts()
+
+    def batch(self, rows: Int[Tensor, " B"]) -> Float[Tensor, "B P"]:
+        """Some rows as the networks take them."""
+        rows = rows.to(self.matrix.visual.device)
+        inside = rows < len(self.first)
+        x = torch.empty((len(rows), self.matrix.width), device=rows.device)
+        x[inside] = self.first.batch(rows[inside])
+        x[~inside] = self.second.batch(rows[~inside] - len(self.first))
+        return x

@@ -12,8 +12,7 @@ from PIL import Image
 from vps_ml.atomic import temporary_folder
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.ops.suggestions import ChampionJob
-from vps_ml.photos.corruptions import CORRUPTIONS
-from vps_ml.photos.decoding import open_photo
+from vps_ml.photos.corruptions import CORRUPTIONS, shrunk
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,6 @@ class CorruptedPhotos:
     strength: float | None
     """See `vps_ml.photos.corruptions`; None for the photos as they are."""
     paths: list[Path]
-
-
-def shrunk(path: Path, side_px: int) -> Image.Image:
-    """The photo, no side longer than `side_px`: a phone's photo is fifty times what the networks take."""
-    photo = open_photo(path)
-    photo.thumbnail((side_px, side_px))
-    return photo
 
 
 def corrupted(photos: Sequence[Image.Image], folder: Path) -> Iterator[CorruptedPhotos]:

@@ -2,8 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, ImageEnhance, ImageFilter
+
+from vps_ml.photos.decoding import open_photo
+
+
+def shrunk(path: Path, side_px: int) -> Image.Image:
+    """The photo, no side longer than `side_px`: a phone's photo is fifty times what the networks take.
+
+    Raises:
+        ValueError: it cannot be decoded.
+    """
+    photo = open_photo(path)
+    photo.thumbnail((side_px, side_px))
+    return photo
 
 
 def blurred(photo: Image.Image, strength: float) -> Image.Image:

@@ -3,8 +3,8 @@
 Axes: N item, V validation item, F feature, K knot.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -24,6 +24,9 @@ PRICE = Kernel(penalty=3.0, tolerance=0.1, gamma=0.7)
 """Of log prices, in ln units. Chosen once by hand on real adverts, and left (docs/experiments.md)."""
 FOLDS = 5
 MOST_ERROR_SHARE = 0.5
+OWN_SHARE: Mapping[str, float] = {"percentile": 0.25, "threshold": 0.5}
+"""How much the error that the networks expect counts beside f_cls in a gate. Labels of |error| < ε are noisier than
+squared errors, and with a small ε they say little of a faulty photo: there it has half (docs/adr/0021)."""
 KNOTS = 101
 STEPS = 10
 MACHINES, TREES = "machines", "trees"
@@ -147,40 +150,57 @@ class Blend:
 
 
 @dataclass(frozen=True)
+class Words:
+    """What is said of how far off some rows' prices are."""
+
+    gate: Float[np.ndarray, " N"]
+    """f_cls's logits."""
+    own: Float[np.ndarray, " N"]
+    """|error|s that the networks expect."""
+    expected: Float[np.ndarray, " N"]
+    """|error|s that comparables let expect."""
+
+
+@dataclass(frozen=True)
 class Ranks:
-    """How f_cls and the expected error become one gate: by their ranks among validation rows."""
+    """How f_cls and the expected errors become one gate: by their ranks among validation rows."""
 
     gate_knots: Float[np.ndarray, " K"]
     """Of f_cls's logit."""
     error_knots: Float[np.ndarray, " K"]
-    """Of the expected |error|."""
+    """Of the |error| that comparables let expect."""
     share: Float[np.ndarray, " 1"]
-    """Of the expected error in the mean rank, 0 to 1."""
+    """Of the latter in the mean rank, 0 to 1."""
     cut: Float[np.ndarray, " 1"]
     """Mean rank above which as many validation rows are as f_cls alone qualifies."""
+    own_knots: Float[np.ndarray, " K"] = field(default_factory=lambda: np.zeros(KNOTS))
+    """Of the |error| that the networks expect; as all fields with a default, not stored by blends of before."""
+    own_share: Float[np.ndarray, " 1"] = field(default_factory=lambda: np.zeros(1))
+    """Of the latter beside f_cls, 0 to 1."""
 
     @classmethod
-    def among(cls, gate: Float[np.ndarray, " V"], expected: Float[np.ndarray, " V"], share: float) -> "Ranks":
-        """The ranks among validation rows with these logits of f_cls and expected errors.
+    def among(cls, words: "Words", share: float, own_share: float) -> "Ranks":
+        """The ranks among validation rows.
 
         Args:
-            gate: f_cls's logits.
-            expected: expected |error|s.
-            share: how much the latter count.
+            words: what is said of these rows.
+            share: how much comparables count.
+            own_share: how much the error that the networks expect counts in what is left.
         """
-        ranks = cls(knots_of(gate), knots_of(expected), np.array([share]), np.zeros(1))
-        cut = np.quantile(ranks.mean_rank(gate, expected), 1 - (gate >= 0).mean())
-        return cls(ranks.gate_knots, ranks.error_knots, ranks.share, np.array([cut]))
+        gate, own, expected = (knots_of(word) for word in (words.gate, words.own, words.expected))
+        ranks = cls(gate, expected, np.array([share]), np.zeros(1), own, np.array([own_share]))
+        return replace(ranks, cut=np.quantile(ranks.mean_rank(words), [1 - (words.gate >= 0).mean()]))
 
-    def mean_rank(self, gate: np.ndarray, expected: np.ndarray) -> Float[np.ndarray, " N"]:
+    def mean_rank(self, words: "Words") -> Float[np.ndarray, " N"]:
         """How qualified among unseen items, 0 to 1."""
-        of_error = 1 - rank_by(self.error_knots, expected)
-        return (1 - self.share) * rank_by(self.gate_knots, gate) + self.share * of_error
+        of_own, of_error = 1 - rank_by(self.own_knots, words.own), 1 - rank_by(self.error_knots, words.expected)
+        of_networks = (1 - self.own_share) * rank_by(self.gate_knots, words.gate) + self.own_share * of_own
+        return (1 - self.share) * of_networks + self.share * of_error
 
-    def gate_logit(self, gate: np.ndarray, expected: np.ndarray) -> Float[np.ndarray, " N"]:
+    def gate_logit(self, words: "Words") -> Float[np.ndarray, " N"]:
         """The mean rank as a logit that is 0 at the cut; f_cls's own order where the ranks are equal."""
-        rank, cut = (np.clip(r, 1e-4, 1 - 1e-4) for r in (self.mean_rank(gate, expected), self.cut))
-        return np.log(rank / (1 - rank)) - np.log(cut / (1 - cut)) + 1e-6 * np.tanh(gate)
+        rank, cut = (np.clip(r, 1e-4, 1 - 1e-4) for r in (self.mean_rank(words), self.cut))
+        return np.log(rank / (1 - rank)) - np.log(cut / (1 - cut)) + 1e-6 * np.tanh(words.gate)
 
 
 @dataclass(frozen=True)
@@ -194,5 +214,5 @@ class Beside:
         """What the networks judge of some rows, blended; the expected error is the geometric mean of both."""
         price = self.blend.price(x, networks.log_price)
         expected = self.blend.error.expected_error(x, price)
-        logit = self.ranks.gate_logit(networks.gate_logit, expected)
+        logit = self.ranks.gate_logit(Words(networks.gate_logit, networks.expected_error, expected))
         return Judgement(price, logit, np.sqrt(networks.expected_error * expected))

@@ -8,19 +8,24 @@ import numpy as np
 
 from vps_ml.artefacts import Contents, identity
 from vps_ml.features.dataset import CODE_VERSION, PricingDataset
+from vps_ml.features.matrix import JoinedRows, MatrixRows
 from vps_ml.features.scaling import FeatureMap
+from vps_ml.features.spoilt import training_copies
 from vps_ml.features.tabular import PRICES
 from vps_ml.pricing.blends import (
     MACHINES,
+    OWN_SHARE,
     TREES,
     Beside,
     Blend,
     KernelFolds,
     Ranks,
+    Words,
     blend_weights,
     fit_kernel_folds,
 )
 from vps_ml.pricing.expected_errors import ERROR_SCALE, SCALE, Comparables
+from vps_ml.pricing.folds import fold_of_group
 from vps_ml.pricing.kernels import KernelMachine
 from vps_ml.pricing.learners import (
     EXPLAINED_AT_LEAST,
@@ -68,28 +73,47 @@ class Fit:
         """The numbers of the rows of a role."""
         return self.dataset.role(self.variant.split_kind, role)
 
+    def rows(self, role: str) -> MatrixRows:
+        """The features of a role's rows."""
+        _, x = self.dataset.matrix(self.variant.features, self.variant.split_kind)
+        return x.rows(self.numbers(role))
+
     def examples(self, role: str, target: np.ndarray) -> Examples:
         """The rows of a role with what is predicted from them, `target` being in their order."""
-        _, x = self.dataset.matrix(self.variant.features, self.variant.split_kind)
-        return Examples.of(x.rows(self.numbers(role)), target)
+        return Examples.of(self.rows(role), target)
 
     def log_price(self, role: str) -> np.ndarray:
         return self.dataset.log_price[self.numbers(role)]
 
-    def trained_gate(self, residual: np.ndarray, held_out_residual: np.ndarray) -> "tuple[PriceNetwork, float]":
+    def trained_gate(
+        self, residual: np.ndarray, held_out_residual: np.ndarray, copies: "Copies | None" = None
+    ) -> tuple[PriceNetwork, float]:
         """(f_cls, trained on the squares of these errors, and β).
 
         Args:
             residual: errors on training rows of regressors that did not see them, in ln units.
             held_out_residual: errors on validation rows.
+            copies: what it learns from besides.
         """
         recipe, variant = self.dataset.recipe.pricing, self.variant
         squared = float(np.square(residual).mean())
         loss = constraint_objective(variant.constraint_kind, variant.constraint_value, recipe, squared)
         errors = self.examples("train", np.square(residual))
+        if copies is not None:
+            both = np.concatenate([residual, copies.residual])
+            errors = Examples.of(JoinedRows(self.rows("train"), copies.x), np.square(both))
         validation = self.examples("validation", np.square(held_out_residual))
         accept = train_alone(gate(errors, loss, recipe), errors, validation, recipe, variant.seed, self.session)
         return accept, MARGIN_OF_CONSTRAINT_WEIGHT * squared
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Training photos made worse on purpose, and how far off their price is."""
+
+    x: MatrixRows
+    residual: np.ndarray
+    """In ln units."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +139,7 @@ def fit_jointly(fit: Fit) -> Fitted:
     loss = constraint_objective(variant.constraint_kind, variant.constraint_value, recipe, squared)
     regressor, accept = train_jointly(train, validation, loss, recipe, variant.warm_up, variant.seed, fit.session)
     errors, unseen = (
-        fit.examples(role, fit.log_price(role) - output(regressor, part.x))
-        for role, part in (("train", train), ("validation", validation))
+        fit.examples(role, fit.log_price(role) - output(regressor, fit.rows(role))) for role in ("train", "validation")
     )
     scale = train_alone(expected_error(errors, recipe), errors, unseen, recipe, variant.seed, fit.session)
     return Fitted(PricingModel([regressor], accept, scale), MARGIN_OF_CONSTRAINT_WEIGHT * squared)
@@ -129,20 +152,43 @@ def fit_cross_fitted(fit: Fit) -> Fitted:
 
 
 def fit_blended(fit: Fit) -> Fitted:
-    """`cross_fitted` with a kernel machine and boosted trees (`Blend`): their prices' mean, and a gate of two words.
+    """`cross_fitted` with a kernel machine and boosted trees (`Blend`): their prices' mean, and a gate of three words.
 
     f_cls is trained, as in `cross_fitted`, by the paper's objective on errors of items that no regressor saw: those of
-    the blended price. Its rank is joined with that of the error which comparables let expect.
+    the blended price, and with Eq. 1 also on worse copies of training photos. Its rank is joined with those of the
+    errors which the networks and comparables let expect.
     """
     blend_id, residual = blended(fit)
-    blend = Blend.load(fit.dataset.artefacts.models, blend_id)
-    validation = fit.examples("validation", fit.log_price("validation"))
-    price = blend.price(validation.x, mean_output(fit.folds.networks, validation.x))
-    accept, weight = fit.trained_gate(residual, fit.log_price("validation") - price)
-    expected = blend.error.expected_error(validation.x, price)
-    ranks = Ranks.among(output(accept, validation.x), expected, blend.error_share)
+    blend, kind = Blend.load(fit.dataset.artefacts.models, blend_id), fit.variant.constraint_kind
+    x = fit.rows("validation")
+    price = blend.price(x, mean_output(fit.folds.networks, x))
+    copies = spoilt(fit, residual) if kind == "percentile" else None
+    accept, weight = fit.trained_gate(residual, fit.log_price("validation") - price, copies)
+    words = Words(output(accept, x), np.exp(output(fit.folds.scale, x)), blend.error.expected_error(x, price))
+    ranks = Ranks.among(words, blend.error_share, OWN_SHARE[kind])
     model = PricingModel(fit.folds.networks, accept, fit.folds.scale, Beside(blend, ranks))
     return Fitted(model, weight, blend_id)
+
+
+def spoilt(fit: Fit, residual: np.ndarray) -> Copies | None:
+    """Worse copies of training photos, each priced by the fold network that did not see its item.
+
+    Args:
+        fit: what is trained.
+        residual: errors of the served price on training rows, unseen, in ln units. The copies' errors are brought to
+            their scale: the fold networks alone are further off than the blend.
+    """
+    found = training_copies(fit.dataset, fit.variant.features, fit.variant.split_kind, fit.session.log)
+    if found is None:
+        return None
+    numbers, x = found
+    train, networks = fit.numbers("train"), fit.folds.networks
+    fold = fold_of_group(fit.dataset.group[train], len(networks), fit.variant.seed)[np.searchsorted(train, numbers)]
+    errors = np.zeros(len(numbers))
+    for k, network in enumerate(networks):
+        errors[fold == k] = fit.dataset.log_price[numbers[fold == k]] - output(network, x.where(fold == k))
+    scale = np.sqrt(np.square(residual).mean() / np.square(fit.folds.residual).mean())
+    return Copies(x, scale * errors)
 
 
 OBJECTIVES: Mapping[str, Callable[[Fit], Fitted]] = {
@@ -169,7 +215,7 @@ def fold_networks(dataset: PricingDataset, variant: Variant, log: Log) -> FoldNe
             variant.seed,
             Session(log, models.resume_folder(fold_id)),
         )
-        named = {f"fold{k}": network for k, network in enumerate(folds.networks)}
+        named = {f"fold{k:03}": network for k, network in enumerate(folds.networks)}
         residuals = {"residual": folds.residual, "held_out_residual": folds.held_out_residual}
         card = shared_card("folds", dataset, variant)
         return Contents(card, arrays={STATE: state_of(named | {"scale": folds.scale}), RESIDUALS: residuals})
@@ -242,8 +288,9 @@ def blended(fit: Fit) -> tuple[str, np.ndarray]:
 
     def fill() -> Contents:
         kernel, group = fit.kernel, fit.dataset.group[fit.numbers("train")]
-        train = fit.examples("train", residual)
-        error = Comparables.among(train.x, fit.log_price("train"), group, kernel.error_scale, fit.variant.seed)
+        error = Comparables.among(
+            fit.rows("train"), fit.log_price("train"), group, kernel.error_scale, fit.variant.seed
+        )
         made = Blend(kernel.machine, kernel.scale, fit.trees.boosters, error, weights).contents()
         return replace(made, card=shared_card("blend", fit.dataset, fit.variant))
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vps_ml.backbones.networks import accelerator
-from vps_ml.features.matrix import FeatureMatrix, MatrixRows
+from vps_ml.features.matrix import FeatureMatrix, JoinedRows, MatrixRows
 from vps_ml.pricing.blends import Beside
 from vps_ml.pricing.calibration import Judgement
 from vps_ml.training_loop import weights
@@ -47,12 +47,12 @@ def network_for(features: int, start: float, hidden: tuple[int, ...], dropout: f
 class Examples:
     """Rows to train on, or to stop by: features and what is predicted from them (a log price, or an error)."""
 
-    x: MatrixRows
+    x: MatrixRows | JoinedRows
     target: Float[Tensor, " N"]
 
     @classmethod
-    def of(cls, x: MatrixRows, target: np.ndarray) -> "Examples":
-        return cls(x, torch.from_numpy(np.asarray(target, dtype=np.float32)).to(x.numbers.device))
+    def of(cls, x: MatrixRows | JoinedRows, target: np.ndarray) -> "Examples":
+        return cls(x, torch.from_numpy(np.asarray(target, dtype=np.float32)).to(x.matrix.visual.device))
 
     def batch(self, rows: Tensor) -> tuple[Float[Tensor, "B P"], Float[Tensor, " B"]]:
         """Features and target of some rows."""
@@ -63,7 +63,7 @@ Rows = MatrixRows | np.ndarray
 """Rows of features: of a matrix, or an array of them."""
 
 
-def all_outputs(network: PriceNetwork, x: MatrixRows) -> Float[Tensor, "N O"]:
+def all_outputs(network: PriceNetwork, x: MatrixRows | JoinedRows) -> Float[Tensor, "N O"]:
     """A network's outputs for all rows, on its device."""
     return torch.cat([network.layers(part) for part in x.parts()])
 

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from datasets import quick_recipe, sold_rows
 from worlds import columns_of, tabular_rows
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.features.dataset import PricingDataset
-from vps_ml.features.matrix import FeatureMatrix
+from vps_ml.features.matrix import FeatureMatrix, JoinedRows
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
 from vps_ml.features.tabular import tabular_matrix
 
@@ -43,3 +44,14 @@ def test_a_matrix_assembled_block_by_block_is_that_of_all_rows_at_once(tmp_path:
         expected[[0, 2]], abs=2e-3
     )
     assert list(tmp_path.iterdir()) == []  # the scratch file has no name
+
+
+def test_rows_of_two_matrices_are_read_as_if_they_were_of_one() -> None:
+    first, second = np.random.default_rng(0).normal(size=(2, 30, 5)).astype(np.float32)
+    kept = np.array([3, 20, 7])
+    joined = JoinedRows(FeatureMatrix.of(first).rows(kept), FeatureMatrix.of(second).rows(np.arange(30)))
+    expected = np.concatenate([first[kept], second])
+    places = torch.tensor([32, 0, 2, 3, 1, 17])
+    assert len(joined) == 33
+    assert joined.batch(places)[:, :5].numpy() == pytest.approx(expected[places])
+    assert torch.cat(list(joined.parts()))[:, :5].numpy() == pytest.approx(expected)

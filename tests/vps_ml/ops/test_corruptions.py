@@ -2,7 +2,8 @@ from pathlib import Path
 
 from scenario import photo
 
-from vps_ml.ops.corruptions import corrupted, shrunk
+from vps_ml.ops.corruptions import corrupted
+from vps_ml.photos.corruptions import shrunk
 
 
 def test_the_photos_stay_as_they_are(tmp_path: Path) -> None:

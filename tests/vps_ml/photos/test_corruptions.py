@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from scenario import photo
 
-from vps_ml.ops.corruptions import corrupted, shrunk
-from vps_ml.photos.corruptions import CORRUPTIONS
+from vps_ml.ops.corruptions import corrupted
+from vps_ml.photos.corruptions import CORRUPTIONS, shrunk
 from vps_ml.photos.decoding import decoded
 
 

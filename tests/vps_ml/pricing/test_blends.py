@@ -15,6 +15,7 @@ from vps_ml.pricing.blends import (
     Beside,
     Blend,
     Ranks,
+    Words,
     fit_kernel_folds,
     predicted,
     rank_by,
@@ -121,12 +122,29 @@ def test_more_error_is_expected_where_prices_scatter() -> None:
 
 def test_the_joint_gate_qualifies_as_many_as_f_cls_alone_and_follows_both() -> None:
     rng = np.random.default_rng(1)
-    gate, expected = rng.normal(0.3, 1, 2000), rng.uniform(0.1, 2, 2000)
-    ranks = Ranks.among(gate, expected, 0.3)
-    logit = ranks.gate_logit(gate, expected)
-    assert (logit >= 0).mean() == pytest.approx((gate >= 0).mean(), abs=0.01)
-    assert ranks.gate_logit(np.array([1.0]), np.array([0.2])) > ranks.gate_logit(np.array([1.0]), np.array([1.9]))
-    assert ranks.gate_logit(np.array([1.0]), np.array([0.5])) > ranks.gate_logit(np.array([-1.0]), np.array([0.5]))
+    words = Words(rng.normal(0.3, 1, 2000), *rng.uniform(0.1, 2, (2, 2000)))
+    ranks = Ranks.among(words, 0.3, 0.25)
+    logit = ranks.gate_logit(words)
+    assert (logit >= 0).mean() == pytest.approx((words.gate >= 0).mean(), abs=0.01)
+    said = [(1.0, 0.5, 0.5), (-1.0, 0.5, 0.5), (1.0, 1.9, 0.5), (1.0, 0.5, 1.9)]
+    best, *others = (ranks.gate_logit(Words(*(np.array([value]) for value in values)))[0] for values in said)
+    assert best > max(others)
+
+
+def test_a_gates_words_count_as_much_as_they_are_said_to() -> None:
+    steps = np.linspace(0, 1, 101)
+    ranks = Ranks.among(Words(steps, 1 - steps, 1 - steps), 0.2, 0.25)
+    for said, expected in (((1, 1, 1), 0.6), ((0, 0, 1), 0.2), ((0, 1, 0), 0.2)):
+        words = Words(*(np.array([float(value)]) for value in said))
+        assert ranks.mean_rank(words) == pytest.approx([expected])
+
+
+def test_ranks_that_were_stored_before_the_networks_error_had_a_say_go_on_without() -> None:
+    steps = np.linspace(0, 1, 101)
+    made = Ranks.among(Words(steps, steps, steps), 0.2, 0.0)
+    before = {name: value for name, value in vars(made).items() if not name.startswith("own")}
+    words = Words(*np.random.default_rng(0).uniform(size=(3, 50)))
+    assert Ranks(**before).gate_logit(words) == pytest.approx(made.gate_logit(words))
 
 
 def test_comparables_have_the_say_on_errors_that_the_kernel_machine_has_on_prices_squared() -> None:
@@ -136,9 +154,9 @@ def test_comparables_have_the_say_on_errors_that_the_kernel_machine_has_on_price
     most = replace(made_blend(x, y), weights=np.array([0.1, 0.9, 0.0]))
     assert most.error_share == 0.5, "f_cls, which sees a faulty photo, keeps half"
     rng = np.random.default_rng(2)
-    gate, expected = rng.normal(size=300), rng.uniform(0.1, 2, 300)
-    alone = Ranks.among(gate, expected, 0.0).gate_logit(gate, expected)
-    assert (np.argsort(alone) == np.argsort(gate)).all()
+    words = Words(rng.normal(size=300), *rng.uniform(0.1, 2, (2, 300)))
+    alone = Ranks.among(words, 0.0, 0.0).gate_logit(words)
+    assert (np.argsort(alone) == np.argsort(words.gate)).all()
 
 
 def test_ranks_stay_within_what_was_seen_and_rise() -> None:
@@ -151,7 +169,8 @@ def test_networks_alone_are_judged_as_they_are_and_blended_ones_between_both_err
     x, y = world(100)
     blend = made_blend(x, y)
     own = Judgement(y, np.zeros(100), np.full(100, 0.4))
-    ranks = Ranks.among(np.linspace(-1, 1, 100), np.linspace(0.1, 1, 100), 0.3)
+    errors = np.linspace(0.1, 1, 100)
+    ranks = Ranks.among(Words(np.linspace(-1, 1, 100), errors, errors), 0.3, 0.25)
     judged = Beside(blend, ranks).judge(x, own)
     expected = blend.error.expected_error(x, judged.log_price)
     assert judged.expected_error == pytest.approx(np.sqrt(0.4 * expected))
