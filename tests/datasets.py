@@ -16,6 +16,8 @@ from vps_ml.features.tabular import TABULAR
 from vps_ml.recipes import Recipe, demo
 from vps_ml.training_loop import weights
 
+BACKBONES = {"specification": "s", "category": "b"}
+"""Of `photographed_rows`: task -> artefact, in another order than price models see them."""
 ROLES = ["train"] * 7 + ["validation"] * 2 + ["test"]
 
 
@@ -61,9 +63,14 @@ def sold_rows(artefacts: Artefacts, count: int = 200, seed: int = 0) -> pl.DataF
 def photographed_rows(artefacts: Artefacts, count: int = 60) -> pl.DataFrame:
     """`sold_rows` with photos that are there, embedded by a network that is."""
     learnt = pl.DataFrame({"group_key": ["other"], "photo_hash": ["other"]})
-    state = {STATE: weights(resnet("resnet10", "random", 0))}
-    artefacts.models.make("b", lambda: Contents({"kind": "backbone"}, arrays=state, frames={"learnt": learnt}))
-    card = {"backbones": {"category": "models/b"}, "backbone_recipe": vars(TINY)}
+    for seed, name in enumerate(BACKBONES.values()):
+        state = {STATE: weights(resnet("resnet10", "random", seed))}
+        contents = Contents({"kind": "backbone"}, arrays=state, frames={"learnt": learnt})
+        artefacts.models.make(name, lambda contents=contents: contents)
+    card = {
+        "backbones": {task: artefacts.model_path(name) for task, name in BACKBONES.items()},
+        "backbone_recipe": vars(TINY),
+    }
     artefacts.embeddings.make("e", lambda: Contents(card))
     rows = sold_rows(artefacts, count)
     paths = [artefacts.photo(photo_hash) for photo_hash in rows["photo_hash"]]
@@ -71,5 +78,5 @@ def photographed_rows(artefacts: Artefacts, count: int = 60) -> pl.DataFrame:
         path.parent.mkdir(parents=True, exist_ok=True)
         photo(path.with_suffix(".png"), seed=number).rename(path)
     path = artefacts.embedding_path("e", "2024-01-01", "photographed")
-    save_embeddings(artefacts.embedding_file(path), *embed(paths, load_extractors({"category": "b"}, TINY, artefacts)))
-    return rows.with_columns(embedding_path=pl.lit(path))
+    save_embeddings(artefacts.embedding_file(path), *embed(paths, load_extractors(BACKBONES, TINY, artefacts)))
+    return rows.with_columns(embedding_path=pl.lit(path), tasks=pl.lit(list(BACKBONES)))

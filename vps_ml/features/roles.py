@@ -15,7 +15,7 @@ SERVED_SPLIT = "served"
 ROLES = "roles"
 """Name of the frame in an artefact of roles: which items had which role when models were trained."""
 LEARNT = "learnt"
-"""Name of the frame in a backbone's artefact: the items and photos that it was trained on."""
+"""Name of the frame in the artefact of a backbone, or of worse copies: the items and photos that it learnt from."""
 
 
 def roles_contents(rows: pl.DataFrame) -> Contents:
@@ -33,7 +33,7 @@ def fitted_items(artefacts: Artefacts, roles_id: str, split_kinds: Sequence[str]
 
 
 def learnt_items(artefacts: Artefacts, model_id: str) -> pl.DataFrame | None:
-    """The items that a model or backbone was trained or calibrated on; None if the artefact is neither."""
+    """The items that a model, backbone or set of copies was made from; None if the artefact is none of them."""
     learnt = artefacts.models.frame(model_id, LEARNT)
     if learnt is not None:
         return learnt

@@ -1,7 +1,7 @@
 """Copies of training photos, made worse on purpose: a gate learns from them what a bad photo does to a price."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ AT_ONCE = 512
 """Photos that are made worse at a time."""
 FEATURES = "features"
 CODE_VERSION = "1"
-"""Part of the copies' id: raise it when a photo would be made worse in another way."""
+"""Part of the copies' id: raise it when a kind of corruption is computed otherwise."""
 Tell = Callable[[str], None]
 
 
@@ -38,7 +38,7 @@ class Draw:
     place: float
     """0 to 1; those below `SHARE` get a copy."""
     corruption: str
-    severity: int
+    strength: float
 
     @classmethod
     def of(cls, photo_hash: str) -> "Draw":
@@ -46,61 +46,63 @@ class Draw:
         digest = hashlib.sha256(f"spoilt {photo_hash}".encode()).digest()
         kind, severity = digest[8] % len(CORRUPTIONS), digest[9]
         name = list(CORRUPTIONS)[kind]
+        strengths = CORRUPTIONS[name].strengths
         place = int.from_bytes(digest[:8], "big") / 2**64
-        return cls(place, name, 1 + severity % len(CORRUPTIONS[name].strengths))
+        return cls(place, name, strengths[severity % len(strengths)])
 
     def spoil(self, photo: Image.Image) -> Image.Image:
         """The photo, made worse."""
-        corruption = CORRUPTIONS[self.corruption]
-        return corruption.apply(photo, strength=corruption.strengths[self.severity - 1])
+        return CORRUPTIONS[self.corruption].apply(photo, strength=self.strength)
 
 
 def chosen(rows: pl.DataFrame) -> pl.DataFrame:
     """The items, columns `ITEM`, whose photo gets a copy: what trains in any split, each photo once, `MOST_COPIES`."""
     trains = pl.any_horizontal(pl.col(f"{kind}_role") == "train" for kind in (*SPLIT_KINDS, SERVED_SPLIT))
-    photos = rows.filter(trains).select(ITEM).unique("photo_hash", keep="first", maintain_order=True)
+    photos = rows.filter(trains).select(ITEM).sort(ITEM).unique("photo_hash", keep="first", maintain_order=True)
     place = pl.Series([Draw.of(photo_hash).place for photo_hash in photos["photo_hash"]], dtype=pl.Float64)
     return photos.with_columns(place=place).filter(pl.col("place") < SHARE).sort("place").head(MOST_COPIES).select(ITEM)
 
 
-def spoilt(photo_hashes: Sequence[str], artefacts: Artefacts, side_px: int) -> Iterator[tuple[int, Image.Image]]:
-    """(number of the photo, its copy made worse) of those that are there and can be decoded."""
-    for number, photo_hash in enumerate(photo_hashes):
-        with suppress(ValueError, OSError):
-            yield number, Draw.of(photo_hash).spoil(shrunk(artefacts.photo(photo_hash), side_px))
-
-
 def copies_of(
-    items: pl.DataFrame, extractors: FeatureExtractors, artefacts: Artefacts, tell: Tell
+    items: pl.DataFrame, extractors: FeatureExtractors, artefacts: Artefacts
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """(numbers of the items that have a copy, the copies' features by every network)."""
+    """(numbers of the items whose photo could be decoded, their copies' features by every network)."""
     made, parts = [], []
     for start in range(0, items.height, AT_ONCE):
-        part = items["photo_hash"][start : start + AT_ONCE].to_list()
+        paths = []
         with temporary_folder(artefacts.root, "spoilt") as folder:
-            paths = []
-            for number, photo in spoilt(part, artefacts, 2 * extractors.photo_px):
-                made.append(start + number)
-                paths.append(folder / f"{number}.png")
-                photo.save(paths[-1], compress_level=1)
+            for number, photo_hash in enumerate(items["photo_hash"][start : start + AT_ONCE], start=start):
+                with suppress(ValueError):
+                    photo = shrunk(artefacts.photo(photo_hash), 2 * extractors.photo_px)
+                    Draw.of(photo_hash).spoil(photo).save(folder / f"{number}.png", compress_level=1)
+                    made.append(number)
+                    paths.append(folder / f"{number}.png")
             if paths:
                 parts.append(embed(paths, extractors))
-    tell(f"{len(made):,} photos made worse and embedded, for the gate to learn from")
     return np.array(made, dtype=np.int64), joined(parts)[0] if parts else {}
 
 
 def stored_copies(dataset: PricingDataset, tell: Tell) -> str | None:
     """The id of an artefact with the copies of the dataset's photos; None if no photo is there."""
     artefacts, embedding_id = dataset.artefacts, dataset.embedding_id
-    items = chosen(dataset.rows)
-    if not any(artefacts.photo(photo_hash).exists() for photo_hash in items["photo_hash"]):
+    every = chosen(dataset.rows)
+    items = every.filter(
+        pl.Series([artefacts.photo(photo).exists() for photo in every["photo_hash"]], dtype=pl.Boolean)
+    )
+    if items.is_empty():
         return None
-    copies_id = identity("spoilt_copies", CODE_VERSION, embedding_id, items["photo_hash"].to_list())
+    draws = [vars(Draw.of(photo_hash)) for photo_hash in items["photo_hash"]]
+    copies_id = identity("spoilt_copies", CODE_VERSION, embedding_id, items.rows(), draws)
 
     def fill() -> Contents:
         recipe = BackboneRecipe(**artefacts.embeddings.card(embedding_id)["backbone_recipe"])
         extractors = load_extractors(backbones_of(artefacts, embedding_id), recipe, artefacts)
-        made, features = copies_of(items, extractors, artefacts, tell)
+        made, features = copies_of(items, extractors, artefacts)
+        left_out = every.height - len(made)
+        tell(
+            f"{len(made):,} photos made worse and embedded, for the gate to learn from"
+            + (f"; {left_out:,} are gone or cannot be decoded" if left_out else "")
+        )
         return Contents({"kind": "spoilt_copies"}, arrays={FEATURES: features}, frames={LEARNT: items[made]})
 
     return artefacts.models.make(copies_id, fill)
@@ -109,23 +111,24 @@ def stored_copies(dataset: PricingDataset, tell: Tell) -> str | None:
 def training_copies(
     dataset: PricingDataset, features: str, split_kind: str, tell: Tell
 ) -> tuple[np.ndarray, MatrixRows] | None:
-    """(numbers of training rows that have a worse copy, the copies as price networks take them); None without any.
+    """(numbers of training rows with a worse copy, the copies as price networks take them); None without any.
 
-    A copy has its listing's statistics and labels: only the photo is another.
+    A copy has its listing's statistics and labels, only the photo is another: where no network's features are seen,
+    there is nothing to learn from it. Of a photo in several listings the first one that trains has the copy.
     """
-    copies_id = stored_copies(dataset, tell)
+    tasks = [task for task in VISUAL_TASKS[features] if task in dataset.rows["tasks"][0]]
+    copies_id = stored_copies(dataset, tell) if tasks else None
     if copies_id is None:
         return None
     made = dataset.artefacts.models.frame(copies_id, LEARNT)
     assert made is not None, f"{copies_id} does not say which photos it is of"
     train = dataset.role(split_kind, "train")
     numbered = dataset.rows[train].select("photo_hash").with_columns(number=pl.Series(train))
-    place = made.select("photo_hash").with_row_index("place")
-    both = numbered.join(place, on="photo_hash", maintain_order="left")
+    first = numbered.unique("photo_hash", keep="first", maintain_order=True)
+    both = first.join(made.select("photo_hash").with_row_index("place"), on="photo_hash", maintain_order="left")
     if both.is_empty():
         return None
     visual = dataset.artefacts.models.arrays(copies_id, FEATURES)
-    tasks = [task for task in VISUAL_TASKS[features] if task in visual]
     block = np.concatenate([visual[task] for task in tasks], axis=1)[both["place"].to_numpy()]
     map_id, _ = dataset.matrix(features, split_kind)
     feature_map = FeatureMap.load(dataset.artefacts, map_id)

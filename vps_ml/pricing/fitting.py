@@ -101,7 +101,9 @@ class Fit:
         errors = self.examples("train", np.square(residual))
         if copies is not None:
             both = np.concatenate([residual, copies.residual])
-            errors = Examples.of(JoinedRows(self.rows("train"), copies.x), np.square(both))
+            counted = np.arange(len(both)) < len(residual)  # of copies no share is asked for
+            targets = np.stack([np.square(both), counted], axis=1)
+            errors = Examples.of(JoinedRows(self.rows("train"), copies.x), targets)
         validation = self.examples("validation", np.square(held_out_residual))
         accept = train_alone(gate(errors, loss, recipe), errors, validation, recipe, variant.seed, self.session)
         return accept, MARGIN_OF_CONSTRAINT_WEIGHT * squared
@@ -125,6 +127,8 @@ class Fitted:
     """β, in squared ln units."""
     blend_id: str | None = None
     """The artefact of what stands beside the networks."""
+    copies: int = 0
+    """Worse copies of photos that the gate has learnt from."""
 
 
 def fit_jointly(fit: Fit) -> Fitted:
@@ -167,7 +171,7 @@ def fit_blended(fit: Fit) -> Fitted:
     words = Words(output(accept, x), np.exp(output(fit.folds.scale, x)), blend.error.expected_error(x, price))
     ranks = Ranks.among(words, blend.error_share, OWN_SHARE[kind])
     model = PricingModel(fit.folds.networks, accept, fit.folds.scale, Beside(blend, ranks))
-    return Fitted(model, weight, blend_id)
+    return Fitted(model, weight, blend_id, 0 if copies is None else len(copies.residual))
 
 
 def spoilt(fit: Fit, residual: np.ndarray) -> Copies | None:

@@ -26,8 +26,9 @@ MARGIN_OF_CONSTRAINT_WEIGHT = 4.0
 EXPLAINED_AT_LEAST = 0.5
 """Share of the prices' variance that a regressor is taken to explain where β has to be set before it is trained."""
 
-Objective = Callable[[Tensor, Tensor, bool], Tensor]
-"""(squared_error, gate_logit, warming_up) -> loss."""
+Objective = Callable[..., Tensor]
+"""(squared_error, gate_logit, warming_up, counted) -> loss; see `percentile_objective` for the last, which may be left
+out, and which only Eq. 1 takes."""
 
 
 def constraint_objective(kind: str, value: float, recipe: PricingRecipe, mean_squared_error: float) -> Objective:
@@ -44,7 +45,9 @@ def constraint_objective(kind: str, value: float, recipe: PricingRecipe, mean_sq
     """
     weight = MARGIN_OF_CONSTRAINT_WEIGHT * mean_squared_error
 
-    def percentile(squared_error: Tensor, gate_logit: Tensor, warming_up: bool) -> Tensor:
+    def percentile(
+        squared_error: Tensor, gate_logit: Tensor, warming_up: bool, counted: Tensor | None = None
+    ) -> Tensor:
         return percentile_objective(
             squared_error,
             gate_logit,
@@ -52,6 +55,7 @@ def constraint_objective(kind: str, value: float, recipe: PricingRecipe, mean_sq
             constraint_weight=weight,
             warming_up=warming_up,
             surrogate=recipe.surrogate,
+            counted=counted,
         )
 
     def threshold(squared_error: Tensor, gate_logit: Tensor, warming_up: bool) -> Tensor:
@@ -164,10 +168,20 @@ def gate(train: Examples, objective: Objective, recipe: PricingRecipe) -> Learne
     """f_cls alone, trained on squared errors of networks that did not see the item (stage 2's phases).
 
     Without weight decay: while the hinge is met nothing else may move it (docs/adr/0003).
+
+    Args:
+        train: what it learns from; targets are squared errors, or those and 1 or 0 for what coverage counts (N 2).
+        objective: Eq. 1 or Eq. 3.
+        recipe: the pricing recipe.
     """
     schedule = phases(recipe, len(train.x), warm_up=True)[2:]
-    return Learner("gate", lambda out, squared: objective(squared, out[:, 0], False), recipe.gate_dropout, 0.0,
-                   schedule, learning=ERRORS)  # fmt: skip
+
+    def loss(out: Tensor, target: Tensor) -> Tensor:
+        if target.ndim == 1:
+            return objective(target, out[:, 0], False)
+        return objective(target[:, 0], out[:, 0], False, target[:, 1] > 0)
+
+    return Learner("gate", loss, recipe.gate_dropout, 0.0, schedule, learning=ERRORS)
 
 
 def train_jointly(

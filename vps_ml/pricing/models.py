@@ -66,7 +66,7 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log) -> str:
         card |= {"model_id": model_id, "constraint_weight": fitted.constraint_weight}
         beside, arrays = fitted.model.beside, {STATE: model_state(fitted.model), CALIBRATING: {CALIBRATING: residuals}}
         if beside is not None:
-            card |= {"blend_id": fitted.blend_id}
+            card |= {"blend_id": fitted.blend_id, "copies": fitted.copies}
             arrays[RANKS] = vars(beside.ranks)
         return Contents(card, arrays=arrays)
 

@@ -48,13 +48,13 @@ class Examples:
     """Rows to train on, or to stop by: features and what is predicted from them (a log price, or an error)."""
 
     x: MatrixRows | JoinedRows
-    target: Float[Tensor, " N"]
+    target: Float[Tensor, "N ..."]
 
     @classmethod
     def of(cls, x: MatrixRows | JoinedRows, target: np.ndarray) -> "Examples":
         return cls(x, torch.from_numpy(np.asarray(target, dtype=np.float32)).to(x.matrix.visual.device))
 
-    def batch(self, rows: Tensor) -> tuple[Float[Tensor, "B P"], Float[Tensor, " B"]]:
+    def batch(self, rows: Tensor) -> tuple[Float[Tensor, "B P"], Float[Tensor, "B ..."]]:
         """Features and target of some rows."""
         return self.x.batch(rows), self.target[rows.to(self.target.device)]
 

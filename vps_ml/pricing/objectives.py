@@ -5,7 +5,7 @@ estimator takes its place.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -24,9 +24,14 @@ def sigmoid_gate(gate_logit: Float[Tensor, " item"]) -> Float[Tensor, " item"]:
 SURROGATES = {"straight_through": straight_through_gate, "sigmoid": sigmoid_gate}
 
 
-def coverage_hinge(accepted: Float[Tensor, " item"], coverage_target: float) -> Float[Tensor, ""]:
-    """max(0, δ - mean C1), the second term of Eq. 1."""
-    return (coverage_target - accepted.mean()).clamp(min=0)
+def coverage_hinge(
+    accepted: Float[Tensor, " item"], coverage_target: float, counted: Bool[Tensor, " item"] | None = None
+) -> Float[Tensor, ""]:
+    """max(0, δ - mean C1), the second term of Eq. 1; the mean is over the items that are counted, all if None."""
+    if counted is None:
+        return (coverage_target - accepted.mean()).clamp(min=0)
+    coverage = (accepted * counted).sum() / counted.sum().clamp(min=1)  # a batch may have none
+    return (coverage_target - coverage).clamp(min=0)
 
 
 def percentile_objective(
@@ -37,6 +42,7 @@ def percentile_objective(
     constraint_weight: float,
     warming_up: bool,
     surrogate: str = "straight_through",
+    counted: Bool[Tensor, " item"] | None = None,
 ) -> Float[Tensor, ""]:
     """Eq. 1: mean(C1 (y - f_reg)²) + β max(0, δ - mean C1).
 
@@ -48,10 +54,11 @@ def percentile_objective(
         warming_up: stage 1, where C1 = 1 in the regression term; the hinge stays live, so that both networks
             are optimised jointly.
         surrogate: what stands for C1, one of `SURROGATES`.
+        counted: which items δ is a share of; None: of all. A copy made worse has an error, but nobody sells it.
     """
     accepted = SURROGATES[surrogate](gate_logit)
     weight = torch.ones_like(accepted) if warming_up else accepted
-    return (weight * squared_error).mean() + constraint_weight * coverage_hinge(accepted, coverage_target)
+    return (weight * squared_error).mean() + constraint_weight * coverage_hinge(accepted, coverage_target, counted)
 
 
 def threshold_objective(

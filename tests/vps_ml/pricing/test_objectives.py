@@ -136,3 +136,13 @@ def test_the_expected_error_of_least_loss_is_the_mean_error() -> None:
     guess = torch.tensor(float(torch.tensor(0.6).log()), requires_grad=True)
     laplace_objective(error, guess.expand(3)).backward()
     assert guess.grad.item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_share_that_is_asked_for_is_of_counted_items_alone() -> None:
+    squared, logit = tensors()  # accepted: the first and the third
+    counted = torch.tensor([True, True, False, True])
+    common = {"coverage_target": 0.7, "constraint_weight": 2.0, "warming_up": False}
+    value = percentile_objective(squared, logit, **common, counted=counted)
+    assert value.item() == pytest.approx((SQUARED[0] + SQUARED[2]) / 4 + 2.0 * (0.7 - 1 / 3))
+    none = percentile_objective(squared, logit, **common, counted=torch.zeros(4, dtype=torch.bool))
+    assert none.item() == pytest.approx((SQUARED[0] + SQUARED[2]) / 4 + 2.0 * 0.7), "a batch of copies alone"
