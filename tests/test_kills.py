@@ -23,8 +23,8 @@ CHANGED_RECIPE_ON = 3
 """From this day on the backbones start from another state, so that everything is trained anew."""
 
 
-IN_TURN = ("writing a table", "embedding", "publishing", "training", "promoting")
-LATE = ("training", "promoting")
+IN_TURN = ("writing a table", "embedding", "publishing", "training", "keeping a result", "promoting")
+LATE = ("training", "keeping a result", "promoting")
 """What a run comes to only after a while, and waits for on the days on which everything is trained."""
 
 
@@ -32,7 +32,8 @@ def moments(home: Home) -> dict[str, tuple[Callable[[Path], bool], float]]:
     """What a kill waits for, given the file of the process's progress, and the longest pause after that, seconds."""
 
     def exists(pattern: str) -> Callable[[Path], bool]:
-        return lambda log: next(home.path.glob(pattern), None) is not None
+        before = set(home.path.glob(pattern))  # what an earlier kill has left
+        return lambda log: not before.issuperset(home.path.glob(pattern))
 
     def logged(words: str) -> Callable[[Path], bool]:
         return lambda log: words in log.read_text()
@@ -41,6 +42,7 @@ def moments(home: Home) -> dict[str, tuple[Callable[[Path], bool], float]]:
         "landing": (exists("landing/.*.tmp"), 0.03),
         "writing a table": (exists("warehouse.duckdb.wal"), 0.01),
         "training": (logged("task_backbones"), 20.0),
+        "keeping a result": (exists("models/.*.tmp"), 0.03),
         "embedding": (logged("image_embeddings"), 0.8),
         "publishing": (exists(".analytics.*"), 0.03),
         "promoting": (logged("champion_model"), 0.7),

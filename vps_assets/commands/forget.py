@@ -86,8 +86,8 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
 
     Rows and photos are removed first, everywhere; then whatever was made from them and other sellers' rows is made
     again. Models are kept until they are fitted again, kernel machines, comparables and worse copies too, which are
-    features (and prices) of single photos; those that learnt from the seller's items are named, and `EVERYTHING_FITTED`
-    fits all of them without.
+    features (and prices, or hashes) of single photos; those that learnt from the seller's items are named, and
+    `EVERYTHING_FITTED` fits all of them without.
 
     Raises:
         NothingToForget: no row of this seller has landed, and no erasure was interrupted.
