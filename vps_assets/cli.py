@@ -174,7 +174,10 @@ def forget(
         for kind, models in gone.models.items():
             print(f"learnt from them before, {kind}: {', '.join(models)}")
         if gone.models:
-            print(f"`vps run --select {EVERYTHING_FITTED}` fits all again, without them. Backups are yours to erase.")
+            print(
+                f"`vps run --select {EVERYTHING_FITTED}` fits all again, without them; a champion that goes on because "
+                "its challenger is not better keeps what it learnt. Backups are yours to erase."
+            )
 
 
 @app.command()

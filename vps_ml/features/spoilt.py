@@ -97,10 +97,11 @@ def stored_copies(dataset: PricingDataset, tell: Tell) -> str | None:
     def fill() -> Contents:
         recipe = BackboneRecipe(**artefacts.embeddings.card(embedding_id)["backbone_recipe"])
         extractors = load_extractors(backbones_of(artefacts, embedding_id), recipe, artefacts)
+        tell(f"copies of {items.height:,} photos are made worse on purpose, for the gate to learn from")
         made, features = copies_of(items, extractors, artefacts)
         left_out = every.height - len(made)
         tell(
-            f"{len(made):,} photos made worse and embedded, for the gate to learn from"
+            f"{len(made):,} copies of photos, made worse for the gate to learn from, are embedded"
             + (f"; {left_out:,} are gone or cannot be decoded" if left_out else "")
         )
         return Contents({"kind": "spoilt_copies"}, arrays={FEATURES: features}, frames={LEARNT: items[made]})

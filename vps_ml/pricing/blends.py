@@ -118,7 +118,7 @@ class Blend:
         """How much the expected error counts in the gate: the square of the kernel machine's weight in the price.
 
         Comparables are as near as the kernel's distance says: where its prices are not the better ones, their word is
-        not either, and they do not see a faulty photo as f_cls does, which keeps half at least.
+        not either, and they do not see a faulty photo as the networks do, which keep half at least.
         """
         return min(float(self.weights[1]) ** 2, MOST_ERROR_SHARE)
 

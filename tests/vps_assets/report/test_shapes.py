@@ -39,7 +39,7 @@ def test_a_series_rises_if_its_ends_surely_do_and_no_step_surely_falls(
     assert rises(published, "it rises", "cross_fitted: MALE").verdict == "not measured"
 
 
-def evaluated(coverage: dict[float, float]) -> Published:
+def evaluated(coverage: dict[float, float], tested: int = 2000) -> Published:
     reports = pl.DataFrame(
         {
             "segment": "all",
@@ -48,6 +48,7 @@ def evaluated(coverage: dict[float, float]) -> Published:
             "objective": "paper",
             "constraint_value": list(coverage),
             "raw_coverage": list(coverage.values()),
+            "tested": tested,
         }
     )
     return Published({"evaluation_reports": reports})
@@ -58,6 +59,13 @@ def test_raw_coverage_is_held_to_its_own_target() -> None:
     assert raw_coverage_lands(evaluated(near), "paper").verdict == "yes"
     assert raw_coverage_lands(evaluated(near | {0.5: 0.56}), "paper").verdict == "no"
     assert raw_coverage_lands(evaluated({0.5: 0.5}), "paper").verdict == "not measured"
+
+
+def test_on_few_listings_nothing_is_said_of_raw_coverage_that_chance_could_undo() -> None:
+    near = {0.3: 0.33, 0.4: 0.41, 0.5: 0.46, 0.6: 0.62, 0.7: 0.71}
+    few = raw_coverage_lands(evaluated(near | {0.5: 0.58}, tested=90), "paper")
+    assert few.verdict == "cannot tell" and "too few listings" in few.explanation
+    assert raw_coverage_lands(evaluated(near | {0.5: 0.7}, tested=90), "paper").verdict == "no"
 
 
 @pytest.mark.parametrize(
