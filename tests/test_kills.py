@@ -23,8 +23,9 @@ CHANGED_RECIPE_ON = 3
 """From this day on the backbones start from another state, so that everything is trained anew."""
 
 
-IN_TURN = ("writing a table", "embedding", "publishing", "training", "keeping a result", "promoting")
-LATE = ("training", "keeping a result", "promoting")
+IN_TURN = ("writing a table", "training", "keeping a result", "embedding", "publishing", "promoting")
+"""In the order in which a run comes to them, since the next one goes on where this one was killed."""
+LATE = ("training", "keeping a result", "embedding", "promoting")
 """What a run comes to only after a while, and waits for on the days on which everything is trained."""
 
 
