@@ -103,7 +103,7 @@ def mounted(image: Path, at: Path) -> Iterator[Path]:
     try:
         yield at
     finally:
-        subprocess.run(["umount", str(at)], check=True)
+        subprocess.run(["umount", "--lazy", str(at)], check=True)  # this process keeps the lock that shows it is alive
 
 
 def blank_disk(folder: Path) -> Path:
