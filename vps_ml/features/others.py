@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from vps_ml.artefacts import Artefacts
-from vps_ml.backbones.embedding import embed, load_extractors
+from vps_ml.backbones.embedding import FeatureExtractors, embed, load_extractors
 from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.matrix import Block
@@ -52,13 +52,17 @@ class WithOthers(PricingDataset):
             yield np.flatnonzero(~inside), np.concatenate([self.visual[task][chosen] for task in tasks], axis=1)
 
 
+def extractors_of(embedding_id: str, artefacts: Artefacts) -> FeatureExtractors:
+    """Every network of a set of embeddings."""
+    recipe = BackboneRecipe(**artefacts.embeddings.card(embedding_id)["backbone_recipe"])
+    return load_extractors(backbones_of(artefacts, embedding_id), recipe, artefacts)
+
+
 def embedded_now(
     photos: Sequence[Path], embedding_id: str, artefacts: Artefacts, tell: Callable[[str], None]
 ) -> dict[str, np.ndarray]:
     """The photos' features by every network of a set of embeddings."""
-    recipe = BackboneRecipe(**artefacts.embeddings.card(embedding_id)["backbone_recipe"])
-    extractors = load_extractors(backbones_of(artefacts, embedding_id), recipe, artefacts)
-    parts = []
+    extractors, parts = extractors_of(embedding_id, artefacts), []
     for start in range(0, len(photos), AT_ONCE):
         parts.append(embed(photos[start : start + AT_ONCE], extractors)[0])
         tell(f"{min(start + AT_ONCE, len(photos)):,} of {len(photos):,} photos embedded")

@@ -11,14 +11,14 @@ from PIL import Image
 
 from vps_ml.artefacts import Artefacts, Contents, identity
 from vps_ml.atomic import temporary_folder
-from vps_ml.backbones.embedding import FeatureExtractors, embed, joined, load_extractors
+from vps_ml.backbones.embedding import FeatureExtractors, embed, joined
 from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.matrix import FeatureMatrix, MatrixRows
-from vps_ml.features.roles import ITEM, LEARNT, SERVED_SPLIT, SPLIT_KINDS, backbones_of
+from vps_ml.features.others import extractors_of
+from vps_ml.features.roles import ITEM, LEARNT, SERVED_SPLIT, SPLIT_KINDS
 from vps_ml.features.scaling import FeatureMap
 from vps_ml.photos.corruptions import CORRUPTIONS, shrunk
-from vps_ml.recipes import BackboneRecipe
 
 SHARE = 0.2
 """Of the training photos: a sixth of what the gate learns from is copies (docs/adr/0021)."""
@@ -95,10 +95,8 @@ def stored_copies(dataset: PricingDataset, tell: Tell) -> str | None:
     copies_id = identity("spoilt_copies", CODE_VERSION, embedding_id, items.rows(), draws)
 
     def fill() -> Contents:
-        recipe = BackboneRecipe(**artefacts.embeddings.card(embedding_id)["backbone_recipe"])
-        extractors = load_extractors(backbones_of(artefacts, embedding_id), recipe, artefacts)
         tell(f"copies of {items.height:,} photos are made worse on purpose, for the gate to learn from")
-        made, features = copies_of(items, extractors, artefacts)
+        made, features = copies_of(items, extractors_of(embedding_id, artefacts), artefacts)
         left_out = every.height - len(made)
         tell(
             f"{len(made):,} copies of photos, made worse for the gate to learn from, are embedded"

@@ -98,8 +98,9 @@ class Fit:
         recipe, variant = self.dataset.recipe.pricing, self.variant
         squared = float(np.square(residual).mean())
         loss = constraint_objective(variant.constraint_kind, variant.constraint_value, recipe, squared)
-        errors = self.examples("train", np.square(residual))
-        if copies is not None:
+        if copies is None:
+            errors = self.examples("train", np.square(residual))
+        else:
             both = np.concatenate([residual, copies.residual])
             counted = np.arange(len(both)) < len(residual)  # of copies no share is asked for
             targets = np.stack([np.square(both), counted], axis=1)
