@@ -20,10 +20,13 @@ BY_LITTLE = Comparison(500, "2024-05-20", "2024-05-31", 0.7, 0.40, 0.398, -0.003
 OF_FEW = Comparison(20, "", "", 0.7, 0.40, 0.20, -0.3, -0.1, 1, -0.1)
 
 
-def decision(model_id: str, challenger_id: str, what: str, instead_of: str | None, hour: int) -> pl.DataFrame:
+def decision(
+    model_id: str, challenger_id: str, what: str, instead_of: str | None, hour: int, inputs: str = "photo"
+) -> pl.DataFrame:
     """The row of `champion_model` after a decision."""
     row = {
-        "model_id": model_id, "served_as": None, "path": f"models/{model_id}", "challenger_id": challenger_id,
+        "inputs": inputs, "model_id": model_id, "served_as": None,
+        "path": f"models/{model_id}", "challenger_id": challenger_id,
         "instead_of": instead_of,
         "decision": what, "evidence": "", "tested": None, "decided_at": NOW + timedelta(hours=hour),
     }  # fmt: skip

@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("VPS_RECIPE", "VPS_WEIGHTS", "VPS_FIRST_DATE", "DAGSTER_HOME"):
+    for name in ("VPS_RECIPE", "VPS_WEIGHTS", "VPS_ENCODER", "VPS_FIRST_DATE", "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VPS_HOME", str(tmp_path / "home"))
 

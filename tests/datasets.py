@@ -15,6 +15,8 @@ from vps_ml.backbones.networks import resnet
 from vps_ml.features.tabular import TABULAR
 from vps_ml.recipes import Recipe, demo
 from vps_ml.training_loop import weights
+from vps_ml.words.files import save_words
+from vps_ml.words.reading import Reader, reader_id
 
 BACKBONES = {"specification": "s", "category": "b"}
 """Of `photographed_rows`: task -> artefact, in another order than price models see them."""
@@ -26,6 +28,30 @@ def quick_recipe() -> Recipe:
     base = demo()
     pricing = replace(base.pricing, hidden=(8, 4), epochs=(2, 1, 2, 1), folds=2, reduced_features=4, patience=None)
     return replace(base, pricing=pricing)
+
+
+def words_of(artefacts: Artefacts, log_price: np.ndarray) -> dict[str, list]:
+    """What sellers say of items of these prices: titles that tell of the dearer half, stored as they are read.
+
+    One in five says nothing.
+    """
+    count = len(log_price)
+    dear = log_price > np.median(log_price)
+    titles = [None if i % 5 == 0 else f"{'golden' if d else 'plastic'} phone {i % 7}" for i, d in enumerate(dear)]
+    text_id = reader_id(demo().words, artefacts)
+    path = artefacts.embedding_path(text_id, "2024-01-01", "x")
+    save_words(artefacts.embedding_file(path), Reader(artefacts, text_id).read([title or "" for title in titles]))
+    return {
+        "title": titles,
+        "description": [None] * count,
+        "brand": [(None, "Acme", "Brio")[i % 3] for i in range(count)],
+        "condition": [("new", None)[i % 2] for i in range(count)],
+        "attributes": [["white", "cotton"], None] * (count // 2) + [[]] * (count % 2),
+        "specifications": [["XL"]] * count,
+        "text_path": [path] * count,
+        "text_row": list(range(count)),
+        "text_id": [text_id] * count,
+    }
 
 
 def sold_rows(artefacts: Artefacts, count: int = 200, seed: int = 0) -> pl.DataFrame:
@@ -55,9 +81,10 @@ def sold_rows(artefacts: Artefacts, count: int = 200, seed: int = 0) -> pl.DataF
         "embedding_row": list(range(count)),
         "embedding_id": ["e"] * count,
         "tasks": [["category"]] * count,
+        **words_of(artefacts, log_price),
     }
     numbers_of = {name: rng.integers(1, 50, count).astype(float) for name in TABULAR if name not in columns}
-    return pl.DataFrame(columns | numbers_of)
+    return pl.DataFrame(columns | numbers_of, schema_overrides={"description": pl.String})
 
 
 def photographed_rows(artefacts: Artefacts, count: int = 60) -> pl.DataFrame:

@@ -25,8 +25,6 @@ CHANGED_RECIPE_ON = 3
 
 IN_TURN = ("writing a table", "training", "keeping a result", "embedding", "publishing", "promoting")
 """In the order in which a run comes to them, since the next one goes on where this one was killed."""
-LATE = ("training", "keeping a result", "embedding", "promoting")
-"""What a run comes to only after a while, and waits for on the days on which everything is trained."""
 
 
 def moments(home: Home) -> dict[str, tuple[Callable[[Path], bool], float]]:
@@ -89,8 +87,8 @@ def test_fifty_kills_leave_what_an_unbroken_run_leaves(tmp_path: Path) -> None:
         succeed(broken.path, *land)
         seen = []
         for moment in islice(cycle(IN_TURN), MOST_KILLS_A_DAY):
-            waits = moment in LATE and number in (0, CHANGED_RECIPE_ON)
-            patience_s = 250.0 if waits else random.uniform(4, 9)
+            everything_is_trained = number in (0, CHANGED_RECIPE_ON)  # some moments come only after a while then
+            patience_s = 250.0 if everything_is_trained else random.uniform(4, 9)
             at = killed(broken, log, moment, patience_s, "run", **environment)
             if not at:
                 break

@@ -72,7 +72,9 @@ def tabular_rows(count: int, seed: int = 0) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     prices = {name: np.exp(rng.normal(size=count)) for name, column in TABULAR.items() if column.encode is log_price}
     sales = {name: rng.integers(0, 9, count) for name in TABULAR if name.endswith(("_sales", "_history"))}
-    return pl.DataFrame(prices | sales | {"category": [("phone", "shoes")[i % 2] for i in range(count)]})
+    labels = {name: [("phone", "shoes")[i % 2] for i in range(count)] for name in ("category", "brand", "condition")}
+    lists = {name: [["white", "cotton"][: i % 3] for i in range(count)] for name in ("attributes", "specifications")}
+    return pl.DataFrame(prices | sales | labels | lists)
 
 
 def columns_of(rows: pl.DataFrame, beyond_paper: bool = True) -> tuple[str, ...]:

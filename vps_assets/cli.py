@@ -130,17 +130,22 @@ def materialise(home: Home, select: str | None, first: datetime | None, last: da
 
 @app.command()
 def suggest(
-    image: Annotated[Path, typer.Argument(help="The photo: JPEG, PNG or WebP.")],
     category: Annotated[str, typer.Option(help="The item's category.")],
+    image: Annotated[Path | None, typer.Argument(help="The photo: JPEG, PNG or WebP.")] = None,
     seller: Annotated[str | None, typer.Option(help="The seller, if known.")] = None,
+    title: Annotated[str | None, typer.Option(help="What the seller calls it.")] = None,
+    description: Annotated[str | None, typer.Option(help="What the seller says of it.")] = None,
+    brand: Annotated[str | None, typer.Option(help="Its brand.")] = None,
+    condition: Annotated[str | None, typer.Option(help="Its condition, as the marketplace calls it.")] = None,
 ) -> None:
-    """Suggest a price for one photo, as JSON on stdout."""
-    from vps_assets.commands.suggest import suggest_one
+    """Suggest a price by a photo, by what the seller says, or by both, as JSON on stdout."""
+    from vps_assets.commands.suggest import Offer, suggest_one
 
     with one_line_errors():
-        if not image.is_file():
+        if image is not None and not image.is_file():
             raise UserError(f"there is no photo {image}")
-        print(suggest_one(image, category, seller, Home.from_environment()))
+        offer = Offer(category, image, seller, title, description, brand, condition)
+        print(suggest_one(offer, Home.from_environment()))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from functools import lru_cache
 import dagster as dg
 
 from vps_assets.assets import (
+    advice,
     backbones,
     champion,
     checks,
@@ -49,6 +50,7 @@ ASSET_MODULES = (
     champion,
     ranges,
     corruptions,
+    advice,
     suggestions,
 )
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26))
@@ -58,11 +60,12 @@ READ = ("evaluation_reports", "price_suggestions")
 
 
 def settings_from_environment() -> Settings:
-    """`VPS_HOME`, `VPS_RECIPE` and `VPS_WEIGHTS`."""
+    """`VPS_HOME`, `VPS_RECIPE`, `VPS_WEIGHTS` and `VPS_ENCODER`."""
     return Settings(
         data_directory=str(Home.from_environment().path),
         recipe_name=os.environ.get("VPS_RECIPE") or DEFAULT_RECIPE,
         weights=os.environ.get("VPS_WEIGHTS", ""),
+        encoder=os.environ.get("VPS_ENCODER", ""),
     )
 
 

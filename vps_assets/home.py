@@ -83,12 +83,13 @@ class Home:
 
 
 def recipe_from_environment() -> Recipe:
-    """The recipe that `VPS_RECIPE` names, its backbones starting from `VPS_WEIGHTS` if that is set.
+    """The recipe that `VPS_RECIPE` names, with the `VPS_WEIGHTS` and the `VPS_ENCODER` that are set.
 
     Raises:
         WrongSetting: no recipe has this name.
     """
     try:
-        return recipe_named(os.environ.get("VPS_RECIPE") or DEFAULT_RECIPE, os.environ.get("VPS_WEIGHTS") or None)
+        weights, encoder = (os.environ.get(name) or None for name in ("VPS_WEIGHTS", "VPS_ENCODER"))
+        return recipe_named(os.environ.get("VPS_RECIPE") or DEFAULT_RECIPE, weights, encoder)
     except ValueError as error:
         raise WrongSetting(f"VPS_RECIPE: {error}") from error

@@ -258,6 +258,10 @@ class Artefacts:
         """Where what a model's card names is stored, without which the model cannot be used."""
         card = self.models.card(model_id)
         needed = [(self.models, card[key]) for key in NEEDS if key in card]
+        if (text_id := card.get("text_id")) is not None:
+            needed.append((self.embeddings, text_id))
+            if text_id in self.embeddings and (encoder_id := self.embeddings.card(text_id)["encoder_id"]):
+                needed.append((self.models, encoder_id))
         if (embedding_id := card.get("embedding_id")) is not None:
             needed.append((self.embeddings, embedding_id))
             if embedding_id in self.embeddings:
@@ -280,7 +284,7 @@ class Artefacts:
         return f"models/{model_id}"
 
     def embedding_path(self, embedding_id: str, day: str, digest: str) -> str:
-        """A date's file of embeddings under the data directory, as the table `image_embeddings` names it."""
+        """A date's file under the data directory, as the tables `image_embeddings` and `text_embeddings` name it."""
         return f"embeddings/{embedding_id}/{day}-{digest}.safetensors"
 
     def embedding_file(self, embedding_path: str) -> Path:

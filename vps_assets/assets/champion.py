@@ -10,17 +10,17 @@ from vps_assets.assets.champion_decisions import (
     Verdict,
     beside_baselines,
     challenger,
-    champion_row,
-    champions,
+    champion_of,
+    champion_rows,
     decided,
     decision_row,
+    inputs_in,
     last_served_as,
     looks,
     past_decisions,
     rolled_back,
-    served_id,
     served_in_force,
-    with_decision,
+    with_decisions,
 )
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
@@ -30,21 +30,23 @@ from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.io_manager import content_of, note_process
 from vps_assets.warehouse.publication import publish
 from vps_assets.warehouse.settings import Settings
+from vps_ml.backbones.tasks import INPUTS
 from vps_ml.evaluation.comparison import can_predict
 from vps_ml.ops.comparison import ComparisonJob, ComparisonResult, compare_with_champion
 from vps_ml.ops.suggestions import ChampionJob
 from vps_ml.pricing.variants import SERVED_COVERAGE
 
 
-def champion_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame) -> ChampionJob:
-    """The rows for the champion to judge.
+def champion_jobs(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame) -> ChampionJob:
+    """The rows for the champions to judge, each by what its listing has.
 
     Raises:
-        dg.Failure: no model has been promoted.
+        dg.Failure: no model of the photo has been promoted.
     """
-    if champion_model.is_empty():
+    serving = {row["inputs"]: row["served_as"] or row["model_id"] for row in champion_model.to_dicts()}
+    if "photo" not in serving:
         raise dg.Failure("There is no champion: materialise champion_model first.")
-    return ChampionJob(rows, served_id(champion_model), settings.artefacts)
+    return ChampionJob(rows, serving, settings.artefacts)
 
 
 @dg.op
@@ -52,20 +54,38 @@ def comparison_job(
     settings: Settings,
     rows: pl.DataFrame,
     evaluation_reports: pl.DataFrame,
+    words_reports: pl.DataFrame,
     percentile_pricing_models: pl.DataFrame,
-) -> ComparisonJob:
-    """The newest model of the served kind, the champion in force, and the rows to compare them on.
+) -> list[ComparisonJob]:
+    """For each kind of inputs the newest model of the served kind, the champion in force, and rows to compare them on.
 
     Raises:
-        dg.Failure: there is no model to decide about.
+        dg.Failure: there is no model of the photo to decide about.
     """
-    best = challenger(evaluation_reports)
-    if best is None:
-        raise dg.Failure("The served model (δ = 0.7) has not been evaluated: materialise it, then evaluation_reports.")
-    in_force = champion_row(settings.warehouse)
-    current = in_force["model_id"][0] if in_force is not None else None
+    in_force = champion_rows(settings.warehouse)
     history = past_decisions(settings.warehouse, in_force)
-    challenger_id = best["model_id"]
+    jobs = []
+    for inputs in INPUTS:
+        best = challenger(evaluation_reports if inputs == "photo" else words_reports, inputs)
+        if best is not None:
+            jobs.append(job_of(settings, rows, inputs, best["model_id"], champion_of(in_force, inputs), history))
+        elif inputs == "photo":
+            raise dg.Failure(
+                "The served model (δ = 0.7) has not been evaluated: materialise it, then evaluation_reports."
+            )
+    return jobs
+
+
+def job_of(
+    settings: Settings,
+    rows: pl.DataFrame,
+    inputs: str,
+    challenger_id: str,
+    in_force: pl.DataFrame | None,
+    history: pl.DataFrame,
+) -> ComparisonJob:
+    """The comparison of the champion of these inputs with its challenger."""
+    current = in_force["model_id"][0] if in_force is not None else None
     other = current != challenger_id and challenger_id not in rolled_back(history)
     champion_id = current if other and current is not None and can_predict(settings.artefacts, current) else None
     served_as = None if in_force is None else in_force["served_as"][0]
@@ -73,6 +93,7 @@ def comparison_job(
     may_win = other or lost
     return ComparisonJob(
         rows=rows if may_win else rows.clear(),
+        inputs=inputs,
         current_id=current,
         champion_id=champion_id,
         challenger_id=challenger_id,
@@ -85,28 +106,50 @@ def comparison_job(
     )
 
 
-def secured_history(warehouse: Warehouse, in_force: pl.DataFrame | None) -> pl.DataFrame:
-    """All decisions, written with that of the row in force, which is about to be overwritten."""
+def secured_history(warehouse: Warehouse, in_force: pl.DataFrame) -> pl.DataFrame:
+    """All decisions, written with those of the rows in force, which are about to be overwritten."""
     history = past_decisions(warehouse, in_force)
-    if in_force is not None:
+    if in_force.height:
         warehouse.replace("champion_history", history, "true", [], {})
     return history
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
 def record_decision(
-    context: dg.OpExecutionContext, settings: Settings, result: ComparisonResult, model_comparisons: pl.DataFrame
+    context: dg.OpExecutionContext, settings: Settings, results: list[ComparisonResult], model_comparisons: pl.DataFrame
 ) -> pl.DataFrame:
-    """Decide, and write it: about the champion in force now, which may have changed during the comparison."""
-    in_force = champion_row(settings.warehouse)
-    current = in_force["model_id"][0] if in_force is not None else None
+    """Decide, and write it: about the champions in force now, which may have changed during the comparison."""
+    in_force = champion_rows(settings.warehouse)
     history = secured_history(settings.warehouse, in_force)
+    rows = [
+        row_decided(settings, result, champion_of(in_force, result.inputs), history, model_comparisons)
+        for result in results
+    ]
+    decided_about = [result.inputs for result in results]
+    kept = in_force.filter(~pl.col("inputs").is_in(decided_about))
+    for row in rows:
+        inputs = row["inputs"][0]
+        context.add_output_metadata(
+            {f"{name} ({inputs})": str(row[name][0]) for name in ("model_id", "decision", "evidence")}
+        )
+    return pl.concat([*rows, kept])
+
+
+def row_decided(
+    settings: Settings,
+    result: ComparisonResult,
+    in_force: pl.DataFrame | None,
+    history: pl.DataFrame,
+    model_comparisons: pl.DataFrame,
+) -> pl.DataFrame:
+    """The row of `champion_model` for one kind of inputs."""
+    current = in_force["model_id"][0] if in_force is not None else None
     if current is not None and current not in (result.challenger_id, result.current_id):
         verdict = Verdict("refused", current, f"{current} took the champion's place while it was compared")
     else:
         verdict = decided(current, result.challenger_id, result.comparison, rolled_back(history))
     promoted = verdict.decision == "promoted"
-    beside = beside_baselines(model_comparisons, result.split_kind) if promoted else ""
+    beside = beside_baselines(model_comparisons, result.split_kind, result.inputs) if promoted else ""
     fits_verdict = promoted or current == result.current_id  # else the refit is of a champion that no longer is one
     goes_on = not promoted and (not fits_verdict or result.served_as is None)
     served_as = result.served_as
@@ -115,15 +158,14 @@ def record_decision(
     of_refit = result.refit_evidence if fits_verdict else ""
     more = (beside, of_refit, f"goes on as {served_as or verdict.model_id}" if of_refit and goes_on else "")
     verdict = replace(verdict, evidence="; ".join(filter(None, (verdict.evidence, *more))), served_as=served_as)
-    row = decision_row(verdict, current, result.challenger_id, settings.artefacts)
-    context.add_output_metadata({name: str(row[name][0]) for name in ("model_id", "decision", "evidence")})
-    return row
+    return decision_row(verdict, result.inputs, current, result.challenger_id, settings.artefacts)
 
 
 champion_model = op_chain(
     "champion_model",
     "evaluation",
-    """The model in force, and what was decided about the latest challenger: one row.""",
+    """The models in force, one each for a photo, for words and for both, and what was decided about the latest
+challenger of each.""",
     [sold_features, comparison_job, compare_with_champion, record_decision],
 )
 
@@ -150,22 +192,24 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
     """
     note_process(context.instance, context.run_id)
     warehouse, artefacts = settings.warehouse, settings.artefacts
-    in_force = champion_row(warehouse)
-    if in_force is None:
-        raise dg.Failure("There is no champion to roll back.", allow_retries=False)
-    current = in_force["model_id"][0]
+    in_force = champion_rows(warehouse)
+    history = past_decisions(warehouse, in_force)
+    inputs = inputs_in(history, config.to)
+    of_inputs = None if inputs is None else champion_of(in_force, inputs)
+    if inputs is None or of_inputs is None:
+        raise dg.Failure(f"{config.to} is no champion of champion_history.", allow_retries=False)
+    current = of_inputs["model_id"][0]
     if config.to == current:
         context.log.info(f"{current} is in force already")
         return
-    if config.to not in champions(past_decisions(warehouse, in_force)):
-        raise dg.Failure(f"{config.to} is no champion of champion_history.", allow_retries=False)
     if not can_predict(artefacts, config.to):
         raise dg.Failure(f"Some of the files of {config.to} are gone.", allow_retries=False)
-    served_as = last_served_as(past_decisions(warehouse, in_force), config.to, artefacts)
+    served_as = last_served_as(history, config.to, artefacts)
     evidence = f"by hand, instead of {current}, which is not promoted again"
     verdict = Verdict(ROLLED_BACK, config.to, evidence, served_as=served_as)
-    row = decision_row(verdict, current, current, artefacts)
-    history = with_decision(secured_history(warehouse, in_force), row)
+    row = decision_row(verdict, inputs, current, current, artefacts)
+    history = with_decisions(secured_history(warehouse, in_force), row)
+    row = pl.concat([row, in_force.filter(pl.col("inputs") != inputs)])
     before = warehouse.records().made.get("champion_model", {}).get(WHOLE, Fingerprint(""))
     after = Fingerprint(before.basis, before.sales, content_of("champion_model", row))
     noted = basis_of("champion_history", WHOLE, settings.recipe, Records({"champion_model": {WHOLE: after}}))

@@ -11,6 +11,7 @@ from vps_assets.tables.models import CHAMPION_HISTORY, CHAMPION_MODEL
 from vps_assets.tables.schemas import aligned, conforming
 from vps_assets.warehouse.database import Warehouse
 from vps_ml.artefacts import Artefacts
+from vps_ml.backbones.tasks import inputs_of
 from vps_ml.evaluation.comparison import Comparison, can_predict
 from vps_ml.evaluation.resampling import AT_ITS_COVERAGE
 from vps_ml.pricing.variants import SERVED
@@ -37,23 +38,26 @@ class Verdict:
     """Its refit on all sold listings, which prices in its place; None: it prices itself."""
 
 
-def challenger(evaluation_reports: pl.DataFrame) -> dict | None:
-    """The report row of the served kind of model on the newest held-out days (the split by time).
+def challenger(reports: pl.DataFrame, inputs: str) -> dict | None:
+    """The report row of the served kind of model of these inputs on the newest held-out days (the split by time).
 
     If there is no time split yet (too few days), the split by group replaces it.
     """
-    served = evaluation_reports.filter(pl.col("segment") == "all", *(pl.col(k) == v for k, v in SERVED.items()))
+    served = reports.filter(pl.col("segment") == "all", *(pl.col(k) == v for k, v in SERVED.items()))
+    served = served.filter(pl.col("features").map_elements(inputs_of, pl.String) == inputs)
     newest = served.filter(pl.col("split_kind") == "time")
     candidates = served if newest.is_empty() else newest
     return None if candidates.is_empty() else candidates.sort("aurc", "model_id").row(0, named=True)
 
 
-def beside_baselines(model_comparisons: pl.DataFrame, split_kind: str) -> str:
+def beside_baselines(model_comparisons: pl.DataFrame, split_kind: str, inputs: str) -> str:
     """How the served kind of model stands against the best baseline at its own coverage, in one line; "" if unknown.
 
     It contains `BEHIND` if it is surely worse, by the interval of this comparison by itself.
     """
-    best = best_baseline(model_comparisons, split_kind, AT_ITS_COVERAGE)
+    best = None
+    if inputs == "photo":  # the others' rivals are not read at their coverage
+        best = best_baseline(model_comparisons, split_kind, AT_ITS_COVERAGE)
     if best is None:
         return ""
     apart = "surely better than the best baseline" if best["high"] < 0 else "not told apart from the best baseline"
@@ -89,9 +93,12 @@ def decided(current: str | None, challenger_id: str, comparison: Comparison | No
     return Verdict(decision, model_id, comparison.evidence, comparison.judged)
 
 
-def decision_row(verdict: Verdict, current: str | None, challenger_id: str, artefacts: Artefacts) -> pl.DataFrame:
-    """The row of `champion_model` after a verdict, `current` having been in force before it."""
+def decision_row(
+    verdict: Verdict, inputs: str, current: str | None, challenger_id: str, artefacts: Artefacts
+) -> pl.DataFrame:
+    """The row of `champion_model` after a verdict, `current` having been in force before it for these inputs."""
     row = {
+        "inputs": inputs,
         "model_id": verdict.model_id,
         "served_as": verdict.served_as,
         "path": artefacts.model_path(verdict.served_as or verdict.model_id),
@@ -105,9 +112,20 @@ def decision_row(verdict: Verdict, current: str | None, challenger_id: str, arte
     return conforming(pl.DataFrame([row]), CHAMPION_MODEL)
 
 
-def served_id(champion_model: pl.DataFrame) -> str:
+def with_inputs(rows: pl.DataFrame) -> pl.DataFrame:
+    """Champions or decisions, those of before words were read being of the photo alone."""
+    return rows.with_columns(pl.col("inputs").fill_null("photo"))
+
+
+def champion_of(champion_model: pl.DataFrame, inputs: str) -> pl.DataFrame | None:
+    """The champion's row for these inputs; None if there is none."""
+    rows = with_inputs(aligned(champion_model, CHAMPION_MODEL)).filter(pl.col("inputs") == inputs)
+    return None if rows.is_empty() else rows
+
+
+def served_id(champion: pl.DataFrame) -> str:
     """The model that prices: the champion's refit, or the champion itself if it has none."""
-    row = champion_model.row(0, named=True)
+    row = champion.row(0, named=True)
     return row.get("served_as") or row["model_id"]
 
 
@@ -123,31 +141,33 @@ def last_served_as(history: pl.DataFrame, model_id: str, artefacts: Artefacts) -
     return rows[-1] if rows.len() and can_predict(artefacts, rows[-1]) else None
 
 
-def champion_row(warehouse: Warehouse) -> pl.DataFrame | None:
-    """The row of `champion_model` as it is stored; None if there is none."""
-    row = warehouse.read("champion_model")
-    return None if row is None or row.is_empty() else aligned(row, CHAMPION_MODEL)
+def champion_rows(warehouse: Warehouse) -> pl.DataFrame:
+    """The rows of `champion_model` as they are stored."""
+    stored = warehouse.read("champion_model")
+    return with_inputs(aligned(pl.DataFrame() if stored is None else stored, CHAMPION_MODEL))
 
 
-def past_decisions(warehouse: Warehouse, champion_model: pl.DataFrame | None) -> pl.DataFrame:
-    """All decisions, also one that a killed run did not get into `champion_history`."""
+def past_decisions(warehouse: Warehouse, champion_model: pl.DataFrame) -> pl.DataFrame:
+    """All decisions, also those that a killed run did not get into `champion_history`."""
     stored = warehouse.read("champion_history")
-    history = aligned(pl.DataFrame() if stored is None else stored, CHAMPION_HISTORY)
-    return history if champion_model is None else with_decision(history, champion_model)
+    history = with_inputs(aligned(pl.DataFrame() if stored is None else stored, CHAMPION_HISTORY))
+    return with_decisions(history, champion_model)
 
 
-def with_decision(history: pl.DataFrame, champion_model: pl.DataFrame) -> pl.DataFrame:
-    """The history with the decision in `champion_model`, once.
+def with_decisions(history: pl.DataFrame, champion_model: pl.DataFrame) -> pl.DataFrame:
+    """The history with the decisions in `champion_model`, once.
 
     A decision that repeats the one before it word for word (two runs at once, an evaluation of the same rows) is left
     out.
     """
     model = pl.when(pl.col("decision") == ROLLED_BACK).then("model_id").otherwise("challenger_id")
     served_as = pl.when(pl.col("decision") != "refused").then("served_as")
-    new = champion_model.filter(pl.col("decision") != "kept").with_columns(served_as=served_as, model_id=model)
+    new = with_inputs(champion_model).filter(pl.col("decision") != "kept")
+    new = new.with_columns(served_as=served_as, model_id=model)
     rows = pl.concat([history, new.select(history.columns)])
     words = pl.struct("model_id", "decision", "evidence")
-    return rows.sort("decided_at").filter((words != words.shift()).fill_null(value=True))
+    ordered = rows.sort("decided_at", "inputs")
+    return ordered.filter((words != words.shift().over("inputs")).fill_null(value=True))
 
 
 def rolled_back(history: pl.DataFrame) -> set[str]:
@@ -166,8 +186,18 @@ def champions(history: pl.DataFrame) -> set[str]:
     return {*in_force, *history["instead_of"].drop_nulls()}
 
 
+def inputs_in(history: pl.DataFrame, model_id: str) -> str | None:
+    """The inputs for which a model was in force at some time; None if it never was."""
+    named = (pl.col("model_id") == model_id) & (pl.col("decision") != "refused")
+    rows = history.filter(named | (pl.col("instead_of") == model_id))
+    return None if rows.is_empty() else rows["inputs"][-1]
+
+
 def earlier_champion(history: pl.DataFrame, current: str, artefacts: Artefacts) -> str | None:
-    """The model that was promoted before the one in force, that has its files and was not rolled back."""
+    """The model that was promoted before the one in force, that has its files and was not rolled back.
+
+    `history` is that of the model's inputs.
+    """
     promoted = history.filter(pl.col("decision") == "promoted").sort("decided_at")["model_id"].to_list()
     last = len(promoted) - promoted[::-1].index(current) - 1 if current in promoted else len(promoted)
     out = rolled_back(history) | {current}

@@ -10,6 +10,7 @@ import polars as pl
 
 from vps_assets.assets.evaluation import items, variants_of
 from vps_assets.assets.options import table_options
+from vps_ml.backbones.tasks import inputs_of, sees_words
 from vps_ml.evaluation.resampling import (
     AT_ITS_COVERAGE,
     CANNOT_TELL,
@@ -64,6 +65,8 @@ class Claim:
 
 def claims(kinds: Sequence[dict[str, object]]) -> Iterator[Claim]:
     """What the report claims of these kinds of models: the served one against every rival, ablations, shapes."""
+    yield from words_claims([kind for kind in kinds if kind["constraint_value"] == SERVED_COVERAGE])
+    kinds = [kind for kind in kinds if not sees_words(str(kind["features"]))]
     yield from served_claims(kinds)
     yield from ablation_claims(kinds)
     for objective in OBJECTIVE_NAMES:
@@ -82,6 +85,25 @@ def served_claims(kinds: Sequence[dict[str, object]]) -> Iterator[Claim]:
                 name = f"{rival['objective']} on {rival['features']}" if same_objective(rival) else rival["objective"]
                 claim = f"{SERVED['objective']} beats {name}"
                 yield Claim(f"served, {split}", claim, served, rival, (*COMPARED, AT_ITS_COVERAGE))
+
+
+def words_claims(kinds: Sequence[dict[str, object]]) -> Iterator[Claim]:
+    """That words beside the photo beat each of the two alone, and models of words the rivals with the same inputs."""
+    for split in ("group", "time"):
+        mine = [kind for kind in kinds if kind["split_kind"] == split and same_objective(kind)]
+        mine = [kind for kind in mine if kind["constraint_kind"] == SERVED["constraint_kind"]]
+        by_inputs: dict[str, dict[str, object]] = {}
+        for kind in mine:
+            by_inputs.setdefault(inputs_of(str(kind["features"])), kind)  # ablations come last
+        for first, second in (("both", "photo"), ("both", "words"), ("words", "photo")):
+            if first in by_inputs and second in by_inputs:
+                yield Claim(f"words, {split}", f"{first} beats {second}", by_inputs[first], by_inputs[second])
+        for inputs in ("words", "both"):
+            for rival in kinds:
+                same = inputs in by_inputs and rival["features"] == by_inputs[inputs]["features"]
+                if same and rival["split_kind"] == split and rival["constraint_kind"] == "baseline":
+                    claim = f"{inputs} beats {rival['objective']} on {inputs}"
+                    yield Claim(f"words, {split}", claim, by_inputs[inputs], rival)
 
 
 def ablation_claims(kinds: Sequence[dict[str, object]]) -> Iterator[Claim]:
@@ -116,8 +138,9 @@ def rising(
 
 
 def is_served(kind: dict[str, object]) -> bool:
-    """Whether these models are of the kind that is served."""
-    return all(kind[name] == value for name, value in SERVED.items() if name in KIND)
+    """Whether these models are of the kind that is served where there is a photo alone."""
+    own = all(kind[name] == value for name, value in SERVED.items() if name in KIND)
+    return own and not sees_words(str(kind["features"]))
 
 
 def same_objective(kind: dict[str, object]) -> bool:
@@ -270,13 +293,20 @@ def model_comparisons(
     threshold_pricing_models: pl.DataFrame,
     baseline_pricing_models: pl.DataFrame,
     ablation_pricing_models: pl.DataFrame,
+    words_pricing_models: pl.DataFrame,
 ) -> pl.DataFrame:
     """Two kinds of models, a metric, and whether the first has less error: yes, no or cannot tell.
 
     The verdict is by an interval over other draws of listings and seeds that holds for all claims of the family by
     that metric at once; `low` and `high` are for the comparison by itself. Thresholds and models are held fixed.
     """
-    tables = [percentile_pricing_models, threshold_pricing_models, baseline_pricing_models, ablation_pricing_models]
+    tables = [
+        percentile_pricing_models,
+        threshold_pricing_models,
+        baseline_pricing_models,
+        ablation_pricing_models,
+        words_pricing_models,
+    ]
     models = variants_of(pl.concat(tables)).unique("model_id", keep="first", maintain_order=True)
     rows = comparison_rows(Evaluated(evaluation_predictions, models, items(clean_listings)))
     counts = rows["verdict"].value_counts() if rows.height else pl.DataFrame({"verdict": [], "count": []})

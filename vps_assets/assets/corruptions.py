@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.champion import champion_job
+from vps_assets.assets.champion_decisions import champion_of
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.tables.splits import in_fixed_order
@@ -18,12 +18,19 @@ PHOTOS = 150
 
 @dg.op
 def corruption_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame) -> ChampionJob:
-    """Test listings of the champion's own split: neither it nor a backbone has seen them, as its refit has."""
-    job = champion_job(settings, rows, champion_model.with_columns(served_as=pl.lit(None, pl.String)))
-    card = settings.artefacts.models.card(job.champion_id)
+    """Test listings of the own split of the photo's champion: neither it nor a backbone has seen them, as a refit has.
+
+    Raises:
+        dg.Failure: no model of the photo has been promoted.
+    """
+    champion = champion_of(champion_model, "photo")
+    if champion is None:
+        raise dg.Failure("There is no champion: materialise champion_model first.")
+    model_id = champion["model_id"][0]
+    card = settings.artefacts.models.card(model_id)
     tested = rows.filter(pl.col(f"{card['split_kind']}_role") == "test")
     new_to_it = unseen(tested, settings.artefacts, [card], card["split_kind"])
-    return ChampionJob(in_fixed_order(new_to_it).head(PHOTOS), job.champion_id, job.artefacts)
+    return ChampionJob(in_fixed_order(new_to_it).head(PHOTOS), {"photo": model_id}, settings.artefacts)
 
 
 def summarised(judged: pl.DataFrame) -> pl.DataFrame:

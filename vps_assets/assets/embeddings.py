@@ -1,4 +1,4 @@
-"""Photos as numbers: one decode and one pass for all tasks."""
+"""Photos and words as numbers: one decode and one pass for all tasks, one reading for all models."""
 
 import dagster as dg
 import polars as pl
@@ -6,6 +6,7 @@ import polars as pl
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
 from vps_ml.ops.backbones import EmbeddingJob, embed_photos
+from vps_ml.ops.words import WordsJob, read_words
 from vps_ml.photos.decoding import QUALITY_COLUMNS
 
 
@@ -39,4 +40,32 @@ image_embeddings = op_chain(
 The table names the file and row of a listing's features, and has its photo's sharpness and exposure.
 Key: `listing_id`. Partition: `listed_on`, a UTC day.""",
     [embedding_job, embed_photos, record_embeddings],
+)
+
+
+@dg.op
+def words_job(settings: Settings, clean_listings: pl.DataFrame) -> WordsJob:
+    """What the sellers of the run's listings say."""
+    rows = clean_listings.select("listing_id", "listed_on", "title", "description")
+    return WordsJob(rows, settings.recipe, settings.artefacts)
+
+
+@dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
+def record_words(context: dg.OpExecutionContext, read: pl.DataFrame) -> pl.DataFrame:
+    """Write which file has each listing's words; never the words themselves."""
+    if read.height:
+        shares = {"with words": (read["words"] > 0).mean(), "with a price, masked": read["price_masked"].mean()}
+        context.add_output_metadata(shares)
+    return read
+
+
+text_embeddings = op_chain(
+    "text_embeddings",
+    "features",
+    """Titles and descriptions: prices masked, words hashed, sentences encoded where the recipe has an encoder.
+
+One immutable file per listing date; the table names the file and row of a listing's words.
+Key: `listing_id`. Partition: `listed_on`, a UTC day.""",
+    [words_job, read_words, record_words],
+    {"duckdb", "scikitlearn"},
 )

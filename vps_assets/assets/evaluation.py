@@ -10,12 +10,13 @@ from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
 from vps_assets.report.figures import risk_coverage_curves
 from vps_assets.warehouse.settings import Settings
+from vps_ml.backbones.tasks import WORDS, inputs_of
 from vps_ml.evaluation import metrics
 from vps_ml.evaluation.resampling import Draws, Judged, intervals, numbered
 from vps_ml.ops.pricing import PredictionJob, predict_test_rows
 from vps_ml.pricing.baselines import is_gated
 from vps_ml.pricing.calibration import ALL
-from vps_ml.pricing.variants import CALIBRATION
+from vps_ml.pricing.variants import CALIBRATION, SERVED
 
 
 def items(clean_listings: pl.DataFrame) -> pl.DataFrame:
@@ -129,9 +130,16 @@ def prediction_job(
     threshold_pricing_models: pl.DataFrame,
     baseline_pricing_models: pl.DataFrame,
     ablation_pricing_models: pl.DataFrame,
+    words_pricing_models: pl.DataFrame,
 ) -> PredictionJob:
     """All models, each once, with the rows that they were trained on and are tested on."""
-    tables = [percentile_pricing_models, threshold_pricing_models, baseline_pricing_models, ablation_pricing_models]
+    tables = [
+        percentile_pricing_models,
+        threshold_pricing_models,
+        baseline_pricing_models,
+        ablation_pricing_models,
+        words_pricing_models,
+    ]
     models = pl.concat(tables).unique("model_id", keep="first", maintain_order=True)
     return PredictionJob(rows, models, settings.recipe, settings.artefacts)
 
@@ -199,3 +207,65 @@ def ablation_reports(
     both = pl.concat([part.with_columns(ablation=pl.lit(name)) for name, part in parts.items()])
     context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(both))})
     return both
+
+
+@dg.asset(**table_options("words_reports", "evaluation"))
+def words_reports(
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    clean_listings: pl.DataFrame,
+    evaluation_predictions: pl.DataFrame,
+    percentile_pricing_models: pl.DataFrame,
+    words_pricing_models: pl.DataFrame,
+) -> pl.DataFrame:
+    """What the seller's words are worth: models of the photo, of words and of both, on the same test rows.
+
+    Beside the figures of `evaluation_reports`: of the rows that the photo alone could not price, how many a model
+    prices when it qualifies as many as keep the photo's own error.
+    """
+    served = percentile_pricing_models.filter(
+        *(pl.col(name) == value for name, value in SERVED.items() if name != "seed")
+    )
+    models = variants_of(pl.concat([served, words_pricing_models]))
+    level = settings.recipe.range_level
+    rows = reports(evaluation_predictions, models, items(clean_listings), level, context.run_id)
+    rows = rows.with_columns(inputs=pl.col("features").map_elements(inputs_of, pl.String))
+    rows = rows.join(rescued(evaluation_predictions, models), on="model_id", how="left", maintain_order="left")
+    whole = pl.col("segment") == ALL
+    rows = rows.with_columns(pl.when(whole).then("refused_by_photo"), pl.when(whole).then("priced_of_these"))
+    context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(rows))})
+    return rows
+
+
+def rescued(predictions: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
+    """Of each model: how many test rows the served model of the photo refuses, and the share of them that it prices.
+
+    Each model of words is read at the largest coverage at which its error is at most that of the photo's model on the
+    rows that this qualifies, so that more prices are not bought with worse ones.
+    """
+    served = (pl.col(name) == value for name, value in SERVED.items() if name != "seed")
+    photos = {
+        (row["split_kind"], row["seed"]): row["model_id"]
+        for row in models.filter(*served, ~pl.col("features").str.contains(WORDS)).to_dicts()
+    }
+    error = (pl.col("predicted_log_price") - pl.col("log_price")).abs()
+    by_model = predictions.with_columns(error=error).sort("listing_id").partition_by("model_id", as_dict=True)
+    rows = []
+    for model in models.filter(pl.col("features").str.contains(WORDS)).to_dicts():
+        photo_id = photos.get((model["split_kind"], model["seed"]))
+        if photo_id is None:
+            continue
+        photo, own = by_model[(photo_id,)], by_model[(model["model_id"],)]
+        refused = ~photo["qualified"].to_numpy()
+        taken = photo["error"].to_numpy()[~refused]
+        share = None
+        if refused.any() and taken.size:
+            order = np.argsort(-own["qualification"].to_numpy(), kind="stable")
+            running = np.cumsum(own["error"].to_numpy()[order]) / np.arange(1, own.height + 1)
+            within = np.flatnonzero(running <= taken.mean())
+            priced = order[: within[-1] + 1] if within.size else order[:0]
+            share = float(refused[priced].sum() / refused.sum())
+        found = {"refused_by_photo": int(refused.sum()), "priced_of_these": share}
+        rows.append({"model_id": model["model_id"], **found})
+    types = {"model_id": pl.String, "refused_by_photo": pl.Int64, "priced_of_these": pl.Float64}
+    return pl.DataFrame(rows, schema=types)

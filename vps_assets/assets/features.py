@@ -12,6 +12,8 @@ from vps_ml.photos.decoding import QUALITY_COLUMNS
 
 EMBEDDING = ("embedding_path", "embedding_row", "embedding_id", "tasks")
 """Which file and row have a listing's features, of which backbones, for which tasks."""
+TEXT = ("text_path", "text_row", "text_id", "title", "description")
+"""Which file and row have a listing's words, how they were read, and what they are."""
 
 
 def sold_rows(joined: pl.DataFrame) -> pl.DataFrame:
@@ -29,29 +31,35 @@ def sold_rows(joined: pl.DataFrame) -> pl.DataFrame:
         "time_role",
         "served_role",
     )
-    return sold.select(*dict.fromkeys((*item, *EMBEDDING, *TABULAR)))
+    return sold.select(*dict.fromkeys((*item, *EMBEDDING, *TEXT, *TABULAR)))
 
 
 def open_rows(joined: pl.DataFrame) -> pl.DataFrame:
     """The open listings, as `vps_ml.ops.suggestions.ChampionJob` takes them."""
     still_open = joined.filter(pl.col("sold_on").is_null())
-    return still_open.select("listing_id", "listed_on", "photo_hash", *EMBEDDING, *QUALITY_COLUMNS, *TABULAR)
+    return still_open.select("listing_id", "listed_on", "photo_hash", *EMBEDDING, *TEXT, *QUALITY_COLUMNS, *TABULAR)
 
 
 def with_features(
-    clean_listings: pl.DataFrame, image_embeddings: pl.DataFrame, statistics: Mapping[str, pl.DataFrame]
+    clean_listings: pl.DataFrame,
+    image_embeddings: pl.DataFrame,
+    text_embeddings: pl.DataFrame,
+    statistics: Mapping[str, pl.DataFrame],
 ) -> pl.DataFrame:
-    """Listings with their photos' features and quality and their statistics as of their listing date.
+    """Listings with their photos' features and quality, their words and their statistics as of their listing date.
 
     Args:
         clean_listings: any of them; those without features are left out.
         image_embeddings: of these listings.
+        text_embeddings: of these listings; where there are none, columns are null.
         statistics: history -> its table.
     """
     files = image_embeddings.select(
         "listing_id", "tasks", "embedding_id", *QUALITY_COLUMNS, embedding_path="path", embedding_row="row"
     )
+    words = text_embeddings.select("listing_id", "text_id", text_path="path", text_row="row")
     embedded = clean_listings.join(files, on="listing_id", how="inner", maintain_order="left")
+    embedded = embedded.join(words, on="listing_id", how="left", maintain_order="left")
     return with_statistics(embedded, statistics)
 
 
@@ -62,6 +70,7 @@ def join_op(name: str, description: str, select: Callable[[pl.DataFrame], pl.Dat
     def join(
         clean_listings: pl.DataFrame,
         image_embeddings: pl.DataFrame,
+        text_embeddings: pl.DataFrame,
         marketplace_statistics: pl.DataFrame,
         category_statistics: pl.DataFrame,
         seller_statistics: pl.DataFrame,
@@ -71,7 +80,7 @@ def join_op(name: str, description: str, select: Callable[[pl.DataFrame], pl.Dat
             "category": category_statistics,
             "seller": seller_statistics,
         }
-        return select(with_features(clean_listings, image_embeddings, tables))
+        return select(with_features(clean_listings, image_embeddings, text_embeddings, tables))
 
     return join
 

@@ -6,10 +6,10 @@ import polars as pl
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import NETWORK_KINDS, WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
-from vps_ml.backbones.tasks import UNTUNED, VISUAL_TASKS
+from vps_ml.backbones.tasks import OF_PHOTOS, UNTUNED
 from vps_ml.ops.pricing import PricingJob, train_pricing_models
 from vps_ml.pricing.baselines import baseline_variants
-from vps_ml.pricing.variants import Variant, ablation_variants, model_variants
+from vps_ml.pricing.variants import Variant, ablation_variants, model_variants, words_variants
 
 FEWEST_ROWS = {"train": 50, "validation": 10, "test": 10}
 """With fewer a split cannot train, calibrate or test anything."""
@@ -85,11 +85,19 @@ def ablation_job(
 ) -> PricingJob:
     """The ablations' models, with their rows, without those whose features no backbone makes."""
     made = set(rows["tasks"][0]) if rows.height else set()
-    features = [name for name, tasks in VISUAL_TASKS.items() if made.intersection(tasks)]
+    features = [name for name, tasks in OF_PHOTOS.items() if made.intersection(tasks)]
     if UNTUNED not in made:
         features.remove("MSTFE+UNTUNED")  # the same as MSTFE, then
     variants = ablation_variants(config.seeds, features)
     return pricing_job(context, settings, rows, variants)
+
+
+@dg.op
+def words_models_job(
+    context: dg.OpExecutionContext, config: Training, settings: Settings, rows: pl.DataFrame
+) -> PricingJob:
+    """The models that read words, with the same rows as the others."""
+    return pricing_job(context, settings, rows, words_variants(config.seeds, settings.recipe.pricing.features))
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
@@ -133,4 +141,12 @@ ablation_pricing_models = op_chain(
 `features`: MSTFE (the tasks' networks), STFE (the price's), and where the start is no random one UNTUNED (the network
 before any tuning) and MSTFE+UNTUNED: what tuning is worth.""",
     [sold_features, ablation_job, train_pricing_models, record_models],
+)
+words_pricing_models = op_chain(
+    "words_pricing_models",
+    "models",
+    """Price models that read what sellers say: WORDS alone, and beside the photo (`MSTFE+WORDS`); and rivals that do.
+
+One row per features, objective, constraint, split and seed, on the same rows as the models of the photo alone.""",
+    [sold_features, words_models_job, train_pricing_models, record_models],
 )

@@ -3,7 +3,6 @@
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.champion_decisions import served_id
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
@@ -13,14 +12,15 @@ from vps_ml.pricing.calibration import ALL
 
 @dg.op
 def range_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame) -> RangeJob:
-    """The sold listings, and the champion as it was judged and as it prices.
+    """The sold listings, and the champions as they were judged and as they price.
 
     Raises:
         dg.Failure: no model has been promoted.
     """
     if champion_model.is_empty():
         raise dg.Failure("There is no champion: materialise champion_model first.")
-    model_ids = tuple(dict.fromkeys([champion_model["model_id"][0], served_id(champion_model)]))
+    champions = champion_model.to_dicts()
+    model_ids = tuple(dict.fromkeys(id_ for row in champions for id_ in (row["model_id"], row["served_as"]) if id_))
     return RangeJob(rows, model_ids, settings.recipe.range_level, settings.artefacts)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.champion import champion_job
+from vps_assets.assets.champion import champion_jobs
 from vps_assets.assets.features import open_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
@@ -18,9 +18,9 @@ from vps_ml.ops.suggestions import ChampionJob, suggest_prices
 def suggestion_job(
     settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame, range_adaptation: pl.DataFrame
 ) -> ChampionJob:
-    """The dates' open listings with their features, the champion, and the range in force."""
-    job = champion_job(settings, rows, champion_model)
-    return replace(job, miss_rates=rates_in_force(range_adaptation, job.champion_id))
+    """The dates' open listings with their features, the champions, and the ranges in force."""
+    job = champion_jobs(settings, rows, champion_model)
+    return replace(job, miss_rates={id_: rates_in_force(range_adaptation, id_) for id_ in job.champions.values()})
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
@@ -30,7 +30,8 @@ def record_suggestions(context: dg.OpExecutionContext, suggested: pl.DataFrame) 
         return pl.DataFrame()
     reasons = suggested["reason"].drop_nulls().value_counts()
     counts = {f"reason: {reason}": count for reason, count in reasons.iter_rows()}
-    context.add_output_metadata({"qualified": int(suggested["qualified"].sum()), **counts})
+    by_inputs = {f"by {inputs}": count for inputs, count in suggested["inputs"].value_counts().iter_rows()}
+    context.add_output_metadata({"qualified": int(suggested["qualified"].sum()), **by_inputs, **counts})
     return suggested.with_columns(suggested_at=pl.lit(datetime.now(UTC)))
 
 

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 import duckdb
+import polars as pl
 
-from vps_assets.assets.champion_decisions import BEHIND
+from vps_assets.assets.champion_decisions import BEHIND, champion_of, champion_rows
 from vps_assets.commands.findings import BAD, FRESH_WITHIN, LEAST_FREE_GIB, LITTLE_FREE_GIB, LOOK, Examined, Finding, ok
 from vps_assets.errors import one_line
 from vps_assets.home import Home
@@ -125,15 +126,17 @@ def examine_champion(examined: Examined) -> Finding:
         return Finding(
             BAD, message, "vps run, which makes them again or promotes another; or restore them from the backup"
         )
-    row = examined.warehouse.read("champion_model")
-    if row is None or row.is_empty():
+    champions = champion_rows(examined.warehouse)
+    row = champion_of(champions, "photo")
+    if row is None:
         return Finding(LOOK, "there is no champion: nothing can be suggested", "vps run")
     model_id, evidence = row["model_id"][0], row["evidence"][0]
+    others = [f"{r['model_id']} by {r['inputs']}" for r in champions.filter(pl.col("inputs") != "photo").to_dicts()]
     if BEHIND in evidence:
         return Finding(LOOK, f"{model_id} is in force, but {evidence}", "see model_comparisons, or vps report")
     decision, day = row["decision"][0], f"{row['decided_at'][0]:%Y-%m-%d}"
     decided = f"a challenger was refused on {day}" if decision == "refused" else f"{decision} on {day}"
-    return ok(f"{model_id}, {decided}{examined.left_out}")
+    return ok(f"{model_id}, {decided}{''.join(f'; {other}' for other in others)}{examined.left_out}")
 
 
 def damaged_artefacts(artefacts: Artefacts) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.champion_decisions import served_id
+from vps_assets.assets.champion_decisions import champion_rows
 from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.landing.files import RefusedFile, listing_file
@@ -28,6 +28,7 @@ from vps_assets.orchestration.retention import forget_run
 from vps_assets.orchestration.run import Progress, run_lineage
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.erasure import erase_published, erase_rows
+from vps_assets.warehouse.named_files import EMBEDDINGS
 from vps_assets.warehouse.publication import publish
 from vps_ml import durable
 from vps_ml.artefacts import identity
@@ -60,7 +61,7 @@ class Erasure:
     image_paths: list[str]
     groups: list[str]
     embeddings: list[str]
-    """Files that hold features of the listings (`image_embeddings.path`)."""
+    """Files that hold features of the listings' photos or words (`path` of the tables `EMBEDDINGS`)."""
 
     def note(self, home: Home) -> Path:
         """Where the erasure is noted while it goes on."""
@@ -142,8 +143,9 @@ def erasure_of(home: Home, seller: str) -> Erasure:
     groups = rows.select(pl.coalesce("group_id", "photo_hash")).to_series()
     columns = (rows["listing_id"], rows["photo_hash"], rows["image_path"], groups)
     listings, photos, paths, items = (column.drop_nulls().unique().sort().to_list() for column in columns)
-    stored = Warehouse(home).read("image_embeddings", "list_contains(?, listing_id)", [listings], ["path"])
-    embeddings = sorted(set(stored["path"])) if stored is not None else []
+    of_listings = "list_contains(?, listing_id)", [listings], ["path"]
+    tables = (Warehouse(home).read(table, *of_listings) for table in EMBEDDINGS)
+    embeddings = sorted({path for stored in tables if stored is not None for path in stored["path"]})
     return Erasure(seller, listings, photos, paths, items, embeddings)
 
 
@@ -167,8 +169,8 @@ def noted(home: Home, seller: str, new: Erasure) -> Erasure:
 def models_with_items(home: Home, erasure: Erasure) -> dict[str, list[str]]:
     """The artefacts that learnt from the seller's items, by kind; the champion's first."""
     models = home.artefacts.models
-    champion = Warehouse(home).read("champion_model")
-    in_force = set() if champion is None or champion.is_empty() else {champion["model_id"][0], served_id(champion)}
+    champions = champion_rows(Warehouse(home))
+    in_force = {*champions["model_id"], *champions["served_as"].drop_nulls()}
     found: dict[str, list[str]] = {}
     for model_id in sorted(models.ids(), key=lambda model_id: (model_id not in in_force, model_id)):
         items = learnt_items(home.artefacts, model_id)
@@ -243,8 +245,8 @@ def remove_run_pictures(home: Home) -> None:
 
 def delete_unused_embeddings(home: Home) -> None:
     """Delete the date files of embeddings that no table names: superseded or damaged ones may be of the seller."""
-    stored = Warehouse(home).read("image_embeddings", columns=["path"])
-    named = {home.artefacts.embedding_file(path) for path in stored["path"]} if stored is not None else set()
+    tables = (Warehouse(home).read(table, columns=["path"]) for table in EMBEDDINGS)
+    named = {home.artefacts.embedding_file(path) for stored in tables if stored is not None for path in stored["path"]}
     for file in home.artefacts.embeddings.folder.glob("*/*.safetensors*"):
         if file not in named:
             file.unlink(missing_ok=True)

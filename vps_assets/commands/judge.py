@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from vps_assets.assets.champion_decisions import served_in_force
+from vps_assets.assets.champion_decisions import champion_of, served_in_force
 from vps_assets.assets.features import sold_rows, with_features
 from vps_assets.errors import UserError, one_line
 from vps_assets.home import Home
+from vps_assets.landing.cells import typed_rows
 from vps_assets.warehouse.analytics import open_analytics
+from vps_assets.warehouse.named_files import EMBEDDINGS
 from vps_ml.artefacts import id_in_path
 from vps_ml.atomic import whole_file
+from vps_ml.backbones.tasks import INPUTS
 from vps_ml.evaluation.resampling import EQUAL_COVERAGES, Draws, Interval, Judged, aurc, male_at, male_of_all, numbered
 from vps_ml.features.others import WithOthers, embedded_now
 from vps_ml.features.statistics import with_statistics
@@ -26,8 +29,7 @@ from vps_ml.pricing.variants import SERVED_COVERAGE, Variant, named, variant_of
 from vps_ml.recipes import Recipe
 
 NEEDED = ("listing_id", "category", "image_path")
-OPTIONAL = {"seller_id": pl.String(), "sold_price": pl.Float64(), "group_id": pl.String()}
-MODEL_TABLES = tuple(f"{kind}_pricing_models" for kind in ("percentile", "threshold", "baseline", "ablation"))
+MODEL_TABLES = tuple(f"{kind}_pricing_models" for kind in ("percentile", "threshold", "baseline", "ablation", "words"))
 Progress = Callable[[str], None]
 
 
@@ -54,7 +56,7 @@ def judge(
     the last listing date that has landed.
 
     Args:
-        listings: Parquet, CSV or JSON Lines with `NEEDED`, and `OPTIONAL` where known; the only prices read are sold.
+        listings: Parquet, CSV or JSON Lines with `NEEDED`, and what else is known; the only prices read are sold.
         images: where the photos are; None: beside the file.
         as_of: the day on which all of them are taken to be listed.
         home: the data directory.
@@ -89,12 +91,7 @@ def read_others(listings: Path, images: Path, tell: Progress) -> pl.DataFrame:
         raise NothingToJudge(f"{listings.name} cannot be read: {one_line(error)}") from error
     if missing := [name for name in NEEDED if name not in raw.columns]:
         raise NothingToJudge(f"{listings.name} lacks the columns {', '.join(missing)}")
-    given = {
-        name: pl.col(name).cast(dtype, strict=False) if name in raw.columns else pl.lit(None, dtype)
-        for name, dtype in OPTIONAL.items()
-    }
-    text = [pl.col(name).cast(pl.String) for name in NEEDED]
-    rows = raw.select(*text, **given).with_columns(photo=pl.format("{}/{}", pl.lit(str(images)), "image_path"))
+    rows = typed_rows(raw).frame.with_columns(photo=pl.format("{}/{}", pl.lit(str(images)), "image_path"))
     rows = rows.filter(pl.all_horizontal(pl.col(*NEEDED).is_not_null())).unique("listing_id", maintain_order=True)
     rows = rows.filter(pl.Series([readable(Path(photo)) for photo in rows["photo"]], dtype=pl.Boolean))
     if rows.is_empty():
@@ -130,13 +127,14 @@ def with_others(
     """(the directory's listings and the others, its tables by name, which of the others have a known price)."""
     if not home.analytics.exists():
         raise NothingToJudge("there is no model yet: run `vps demo`, or `vps land` and `vps run`")
-    names = ("clean_listings", "image_embeddings", "champion_model", *MODEL_TABLES)
+    names = ("clean_listings", *EMBEDDINGS, "champion_model", *MODEL_TABLES)
     with open_analytics(home) as analytics:
         tables = {name: analytics.table(name) for name in (*names, *(f"{history}_statistics" for history in HISTORIES))}
     if all(tables[name].is_empty() for name in MODEL_TABLES):
         raise NothingToJudge("there is no model yet: `vps run` trains them")
     statistics = {history: tables[f"{history}_statistics"] for history in HISTORIES}
-    own = sold_rows(with_features(tables["clean_listings"], tables["image_embeddings"], statistics))
+    images, texts = (tables[name] for name in EMBEDDINGS)
+    own = sold_rows(with_features(tables["clean_listings"], images, texts, statistics))
     photos = [Path(photo) for photo in others["photo"]]
     visual = embedded_now(photos, own["embedding_id"][0], home.artefacts, tell)
     landed = tables["clean_listings"]
@@ -159,11 +157,12 @@ def judged(
         (row["model_id"], variant_of(row), id_in_path(row["path"]) if row["path"] else None)
         for row in models.iter_rows(named=True)
     ]
-    if tables["champion_model"].height:
-        champion = tables["champion_model"]
-        model_id = served_in_force(champion, dataset.artefacts) or champion["model_id"][0]
-    if tables["champion_model"].height and model_id not in models["model_id"]:
-        variants.append((model_id, variant_of(load_model(dataset.artefacts, model_id)[2]), model_id))
+    for inputs in INPUTS:
+        champion = champion_of(tables["champion_model"], inputs)
+        if champion is not None:
+            model_id = served_in_force(champion, dataset.artefacts) or champion["model_id"][0]
+            if model_id not in models["model_id"]:
+                variants.append((model_id, variant_of(load_model(dataset.artefacts, model_id)[2]), model_id))
     for model_id, variant, artefact_id in variants:
         read_at = f" at {variant.constraint_value}" if variant.constraint_kind == "baseline" else ""
         name = f"{named(vars(variant))}{read_at}; {variant.split_kind}, seed {variant.seed}"

@@ -1,7 +1,16 @@
 """`vps rollback`: an earlier champion takes its place again."""
 
+import polars as pl
+
 from vps_assets.assets.champion import record_rollback, rollback_job
-from vps_assets.assets.champion_decisions import champion_row, champions, earlier_champion, past_decisions
+from vps_assets.assets.champion_decisions import (
+    champion_of,
+    champion_rows,
+    champions,
+    earlier_champion,
+    inputs_in,
+    past_decisions,
+)
 from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.lineage.planning import Request
@@ -44,24 +53,40 @@ def roll_back(home: Home, recipe: Recipe, to: str | None, progress: Progress) ->
 
 
 def rollback_target(home: Home, to: str | None) -> tuple[str, str]:
-    """(the model to put in force, the champion)."""
+    """(the model to put in force, the champion of the same inputs).
+
+    Without a model's id: of the photo, or where that has none before it, of the first other inputs that have.
+    """
     warehouse = Warehouse(home)
-    champion = champion_row(warehouse)
-    if champion is None:
+    in_force = champion_rows(warehouse)
+    if in_force.is_empty():
         raise NothingToRollBackTo("there is no champion yet: `vps run` trains and promotes one")
+    history = past_decisions(warehouse, in_force)
+    if to is not None:
+        return named_target(home, to, in_force, history)
+    for inputs in in_force["inputs"]:
+        current = in_force.filter(pl.col("inputs") == inputs)["model_id"][0]
+        target = earlier_champion(history.filter(pl.col("inputs") == inputs), current, home.artefacts)
+        if target is not None:
+            return target, current
+    if champions(history) <= set(in_force["model_id"]):
+        only = ", ".join(in_force["model_id"])
+        raise NothingToRollBackTo(f"{only}: there was no other champion so far, none before it")
+    raise NothingToRollBackTo(
+        f"{in_force['model_id'][0]} has no champion before it that was not rolled back: name one of champion_history "
+        "with --to"
+    )
+
+
+def named_target(home: Home, to: str, in_force: pl.DataFrame, history: pl.DataFrame) -> tuple[str, str]:
+    """(the named model, the champion whose place it takes)."""
+    inputs = inputs_in(history, to)
+    champion = None if inputs is None else champion_of(in_force, inputs)
+    if champion is None:
+        raise NothingToRollBackTo(f"{to} never was champion: champion_history lists those that were")
     current = champion["model_id"][0]
-    history = past_decisions(warehouse, champion)
-    target = to or earlier_champion(history, current, home.artefacts)
-    if target is None and champions(history) <= {current}:
-        raise NothingToRollBackTo(f"{current} is the only champion so far: there is none before it")
-    if target is None:
-        raise NothingToRollBackTo(
-            f"{current} has no champion before it that was not rolled back: name one of champion_history with --to"
-        )
-    if target == current:
+    if to == current:
         raise NothingToRollBackTo(f"{current} is in force already")
-    if target not in champions(history):
-        raise NothingToRollBackTo(f"{target} never was champion: champion_history lists those that were")
-    if not can_predict(home.artefacts, target):
-        raise NothingToRollBackTo(f"{target} cannot predict any more: its files, or what it was trained with, are gone")
-    return target, current
+    if not can_predict(home.artefacts, to):
+        raise NothingToRollBackTo(f"{to} cannot predict any more: its files, or what it was trained with, are gone")
+    return to, current

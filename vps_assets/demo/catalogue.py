@@ -139,6 +139,10 @@ SIZES = {"S": (0.85, 0.74), "M": (0.95, 0.84), "L": (1.05, 0.94), "XL": (1.2, 1.
 EDITIONS = {"classic": 1.0, "limited": 1.45}
 WEAR_EFFECT = -0.9
 """Of full wear (1) on the log price."""
+CAN_BREAK = ("phone", "3C product", "household appliance", "baby product")
+"""Categories whose items may not work."""
+BROKEN_EFFECT, RECEIPT_EFFECT = -0.8, 0.12
+"""Of a defect and of a receipt on the log price: what only words tell."""
 FAULTS = ("blur", "dark", "overexposed", "cluttered", "too_close")
 
 
@@ -154,3 +158,6 @@ class Item:
     edition: str
     wear: float
     """0 as new, 1 worn out."""
+    works: bool = True
+    """No photo shows it; nor the next."""
+    receipt: bool = False

@@ -14,24 +14,29 @@ import polars as pl
 
 from vps_assets.demo.catalogue import (
     BRANDS,
+    BROKEN_EFFECT,
+    CAN_BREAK,
     CATEGORIES,
     COLOURS,
     EDITIONS,
     FAULTS,
     PATTERNS,
+    RECEIPT_EFFECT,
     SIZES,
     WEAR_EFFECT,
     Item,
 )
 from vps_assets.demo.photos import draw_photo
+from vps_assets.demo.sales import sale
+from vps_assets.demo.words import manners, said
 from vps_ml.atomic import temporary_name
 
 Drawing = tuple[Item, str | None, tuple[int, ...]]
 """An item, its photo's fault and seed: what `draw_photo` takes."""
-VERSION = 1
+VERSION = 2
 """Raise it when the same seed would draw another marketplace."""
 FIRST_DAY = datetime(2024, 5, 1, tzinfo=UTC)
-DAYS = 30
+DAYS = 90
 SELLERS = 300
 FAULT_SHARE = 0.15
 ABSURD_SHARE = 0.03
@@ -39,10 +44,10 @@ WRONG_CATEGORY_SHARE = 0.04
 MISSING = {"brand": 0.25, "attributes": 0.15, "specifications": 0.2, "seller_id": 0.03}
 RELISTED_SHARE = 0.02
 """Listed again with the same photo by the same seller."""
-SOLD_SHARE = 0.93
-"""Of all items in the end; those whose day of sale has not come are open."""
-DAYS_TO_SALE = 3.0
-TREND_PER_DAY = 0.004
+WITHDRAWN_SHARE = 0.05
+"""Never sold, at whatever price; others are open until their day of sale comes."""
+BROKEN_SHARE, RECEIPT_SHARE = 0.12, 0.15
+TREND_PER_DAY = 0.0015
 BAD_ROWS = 24
 
 
@@ -52,19 +57,22 @@ def draw_item_of(rng: np.random.Generator) -> Item:
     shares = np.array([CATEGORIES[name].share for name in names])
     brands = list(BRANDS)
     popularity = np.array([0.08, 0.1, 0.12, 0.15, 0.18, 0.15, 0.12, 0.1])
+    category = names[rng.choice(len(names), p=shares / shares.sum())]
     return Item(
-        category=names[rng.choice(len(names), p=shares / shares.sum())],
+        category=category,
         brand=brands[rng.choice(len(brands), p=popularity)],
         colour=str(rng.choice(list(COLOURS))),
         pattern=str(rng.choice(list(PATTERNS), p=[0.4, 0.25, 0.2, 0.15])),
         size=str(rng.choice(list(SIZES))),
         edition="limited" if rng.random() < 0.2 else "classic",
         wear=float(rng.beta(1.2, 2.5)),
+        works=category not in CAN_BREAK or bool(rng.random() >= BROKEN_SHARE),
+        receipt=bool(rng.random() < RECEIPT_SHARE),
     )
 
 
 def noise_free_log_price(item: Item, seller_level: float, day: float) -> float:
-    """What the item is worth: all of it visible in the photo but the seller's level and the day's."""
+    """What the item is worth: visible in the photo but for defects, receipts, the seller's level and the day's."""
     return (
         log(CATEGORIES[item.category].base_price)
         + log(BRANDS[item.brand][0])
@@ -73,6 +81,8 @@ def noise_free_log_price(item: Item, seller_level: float, day: float) -> float:
         + log(SIZES[item.size][0])
         + log(EDITIONS[item.edition])
         + WEAR_EFFECT * item.wear
+        + (0.0 if item.works else BROKEN_EFFECT)
+        + (RECEIPT_EFFECT if item.receipt else 0.0)
         + seller_level
         + TREND_PER_DAY * day
     )
@@ -82,12 +92,12 @@ def simulated(count: int, seed: int) -> tuple[list[dict], list[dict], list[Drawi
     """(listings, truths, photos to draw), in the order of listing."""
     rng = np.random.default_rng(seed)
     level = rng.normal(0, 0.25, SELLERS)
+    manner = manners(rng, SELLERS)
     activity = 1 / np.arange(1, SELLERS + 1) ** 0.8  # very unequal: the busiest lists a hundred times the median
     listings: list[dict] = []
     truths: list[dict] = []
     photos: list[Drawing] = []
     listed = np.sort(rng.uniform(0, DAYS, count))
-    end = FIRST_DAY + timedelta(days=DAYS)
     for number, day in enumerate(listed):
         relisted = number > 50 and rng.random() < RELISTED_SHARE
         if relisted:
@@ -102,13 +112,14 @@ def simulated(count: int, seed: int) -> tuple[list[dict], list[dict], list[Drawi
         photos.append((item, fault, (seed, photo)))
         noise = CATEGORIES[item.category].noise
         clear = noise_free_log_price(item, float(level[seller]), float(day))
-        price = exp(clear + rng.normal(0, noise))
+        worth = exp(clear + rng.normal(0, noise))
         absurd = bool(rng.random() < ABSURD_SHARE)
         if absurd:
-            price = float(rng.choice([1.0, price * 40, 9999.0]))
+            worth = float(rng.choice([1.0, worth * 40, 9999.0]))
         listed_at = FIRST_DAY + timedelta(days=float(day))
-        sold_at = listed_at + timedelta(days=float(rng.exponential(DAYS_TO_SALE)) + 0.05)
-        sold = bool(rng.random() < SOLD_SHARE) and sold_at < end
+        sold = sale(worth, DAYS - float(day), bool(rng.random() < WITHDRAWN_SHARE), rng)
+        sold_at = None if sold.days_to_sale is None else listed_at + timedelta(days=sold.days_to_sale)
+        words = said(item, manner[seller], sold.first_asking_price, rng)
         category = str(rng.choice(list(CATEGORIES))) if rng.random() < WRONG_CATEGORY_SHARE else item.category
         missing = {name: rng.random() < share for name, share in MISSING.items()}
         listings.append(
@@ -117,15 +128,18 @@ def simulated(count: int, seed: int) -> tuple[list[dict], list[dict], list[Drawi
                 "listed_at": listed_at,
                 "category": category,
                 "image_path": f"images/{photo:05d}.jpg",
-                "price": round(price * 1.08, 2),
-                "sold_at": sold_at if sold else None,
-                "sold_price": round(price, 2) if sold else None,
+                "price": round(sold.asking_price, 2),
+                "sold_at": sold_at,
+                "sold_price": None if sold.sold_price is None else round(sold.sold_price, 2),
                 "currency": "EUR",
                 "seller_id": None if missing["seller_id"] else f"S{seller:03d}",
                 "brand": None if missing["brand"] else item.brand,
                 "group_id": None,
                 "attributes": None if missing["attributes"] else [item.colour, item.pattern],
                 "specifications": None if missing["specifications"] else [item.size, item.edition],
+                "title": words.title,
+                "description": words.description,
+                "condition": words.condition,
             }
         )
         truths.append(
@@ -138,6 +152,13 @@ def simulated(count: int, seed: int) -> tuple[list[dict], list[dict], list[Drawi
                 "true_category": item.category,
                 "true_brand": item.brand,
                 "wear": item.wear,
+                "works": item.works,
+                "receipt": item.receipt,
+                "manner": words.manner,
+                "worth": worth,
+                "first_asking_price": sold.first_asking_price,
+                "asking_price": sold.asking_price,
+                "days_to_sale": sold.days_to_sale,
                 "photo": photo,
                 "seller": seller,
             }
@@ -171,8 +192,8 @@ def draw_to(folder: str, numbers: list[int], photos: list[Drawing]) -> int:
 def make_market(folder: Path, count: int, seed: int, progress: Callable[[str], None]) -> Path:
     """Make the marketplace unless it exists; its folder.
 
-    `truth.parquet` has each listing's noise-free price, its photo's fault and the noise level: no asset reads
-    it, so that tests and benchmarks can hold the system against an oracle.
+    `truth.parquet` has each listing's noise-free price, its photo's fault, the noise level, what only words tell, and
+    how it was offered: no asset reads it, so that tests and benchmarks can hold the system against an oracle.
     """
     parameters = {"version": VERSION, "listings": count, "seed": seed}
     marker = folder / "market.json"
@@ -193,7 +214,8 @@ def make_market(folder: Path, count: int, seed: int, progress: Callable[[str], N
         for job in jobs:
             drawn += job.result()
             progress(f"{drawn:,} of {len(own):,} photos drawn")
-    types: dict = {"group_id": pl.String, "sold_at": pl.Datetime("us", "UTC"), "sold_price": pl.Float64}
+    words = dict.fromkeys(("group_id", "title", "description", "condition"), pl.String)
+    types: dict = {**words, "sold_at": pl.Datetime("us", "UTC"), "sold_price": pl.Float64}
     pl.DataFrame(listings, schema_overrides=types, infer_schema_length=None).write_parquet(
         temporary / "listings.parquet"
     )

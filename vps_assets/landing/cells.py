@@ -9,10 +9,13 @@ from datetime import datetime
 import polars as pl
 
 from vps_assets.tables.columns import TEXTS, UTC
-from vps_assets.tables.listings import LANDED
+from vps_assets.tables.listings import LANDED, WORDS
 
 COLUMN_TYPES: Mapping[str, pl.DataType] = {name: spec.dtype.type for name, spec in LANDED.items()}
 """What a user brings: column -> type."""
+CONTROLS = r"[\x00-\x08\x0B-\x1F\x7F-\x9F\u2028-\u202E\u2066-\u2069\uFEFF]"
+"""Characters that no words need: control characters but tab and line feed, separators of lines and paragraphs, marks
+that turn the direction of a text, byte order marks."""
 CODED_TEXT = (pl.Categorical, pl.Enum)
 FORMATS_WITH_ZONE = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M%#z")
 FORMATS_UTC = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M")
@@ -38,6 +41,7 @@ def typed_rows(raw: pl.DataFrame) -> TypedRows:
     readable = raw.with_columns(pl.when(~mask).then(pl.col(name)).alias(name) for name, mask in wrong.items())
     rows = readable.select(pl.struct(encodable(readable)).struct.json_encode().alias("row"))["row"]
     present = [name for name in COLUMN_TYPES if name in raw.columns]
+    raw, readable = (frame.with_columns(visible_words(frame)) for frame in (raw, readable))
     typed = readable.select(typed_column(name, raw.schema[name]) for name in present)
     unreadable = {}
     for name in present:
@@ -53,6 +57,16 @@ def encodable(raw: pl.DataFrame) -> list[pl.Expr]:
     return [
         pl.lit("(bytes)").alias(name) if "Binary" in str(dtype) else pl.col(name) for name, dtype in raw.schema.items()
     ]
+
+
+def visible_words(raw: pl.DataFrame) -> list[pl.Expr]:
+    """The columns of sellers' words without what nobody sees; only a description has more than one line."""
+    shown = []
+    for name in WORDS:
+        if raw.schema.get(name) == pl.String:
+            words = pl.col(name).str.replace_all(CONTROLS, " ")
+            shown.append(words if name == "description" else words.str.replace_all(r"\s+", " "))
+    return shown
 
 
 def impossible_times(raw: pl.DataFrame) -> dict[str, pl.Series]:

@@ -23,6 +23,7 @@ from vps_assets.landing.packs import compact
 from vps_assets.landing.photos import Progress, check_photos
 from vps_assets.landing.rules import reasons_of_rows
 from vps_assets.sweeping import sweep
+from vps_assets.tables.listings import WORDS
 from vps_assets.tables.partitions import EARLIEST_DAY
 from vps_ml import durable
 from vps_ml.artefacts import ID_LENGTH, identity
@@ -143,15 +144,22 @@ def checked_rows(
     photos = check_photos(frame["image_path"].to_list(), images, home, progress)
     hashes = [photo.photo_hash for photo in photos]
     reasons = reasons_of_rows(typed, [photo.reason for photo in photos], now)
-    texts = zip(frame["row"], hashes, strict=True)
+    # A row that landed before there were these columns has no words: it is another one now, though it came the same.
+    worded = frame.select(pl.any_horizontal(pl.col(name).is_not_null() for name in WORDS)).to_series()
+    texts = zip(frame["row"], hashes, worded, strict=True)
     return frame.with_columns(
         listed_on=partition_day(now.date()),
         source_file=pl.lit(file.path.name),
         photo_hash=pl.Series(hashes, dtype=pl.String),
         landing_reasons=pl.Series(reasons, dtype=pl.List(pl.String)),
         line=pl.int_range(before, before + pl.len(), dtype=pl.Int64),
-        content=pl.Series([hashlib.sha256(f"{row} {photo}".encode()).hexdigest()[:32] for row, photo in texts]),
+        content=pl.Series([content_of(*text) for text in texts], dtype=pl.String),
     ).with_columns(listing_key=pl.coalesce("listing_id", "content"))
+
+
+def content_of(row: str, photo_hash: str | None, worded: bool) -> str:
+    """Hash of a row as it came, its photo, and whether the seller's words were read from it."""
+    return hashlib.sha256(f"{row} {photo_hash}{' with words' if worded else ''}".encode()).hexdigest()[:32]
 
 
 def settle(staged: Staged, home: Home) -> Landing:

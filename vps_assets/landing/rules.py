@@ -9,6 +9,7 @@ from pandera.errors import SchemaErrors
 
 from vps_assets.landing.cells import COLUMN_TYPES, TypedRows
 from vps_assets.tables.columns import TEXTS, UTC
+from vps_assets.tables.listings import WORDS
 from vps_assets.tables.partitions import EARLIEST_DAY
 
 MOST_MONEY = 1e12
@@ -43,6 +44,10 @@ def landing_schema(now: datetime) -> pa.DataFrameSchema:
             rule("sold_at lies in the future", sold_at <= latest),
             rule("sold_at without sold_price", sold_at.is_null() | given("sold_price")),
             rule("sold_price without sold_at", pl.col("sold_price").is_null() | given("sold_at")),
+            *(
+                rule(f"{name} is longer than {most:,} characters", pl.col(name).str.len_chars() <= most)
+                for name, most in WORDS.items()
+            ),
         ],
     )
 

@@ -35,10 +35,11 @@ class Node:
 
 
 STATISTICS = tuple(f"{history}_statistics" for history in HISTORIES)
-PRICED_FROM = ("clean_listings", "image_embeddings", *STATISTICS)
+PRICED_FROM = ("clean_listings", "image_embeddings", "text_embeddings", *STATISTICS)
 """What the join of all features is made from (`vps_assets.assets.features`)."""
 MODELS = ("percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models")
 ABLATIONS = "ablation_pricing_models"
+OF_WORDS = "words_pricing_models"
 
 
 def whole_recipe(recipe: Recipe) -> object:
@@ -55,7 +56,7 @@ def price_models(seeded_op: str, partitions: str = "none", recipe: Callable[[Rec
     return Node(
         PRICED_FROM,
         partitions,
-        code_version="6",
+        code_version="7",
         recipe=recipe,
         kept_as="price_models",
         fitted_with=("price_bounds", "task_backbones"),
@@ -97,22 +98,29 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
             content=("backbone_id",),
         ),
     },
-    {"image_embeddings": Node(("clean_listings", "task_backbones"), "day", "2", recipe=lambda r: vars(r.backbone))},
+    {
+        "image_embeddings": Node(("clean_listings", "task_backbones"), "day", "2", recipe=lambda r: vars(r.backbone)),
+        "text_embeddings": Node(("clean_listings",), "day", recipe=lambda r: r.words.encoder_digest),
+    },
     {"percentile_pricing_models": price_models("percentile_job", "coverage_target")},
     {"threshold_pricing_models": price_models("threshold_job", "error_tolerance")},
     {
         "baseline_pricing_models": price_models("baseline_job", recipe=baseline_recipe),
         ABLATIONS: price_models("ablation_job"),
-        "evaluation_predictions": Node((*PRICED_FROM, *MODELS, ABLATIONS), code_version="4"),
+        OF_WORDS: price_models("words_models_job", recipe=baseline_recipe),
+        "evaluation_predictions": Node((*PRICED_FROM, *MODELS, ABLATIONS, OF_WORDS), code_version="5"),
         "out_of_bounds_predictions": Node((*PRICED_FROM, "raw_listings", "price_bounds", *MODELS)),
         "evaluation_reports": Node(
             ("clean_listings", "evaluation_predictions", "out_of_bounds_predictions", *MODELS), code_version="3"
         ),
         "ablation_reports": Node(("clean_listings", "evaluation_predictions", ABLATIONS), code_version="4"),
-        "model_comparisons": Node(("clean_listings", "evaluation_predictions", *MODELS, ABLATIONS)),
+        "words_reports": Node(("clean_listings", "evaluation_predictions", "percentile_pricing_models", OF_WORDS)),
+        "model_comparisons": Node(
+            ("clean_listings", "evaluation_predictions", *MODELS, ABLATIONS, OF_WORDS), code_version="2"
+        ),
         "champion_model": Node(
-            (*PRICED_FROM, "evaluation_reports", "model_comparisons", "percentile_pricing_models"),
-            code_version="3",
+            (*PRICED_FROM, "evaluation_reports", "words_reports", "model_comparisons", "percentile_pricing_models"),
+            code_version="4",
             content=("model_id", "path"),
         ),
         "champion_history": Node(("champion_model",), code_version="3", follows_confirmation=True),
@@ -122,9 +130,8 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
     {"price_suggestions": Node((*PRICED_FROM, "champion_model", "range_adaptation"), "day")},
     # After the suggestions: what only informs must not hold up what sellers wait for.
     {
-        "corruption_reports": Node(
-            (*PRICED_FROM, "champion_model"), kept_as="price_models", fitted_with=("champion_model",)
-        ),
+        asset: Node((*PRICED_FROM, "champion_model"), kept_as="price_models", fitted_with=("champion_model",))
+        for asset in ("corruption_reports", "advice_gains")
     },
 )
 """In the order in which they are made. The assets of a layer have the same partitions: one Dagster run makes them."""

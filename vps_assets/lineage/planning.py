@@ -19,7 +19,13 @@ JOINED_ACROSS = 7
 """Fresh dates between stale ones that are made again rather than start another run."""
 MOST_RANGES = 20
 """With more gaps than this between stale dates, one run over all of them costs less."""
-EVALUATIONS = ("evaluation_predictions", "evaluation_reports", "ablation_reports", "model_comparisons")
+EVALUATIONS = (
+    "evaluation_predictions",
+    "evaluation_reports",
+    "ablation_reports",
+    "words_reports",
+    "model_comparisons",
+)
 
 
 @dataclass(frozen=True)

@@ -82,10 +82,10 @@ def forget_unused_artefacts(home: Home, days: float) -> int:
     """
     warehouse, artefacts = Warehouse(home), home.artefacts
     files = warehouse.known().files
-    if {asset for asset, _ in files} < {*MODEL_TABLES, EMBEDDINGS} or warehouse.unchecked():
+    if {asset for asset, _ in files} < {*MODEL_TABLES, *EMBEDDINGS} or warehouse.unchecked():
         return 0  # as after a loss, while all is made again
     named = {asset: set().union(*(paths for (name, _), paths in files.items() if name == asset)) for asset, _ in files}
-    dates = {artefacts.embedding_file(path) for path in named.pop(EMBEDDINGS, set())}
+    dates = {artefacts.embedding_file(path) for asset in EMBEDDINGS for path in named.pop(asset, set())}
     models = {id_in_path(path) for paths in named.values() for path in paths} | newest_champions(warehouse)
     if not all(model_id in artefacts.models for model_id in models):
         return 0  # a damaged one does not say what it needs

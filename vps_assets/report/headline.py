@@ -8,7 +8,7 @@ import polars as pl
 
 from vps_assets.report.comparisons import best_baseline, interval, overall, percent, shown
 from vps_assets.report.published import Published
-from vps_assets.report.tables import SIDES, adaptation_of_champion
+from vps_assets.report.tables import SIDES, adaptation_of_champion, photos_champion
 from vps_ml.evaluation.resampling import AT_ITS_COVERAGE
 
 
@@ -38,7 +38,7 @@ def headline(published: Published) -> str:
 
 def not_evaluated(published: Published) -> str:
     """What to say of a champion that the newest models have not replaced: the tables are of those."""
-    champion = published["champion_model"]
+    champion = photos_champion(published)
     if champion.is_empty():
         return "No model is in force."
     row = champion.row(0, named=True)
@@ -50,7 +50,7 @@ def not_evaluated(published: Published) -> str:
 
 def in_force(published: Published) -> dict[str, Any] | None:
     """The report row of the model that prices, over all test listings; None if it is not among those evaluated."""
-    champion = published["champion_model"]
+    champion = photos_champion(published)
     if champion.is_empty():
         return None
     rows = overall(published["evaluation_reports"]).filter(pl.col("model_id") == champion["model_id"][0])

@@ -32,10 +32,12 @@ REPORTED = (
     "evaluation_reports",
     "evaluation_predictions",
     "ablation_reports",
+    "words_reports",
     "model_comparisons",
     "champion_model",
     "range_adaptation",
     "corruption_reports",
+    "advice_gains",
     "price_suggestions",
 )
 

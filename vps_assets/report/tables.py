@@ -258,9 +258,17 @@ def difference_cell(row: Mapping[str, Any]) -> str:
     return f"{row['difference']:+.3f} ({row['family_low']:+.3f}, {row['family_high']:+.3f}){star}"
 
 
+def photos_champion(published: Published) -> pl.DataFrame:
+    """The champion of the photo alone: its row, or none. One of before words were read does not say of what it is."""
+    champions = published["champion_model"]
+    if "inputs" not in champions.columns:
+        return champions
+    return champions.filter(pl.col("inputs").fill_null("photo") == "photo")
+
+
 def adaptation_of_champion(published: Published) -> pl.DataFrame:
-    """The rows of `range_adaptation` of the champion as it was judged."""
-    champion, states = published["champion_model"], published["range_adaptation"]
+    """The rows of `range_adaptation` of the champion of the photo as it was judged."""
+    champion, states = photos_champion(published), published["range_adaptation"]
     return states.clear() if champion.is_empty() else states.filter(pl.col("model_id") == champion["model_id"][0])
 
 

@@ -24,8 +24,13 @@ LANDED = {
     "group_id": column(pl.String, "Listings of one physical item", null=True),
     "attributes": column(TEXTS, "Attribute labels (white, cotton)", null=True),
     "specifications": column(TEXTS, "Specification labels (XL, campus-style)", null=True),
+    "title": column(pl.String, "What the seller calls it", null=True),
+    "description": column(pl.String, "What the seller says of it", null=True),
+    "condition": column(pl.String, "Condition label, as the seller gave it", null=True),
 }
 """What a user brings: the one place where a column of the listings is added."""
+WORDS = {"title": 2_000, "description": 20_000, "condition": 200}
+"""Columns of `LANDED` that hold the seller's own words -> the most characters of each."""
 LISTED_ON = column(pl.Date, "UTC day of listed_at: the partition")
 
 RAW_LISTINGS = table(

@@ -5,7 +5,7 @@ import polars as pl
 
 from vps_assets.tables.columns import TEXTS, UTC, column, fraction, table
 from vps_assets.tables.listings import LISTED_ON
-from vps_ml.backbones.tasks import VISUAL_TASKS
+from vps_ml.backbones.tasks import INPUTS, VISUAL_TASKS
 
 DECISIONS = ["promoted", "refused", "rolled back"]
 
@@ -37,12 +37,26 @@ IMAGE_EMBEDDINGS = table(
         "overexposed_share": column(pl.Float64, "Share of pixels at the white end", fraction()),
     },
 )
+TEXT_EMBEDDINGS = table(
+    "text_embeddings",
+    {
+        "listing_id": column(pl.String, "The listing", unique=True),
+        "listed_on": LISTED_ON,
+        "text_id": column(pl.String, "How the words were read"),
+        "path": column(pl.String, "The date's file under VPS_HOME"),
+        "row": column(pl.Int64, "Row of the file's matrices", pa.Check.ge(0)),
+        "words": column(pl.Int64, "Of title and description; 0 without any", pa.Check.ge(0)),
+        "price_masked": column(pl.Boolean, "Whether a price stood in them, which no model sees"),
+    },
+)
 VARIANT = {
     "model_id": column(pl.String, "The model"),
     "constraint_kind": column(pl.String, "Of what", pa.Check.isin(["percentile", "threshold", "baseline"])),
     "constraint_value": column(pl.Float64, "δ, ε, or the coverage a baseline is read at", fraction()),
     "objective": column(pl.String, "paper, cross_fitted, blended, or the baseline's name"),
-    "features": column(pl.String, "What is seen of a photo", pa.Check.isin(list(VISUAL_TASKS))),
+    "features": column(
+        pl.String, "What is seen: of the photo, what the seller says, or both", pa.Check.isin(list(VISUAL_TASKS))
+    ),
     "warm_up": column(pl.Boolean, "Two stages, or stage 2 alone"),
     "split_kind": column(pl.String, "group or time", pa.Check.isin(["group", "time"])),
     "seed": column(pl.Int64, "Seed of initial weights, batches and folds"),
@@ -64,6 +78,7 @@ PERCENTILE_PRICING_MODELS = model_table("percentile_pricing_models")
 THRESHOLD_PRICING_MODELS = model_table("threshold_pricing_models")
 BASELINE_PRICING_MODELS = model_table("baseline_pricing_models")
 ABLATION_PRICING_MODELS = model_table("ablation_pricing_models")
+WORDS_PRICING_MODELS = model_table("words_pricing_models")
 EVALUATION_PREDICTIONS = table(
     "evaluation_predictions",
     {
@@ -127,6 +142,18 @@ ABLATION_REPORTS = table(
     | {"ablation": column(pl.String, "Table 4 or 5, or tuning", pa.Check.isin(["features", "warm_up", "tuning"]))},
     unique=["model_id", "segment", "ablation"],
 )
+WORDS_REPORTS = table(
+    "words_reports",
+    {name: spec for name, spec in REPORT.items() if name not in ("male_of_landed", "out_of_bounds")}
+    | {
+        "inputs": column(pl.String, "What the model prices by", pa.Check.isin(list(INPUTS))),
+        "refused_by_photo": column(pl.Int64, "Of the tested, those that the photo alone could not price", null=True),
+        "priced_of_these": column(
+            pl.Float64, "Share of them priced once as many are qualified as keep the photo's own error", null=True
+        ),
+    },
+    unique=["model_id", "segment"],
+)
 MODEL_COMPARISONS = table(
     "model_comparisons",
     {
@@ -156,6 +183,7 @@ MODEL_COMPARISONS = table(
 CHAMPION_MODEL = table(
     "champion_model",
     {
+        "inputs": column(pl.String, "What it prices by; it has a row each", pa.Check.isin(list(INPUTS)), unique=True),
         "model_id": column(pl.String, "The champion, as it was judged"),
         "served_as": column(pl.String, "Its refit on all sold listings, which prices; null: the champion", null=True),
         "path": column(pl.String, "Artefact folder under VPS_HOME of the model that prices"),
@@ -170,6 +198,7 @@ CHAMPION_MODEL = table(
 CHAMPION_HISTORY = table(
     "champion_history",
     {
+        "inputs": column(pl.String, "What the model prices by", pa.Check.isin(list(INPUTS))),
         "model_id": column(pl.String, "The model that was judged"),
         "decided_at": column(UTC, "When, UTC"),
         "decision": column(pl.String, "What was decided", pa.Check.isin(DECISIONS)),
@@ -193,6 +222,18 @@ CORRUPTION_REPORTS = table(
         "change_error": column(pl.Float64, "Its standard error over the photos"),
     },
     unique=["corruption", "severity"],
+)
+ADVICE_GAINS = table(
+    "advice_gains",
+    {
+        "piece": column(pl.String, "title, brand, condition, photo, or sharper photo"),
+        "inputs": column(pl.String, "What the listings were priced by without it", pa.Check.isin(list(INPUTS))),
+        "refused": column(pl.Int64, "Test listings refused without it", pa.Check.gt(0)),
+        "priced_share": column(pl.Float64, "Share of these that get a price with it", fraction()),
+        "gain": column(pl.Float64, "Mean gain in qualification of these"),
+        "gain_error": column(pl.Float64, "Its standard error over the listings"),
+    },
+    unique=["piece", "inputs"],
 )
 RANGE_ADAPTATION = table(
     "range_adaptation",
@@ -219,6 +260,7 @@ PRICE_SUGGESTIONS = table(
         "high": column(pl.Float64, "High end of the price range, money", pa.Check.gt(0), null=True),
         "qualification": column(pl.Float64, "0 to 1; qualified at 0.5 and above", fraction()),
         "qualified": column(pl.Boolean, "Good enough to price the item"),
+        "inputs": column(pl.String, "By what it was priced", pa.Check.isin(list(INPUTS))),
         "reason": column(
             pl.String, "blurred, dark, overexposed or too_little_information; null if qualified", null=True
         ),

@@ -17,6 +17,7 @@ OF_A_SELLER = {
     "seller_statistics": "seller_id = ? or list_contains(?, '')",
     "state.seller_statistics": "key = ? or list_contains(?, '')",
     "image_embeddings": "listing_id = ? or list_contains(?, listing_id)",
+    "text_embeddings": "listing_id = ? or list_contains(?, listing_id)",
     "evaluation_predictions": "listing_id = ? or list_contains(?, listing_id)",
     "price_suggestions": "listing_id = ? or list_contains(?, listing_id)",
 }

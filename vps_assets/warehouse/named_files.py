@@ -14,11 +14,12 @@ MODEL_TABLES = (
     "threshold_pricing_models",
     "baseline_pricing_models",
     "ablation_pricing_models",
+    "words_pricing_models",
     "champion_model",
 )
 """Tables whose column `path` names models."""
-EMBEDDINGS = "image_embeddings"
-"""The table whose column `path` names files of embeddings."""
+EMBEDDINGS = ("image_embeddings", "text_embeddings")
+"""Tables whose column `path` names files of embeddings."""
 
 NamedFiles = Mapping[tuple[str, str], set[str]]
 """(asset, partition) -> paths under the data directory."""
@@ -28,7 +29,7 @@ def named_files(connection: duckdb.DuckDBPyConnection) -> NamedFiles:
     """What the tables name."""
     found: dict[tuple[str, str], set[str]] = {}
     tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
-    for asset in (*MODEL_TABLES, EMBEDDINGS):
+    for asset in (*MODEL_TABLES, *EMBEDDINGS):
         if asset not in tables:
             continue
         column = PARTITIONINGS[LINEAGE[asset].partitions].column
@@ -46,7 +47,7 @@ def lost(named: NamedFiles, artefacts: Artefacts) -> dict[str, set[str]]:
     for (asset, partition), paths in named.items():
         for path in paths - usable.keys():
             file = artefacts.embedding_file(path)
-            usable[path] = file.exists() if asset == EMBEDDINGS else artefacts.usable(id_in_path(path))
+            usable[path] = file.exists() if asset in EMBEDDINGS else artefacts.usable(id_in_path(path))
         if not all(usable[path] for path in paths):
             found.setdefault(asset, set()).add(partition)
     return found

@@ -19,9 +19,12 @@ class Settings(dg.ConfigurableResource):
     weights: str = ""
     """State file that replaces the recipe's start of the backbones; empty for none."""
 
+    encoder: str = ""
+    """Folder of a sentence encoder that replaces the recipe's, or `none`; empty for the recipe's."""
+
     @cached_property
     def recipe(self) -> Recipe:
-        return recipe_named(self.recipe_name, self.weights or None)
+        return recipe_named(self.recipe_name, self.weights or None, self.encoder or None)
 
     @property
     def home(self) -> Home:

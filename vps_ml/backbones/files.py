@@ -25,7 +25,11 @@ def save_embeddings(
     path: Path, features: dict[str, Float16[np.ndarray, "..."]], quality: Float[np.ndarray, "photo 4"]
 ) -> None:
     """Write a date's file, whole or not at all."""
-    arrays = {**features, QUALITY: quality}
+    save_arrays(path, {**features, QUALITY: quality})
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write a date's arrays with their checksums, whole or not at all."""
     with whole_file(path) as temporary:
         save_file(arrays, temporary, metadata={name: digest(array) for name, array in arrays.items()})
 

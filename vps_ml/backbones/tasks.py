@@ -38,13 +38,42 @@ NETWORKS = (*TASKS, UNTUNED)
 """The partitions of `task_backbones`."""
 
 LABELLED = tuple(name for name in TASKS if name != "price")
-VISUAL_TASKS: Mapping[str, tuple[str, ...]] = {
+OF_PHOTOS: Mapping[str, tuple[str, ...]] = {
     "MSTFE": LABELLED,
     "STFE": ("price",),
     "UNTUNED": (UNTUNED,),
     "MSTFE+UNTUNED": (*LABELLED, UNTUNED),
 }
-"""Features -> the networks whose features a price model sees: the paper's two (section 3.2), and with the start."""
+"""Features of a photo -> the networks: the paper's two (section 3.2), and with the start."""
+WORDS = "WORDS"
+"""What the seller says: title, description, brand, attributes, specifications, condition."""
+VISUAL_TASKS: Mapping[str, tuple[str, ...]] = {
+    **OF_PHOTOS,
+    WORDS: (),
+    **{f"{photo}+{WORDS}": tasks for photo, tasks in OF_PHOTOS.items()},
+}
+"""Features -> the networks whose features a price model sees: of a photo, of words alone, or of a photo and words."""
+
+
+def sees_words(features: str) -> bool:
+    """Whether a price model of these features reads what the seller says."""
+    return WORDS in features.split("+")
+
+
+def with_words(features: str) -> str:
+    """These features of a photo, and words."""
+    return f"{features}+{WORDS}"
+
+
+INPUTS = ("photo", "words", "both")
+"""What a listing may have to be priced by: each has a model of its own."""
+
+
+def inputs_of(features: str) -> str:
+    """What a price model of these features takes: one of `INPUTS`."""
+    if not sees_words(features):
+        return "photo"
+    return "words" if features == WORDS else "both"
 
 
 def task_named(name: str) -> Task:

@@ -10,14 +10,16 @@ import polars as pl
 
 from vps_ml.artefacts import Artefacts, Contents, identity
 from vps_ml.backbones.files import blocks
-from vps_ml.backbones.tasks import VISUAL_TASKS
-from vps_ml.features.matrix import Block, FeatureMatrix
+from vps_ml.backbones.tasks import VISUAL_TASKS, sees_words
+from vps_ml.features.matrix import Block, FeatureMatrix, WordsBlock
 from vps_ml.features.roles import SERVED_SPLIT, roles_contents, unseen
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
 from vps_ml.features.tabular import expanded, tabular_columns, tabular_matrix
+from vps_ml.features.words_map import WordsMap
 from vps_ml.recipes import Recipe
+from vps_ml.words.files import WordFeatures, joined_words, word_blocks
 
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 """Part of the id of everything that is fitted on these rows: raise it when a computation changes."""
 MOST_FITTED = 20_000
 """Training rows that principal axes are computed on: 330 MB in half precision at the paper's 8,192 features."""
@@ -27,8 +29,8 @@ class PricingDataset:
     """Sold listings, their features and their roles in both splits.
 
     Columns of `rows`: listing_id, listed_on, category, group_key, photo_hash, log_price, sold_on, group_role, time_role
-    and served_role (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list), and
-    those of `vps_ml.features.tabular.TABULAR`.
+    and served_role (train, validation, test or null), embedding_path, embedding_row, embedding_id, tasks (list),
+    text_path, text_row and text_id, title and description, and those of `vps_ml.features.tabular.TABULAR`.
     """
 
     def __init__(self, rows: pl.DataFrame, recipe: Recipe, artefacts: Artefacts) -> None:
@@ -40,7 +42,9 @@ class PricingDataset:
     @cached_property
     def data_id(self) -> str:
         """An id of everything in the rows that a model learns from."""
-        return hashlib.sha256(self.rows.drop("tasks", "sold_on").write_csv().encode()).hexdigest()[:16]
+        lists = [pl.col(name).list.join("|") for name, dtype in self.rows.schema.items() if dtype == pl.List]
+        rows = self.rows.with_columns(lists).drop("tasks", "sold_on", "title", "description", strict=False)
+        return hashlib.sha256(rows.write_csv().encode()).hexdigest()[:16]
 
     @cached_property
     def embedding_id(self) -> str:
@@ -52,6 +56,18 @@ class PricingDataset:
         ids = self.rows["embedding_id"].unique().to_list()
         if len(ids) != 1:
             raise ValueError(f"features of {len(ids)} sets of backbones: materialise image_embeddings for all dates")
+        return ids[0]
+
+    @cached_property
+    def text_id(self) -> str:
+        """How these words were made numbers.
+
+        Raises:
+            ValueError: not all rows have words that were made numbers in one way.
+        """
+        ids = self.rows["text_id"].unique().to_list()
+        if len(ids) != 1 or ids[0] is None:
+            raise ValueError(f"words of {len(ids)} kinds: materialise text_embeddings for all dates")
         return ids[0]
 
     def role(self, split_kind: str, role: str) -> np.ndarray:
@@ -107,10 +123,20 @@ class PricingDataset:
         paths, numbers = (self.rows[column][rows].to_list() for column in ("embedding_path", "embedding_row"))
         return blocks([self.artefacts.embedding_file(path) for path in paths], numbers, tasks)
 
+    def word_blocks(self, rows: np.ndarray) -> Iterator[WordsBlock]:
+        """What is said of these rows, a file at a time."""
+        assert self.text_id, "all rows have words of one kind"
+        paths, numbers = (self.rows[column][rows].to_list() for column in ("text_path", "text_row"))
+        return word_blocks([self.artefacts.embedding_file(path) for path in paths], numbers)
+
+    def words_of(self, rows: np.ndarray) -> WordFeatures:
+        """What is said of these rows, in their order."""
+        return joined_words(self.word_blocks(rows))
+
     def matrix(self, features: str, split_kind: str) -> tuple[str, FeatureMatrix]:
         """(id of the feature map, the matrix of all rows); the map is fitted on the split's training rows."""
         recipe, seed = self.recipe.pricing, self.recipe.seed
-        seen = recipe.reduced_features, recipe.beyond_paper
+        seen = recipe.reduced_features, recipe.beyond_paper, vars(self.recipe.words) if sees_words(features) else None
         map_id = identity("feature_map", CODE_VERSION, self.data_id, (features, split_kind), seen, seed)
 
         def fill() -> Contents:
@@ -128,23 +154,31 @@ class PricingDataset:
         chosen = train
         if len(train) > MOST_FITTED:
             chosen = np.sort(np.random.default_rng(seed).choice(train, MOST_FITTED, replace=False))
-        columns = expanded(tabular_columns(recipe.beyond_paper), self.rows[train])
+        columns = expanded(tabular_columns(recipe.beyond_paper, sees_words(features)), self.rows[train])
+        words = None
+        if sees_words(features):
+            words = WordsMap.fitted(self.words_of(chosen), self.recipe.words.reduced_features, seed)
         moments = tabular_moments(tabular_matrix(self.rows, columns)[train])
         width = next(block.shape[1] for _, block in self.visual_blocks(features, train[:1]))
         if recipe.reduced_features is None or recipe.reduced_features >= min(len(train), width):
             visual = VisualMoments.of(block for _, block in self.visual_blocks(features, train))
-            return FeatureMap(visual.mean, visual.scale, *moments, columns)
+            return FeatureMap(visual.mean, visual.scale, *moments, columns, words)
         sample = np.empty((len(chosen), width), dtype=np.float16)
         for where, block in self.visual_blocks(features, chosen):
             sample[where] = block
-        return FeatureMap(*principal_axes(sample, recipe.reduced_features, seed), *moments, columns)
+        return FeatureMap(*principal_axes(sample, recipe.reduced_features, seed), *moments, columns, words)
 
     def matrix_of(self, card: Mapping[str, Any]) -> FeatureMatrix:
         """The matrix of all rows for a trained model: through the feature map that it was trained with.
 
         Raises:
-            ValueError: the model was trained on features of other backbones.
+            ValueError: the model was trained on features of other backbones, or on words read otherwise.
         """
+        if card.get("text_id") is not None and card["text_id"] != self.text_id:
+            raise ValueError(
+                f"{card['model_id']} was trained on words {card['text_id']}, not on {self.text_id}: materialise the "
+                "pricing models again"
+            )
         if card["embedding_id"] != self.embedding_id:
             raise ValueError(
                 f"{card['model_id']} was trained on embeddings {card['embedding_id']}, not on {self.embedding_id}: "
@@ -156,6 +190,7 @@ class PricingDataset:
         """The matrix of all rows through a fitted feature map, kept for the models that share the map."""
         if map_id not in self._matrices:
             fitted = FeatureMap.load(self.artefacts, map_id)
-            visual = self.visual_blocks(features, np.arange(self.rows.height))
-            self._matrices[map_id] = FeatureMatrix.assembled(fitted, visual, self.rows, self.artefacts.root)
+            every = np.arange(self.rows.height)
+            visual, words = self.visual_blocks(features, every), self.word_blocks(every) if sees_words(features) else ()
+            self._matrices[map_id] = FeatureMatrix.assembled(fitted, visual, self.rows, self.artefacts.root, words)
         return self._matrices[map_id]

@@ -18,9 +18,12 @@ from torch import Tensor
 from vps_ml.backbones.networks import accelerator
 from vps_ml.features.scaling import FeatureMap
 from vps_ml.features.tabular import ERRORS, PRICES
+from vps_ml.words.files import WordFeatures
 
 Block = tuple[Int[np.ndarray, " row"], np.ndarray]
 """Numbers of rows of the matrix, and their raw visual features."""
+WordsBlock = tuple[Int[np.ndarray, " row"], WordFeatures]
+"""The same, and their words."""
 READ_ROWS = 8192
 """Rows converted to float at a time for prediction: 270 MB at the paper's 8,204 features."""
 
@@ -30,7 +33,7 @@ class FeatureMatrix:
     """All rows of a dataset as price networks take them, on the GPU if there is one."""
 
     visual: Tensor
-    """(N V): float if the features are reduced, half precision otherwise."""
+    """(N V), of photos and words: float if the visual features are reduced, half precision otherwise."""
     tabular: Float[Tensor, "N P"]
     """The tabular columns, and columns of zeros that make the width a multiple of `ALIGNED`."""
     features: int
@@ -46,7 +49,12 @@ class FeatureMatrix:
 
     @classmethod
     def assembled(
-        cls, feature_map: FeatureMap, blocks: Iterable[Block], rows: pl.DataFrame, scratch: Path
+        cls,
+        feature_map: FeatureMap,
+        blocks: Iterable[Block],
+        rows: pl.DataFrame,
+        scratch: Path,
+        words: Iterable[WordsBlock] = (),
     ) -> "FeatureMatrix":
         """Transform every block and put it in its place: memory holds one block beside the matrix.
 
@@ -58,14 +66,19 @@ class FeatureMatrix:
             blocks: raw visual features of all rows.
             rows: with the map's tabular columns.
             scratch: a folder on a disk with room for the matrix.
+            words: of all rows, where the map takes any.
         """
         tabular = feature_map.tabular(rows)
         features = feature_map.width + tabular.shape[1]
         standard = padded(tabular, features)
         shape = rows.height, feature_map.width
-        visual = np.empty(shape, dtype=np.float32) if feature_map.reduces else unnamed(scratch, shape)
+        small = feature_map.reduces or not feature_map.photo_width
+        visual = np.empty(shape, dtype=np.float32) if small else unnamed(scratch, shape)
         for numbers, raw in blocks:
-            visual[numbers] = feature_map.visual(raw)
+            visual[numbers, : feature_map.photo_width] = feature_map.visual(raw)
+        if feature_map.words is not None:
+            for numbers, said in words:
+                visual[numbers, feature_map.photo_width :] = feature_map.words.features(said)
         device = accelerator()
         hidden = {learning: feature_map.hidden(learning) for learning in (PRICES, ERRORS)}
         return cls(torch.from_numpy(visual).to(device), torch.from_numpy(standard).to(device), features, hidden)

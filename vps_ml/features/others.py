@@ -1,6 +1,7 @@
 """A dataset with further listings behind its own: photos that have no stored features, embedded now."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.embedding import FeatureExtractors, embed, load_extractors
 from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.dataset import PricingDataset
-from vps_ml.features.matrix import Block
+from vps_ml.features.matrix import Block, WordsBlock
 from vps_ml.features.roles import backbones_of
 from vps_ml.recipes import BackboneRecipe, Recipe
+from vps_ml.words.files import WordFeatures
+from vps_ml.words.masking import said
+from vps_ml.words.reading import Reader
 
 AT_ONCE = 512
 """Photos that are embedded at a time."""
@@ -29,9 +33,11 @@ class WithOthers(PricingDataset):
         recipe: Recipe,
         artefacts: Artefacts,
     ) -> None:
-        """`visual`: every network's features of the others, in their order."""
+        """`visual`: every network's features of the others, in their order. `others` have a title and a description."""
         kept = [name for name in own.columns if name in others.columns]
-        beside = others.select(kept).with_columns(embedding_id=pl.lit(own["embedding_id"][0]))
+        ids = [pl.lit(own[name][0], pl.String).alias(name) for name in ("embedding_id", "text_id")]
+        beside = others.select(kept).with_columns(ids)
+        self.texts = [said(*parts) for parts in others.select("title", "description").iter_rows()]
         super().__init__(pl.concat([own, beside], how="diagonal_relaxed"), recipe, artefacts)
         self.own, self.visual = own.height, visual
 
@@ -50,6 +56,20 @@ class WithOthers(PricingDataset):
             tasks = [task for task in VISUAL_TASKS[features] if task in self.visual]
             chosen = rows[~inside] - self.own
             yield np.flatnonzero(~inside), np.concatenate([self.visual[task][chosen] for task in tasks], axis=1)
+
+    def word_blocks(self, rows: np.ndarray) -> Iterator[WordsBlock]:
+        """As of any dataset: stored words, and behind them those that are read now."""
+        inside = rows < self.own
+        places = np.flatnonzero(inside)
+        for where, words in super().word_blocks(rows[inside]) if places.size else ():
+            yield places[where], words
+        if (~inside).any():
+            yield np.flatnonzero(~inside), self.read.rows(rows[~inside] - self.own)
+
+    @cached_property
+    def read(self) -> WordFeatures:
+        """The others' words."""
+        return Reader(self.artefacts, self.text_id).read(self.texts)
 
 
 def extractors_of(embedding_id: str, artefacts: Artefacts) -> FeatureExtractors:

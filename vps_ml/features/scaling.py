@@ -12,6 +12,8 @@ from jaxtyping import Float
 
 from vps_ml.artefacts import Artefacts, Contents
 from vps_ml.features.tabular import hidden_from, tabular_matrix
+from vps_ml.features.words_map import PREFIX, WordsMap
+from vps_ml.words.files import WordFeatures
 
 MOST_DEVIATIONS = 1000.0
 """Of a standardised feature: one that hardly varied in training must not leave the range of half precision later."""
@@ -20,8 +22,8 @@ LEAST_SPREAD = 0.1
 weeks) would carry later rows far outside what was seen, and the gate with the calendar."""
 MAP = "map"
 """Name of the arrays in a feature map's artefact."""
-COLUMNS = "columns"
-"""Entry of its card: the tabular columns."""
+COLUMNS, WORDS = "columns", "words"
+"""Fields of a map that are not among these arrays: the tabular columns, in its card; the map of words."""
 UNNAMED_COLUMNS = (
     "marketplace_q1", "marketplace_median", "marketplace_q3", "marketplace_mean",
     "category_q1", "category_median", "category_q3", "category_mean",
@@ -42,17 +44,22 @@ class FeatureMap:
     statistic_scale: Float[np.ndarray, " S"]
     columns: tuple[str, ...]
     """The tabular columns, in the order of `statistic_mean`."""
+    words: WordsMap | None = None
+    """Of what the seller says, which stands behind the visual features; None for a model of the photo alone."""
 
     @classmethod
     def load(cls, artefacts: Artefacts, map_id: str) -> "FeatureMap":
         """Read a fitted map."""
         arrays = artefacts.models.arrays(map_id, MAP)
         columns = artefacts.models.card(map_id).get(COLUMNS, UNNAMED_COLUMNS[: arrays["statistic_mean"].size])
-        return cls(**arrays, columns=tuple(columns))
+        own = {name: value for name, value in arrays.items() if not name.startswith(PREFIX)}
+        return cls(**own, columns=tuple(columns), words=WordsMap.of(arrays))
 
     def contents(self, features: str, split_kind: str) -> Contents:
         """The map as an artefact's contents."""
-        arrays = {name: value for name, value in vars(self).items() if name != COLUMNS}
+        arrays = {name: value for name, value in vars(self).items() if name not in (COLUMNS, WORDS)}
+        if self.words is not None:
+            arrays |= self.words.arrays()
         card = {"kind": "feature_map", "features": features, "split_kind": split_kind, COLUMNS: self.columns}
         return Contents(card, arrays={MAP: arrays})
 
@@ -62,9 +69,14 @@ class FeatureMap:
         return self.visual_projection.ndim == 2
 
     @property
-    def width(self) -> int:
+    def photo_width(self) -> int:
         """Number of visual features after the transformation."""
         return self.visual_projection.shape[-1]
+
+    @property
+    def width(self) -> int:
+        """Number of features of photo and words after the transformation."""
+        return self.photo_width + (0 if self.words is None else self.words.width)
 
     def hidden(self, learning: str) -> list[int]:
         """The numbers of the features that prices, or errors, are not learnt from (`tabular.hidden_from`)."""
@@ -82,9 +94,15 @@ class FeatureMap:
         standard = (tabular_matrix(rows, self.columns) - self.statistic_mean) / self.statistic_scale
         return np.nan_to_num(standard).astype(np.float32)
 
-    def matrix(self, visual: np.ndarray, rows: pl.DataFrame) -> Float[np.ndarray, "N F"]:
-        """The features of some rows, given their raw visual features."""
-        return np.concatenate([self.visual(visual), self.tabular(rows)], axis=1)
+    def matrix(
+        self, visual: np.ndarray, rows: pl.DataFrame, words: WordFeatures | None = None
+    ) -> Float[np.ndarray, "N F"]:
+        """The features of some rows, given their raw visual features, and their words if the map takes any."""
+        parts = [self.visual(visual)]
+        if self.words is not None:
+            assert words is not None, "a map of words takes words"
+            parts.append(self.words.features(words))
+        return np.concatenate([*parts, self.tabular(rows)], axis=1)
 
 
 @dataclass(frozen=True)

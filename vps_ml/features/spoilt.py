@@ -132,5 +132,7 @@ def training_copies(
     map_id, _ = dataset.matrix(features, split_kind)
     feature_map = FeatureMap.load(dataset.artefacts, map_id)
     numbers, every = both["number"].to_numpy(), np.arange(both.height)
-    matrix = FeatureMatrix.assembled(feature_map, [(every, block)], dataset.rows[numbers], dataset.artefacts.root)
+    words = [(every, dataset.words_of(numbers))] if feature_map.words is not None else []
+    rows, scratch = dataset.rows[numbers], dataset.artefacts.root
+    matrix = FeatureMatrix.assembled(feature_map, [(every, block)], rows, scratch, words)
     return numbers, matrix.rows(every)

@@ -28,7 +28,10 @@ class TabularColumn:
     tells: frozenset[str] = frozenset({PRICES, ERRORS})
     """What is learnt from it."""
     labels: bool = False
-    """Whether it holds labels, each of which becomes a column of its own (`expanded`); `encode` does not matter."""
+    """Whether it holds labels, each of which becomes a column of its own (`expanded`); `encode` does not matter. A row
+    has one, or a list of them."""
+    words: bool = False
+    """Whether it is what the seller says: a model of the photo alone does not see it."""
 
 
 def log_price(values: pl.Series) -> Float[np.ndarray, " row"]:
@@ -82,15 +85,23 @@ TABULAR: Mapping[str, TabularColumn] = {
     **{f"{history}_sales": TabularColumn(log_count, missing=0, in_use=False) for history in HISTORIES},
     "seller_history": TabularColumn(log_few, missing=0),
     "category": TabularColumn(no_number, labels=True),
+    **{
+        name: TabularColumn(no_number, labels=True, words=True)
+        for name in ("brand", "condition", "attributes", "specifications")
+    },
 }
 """Column -> encoding. A column of `clean_listings` that is named here reaches every price model
 of a recipe that sees more than the paper's columns. An encoding never changes: models in force were trained with it; a
 changed one is a new column."""
 
 
-def tabular_columns(beyond_paper: bool) -> tuple[str, ...]:
-    """The columns of the paper's models, or those that other models see."""
-    return tuple(name for name, column in TABULAR.items() if (column.in_use if beyond_paper else column.in_paper))
+def tabular_columns(beyond_paper: bool, words: bool = False) -> tuple[str, ...]:
+    """The columns of the paper's models, or those that other models see; those of what the seller says if asked for."""
+    return tuple(
+        name
+        for name, column in TABULAR.items()
+        if (words if column.words else column.in_use if beyond_paper else column.in_paper)
+    )
 
 
 def hidden_from(learning: str, columns: Sequence[str]) -> tuple[int, ...]:
@@ -119,7 +130,10 @@ def expanded(columns: Sequence[str], training_rows: pl.DataFrame) -> tuple[str, 
         if not TABULAR[name].labels:
             names.append(name)
             continue
-        counts = training_rows[name].drop_nulls().value_counts().filter(pl.col("count") >= FEWEST_WITH_LABEL)
+        given = training_rows[name].drop_nulls()
+        if given.dtype == pl.List:
+            given = given.list.unique().explode(empty_as_null=False)
+        counts = given.value_counts().filter(pl.col("count") >= FEWEST_WITH_LABEL)
         common = counts.sort("count", name, descending=[True, False])[name].head(MOST_LABELS)
         names += [f"{name}{LABEL}{label}" for label in sorted(common)]
     return tuple(names)
@@ -148,7 +162,9 @@ def encoded_column(name: str, rows: pl.DataFrame) -> Float[np.ndarray, " row"]:
     """A column, or the column of a label, as numbers."""
     source, is_label, label = name.partition(LABEL)
     if is_label:
-        return (rows[source] == label).fill_null(value=False).cast(pl.Float64).to_numpy()
+        given = rows[source]
+        has = given.list.contains(label) if given.dtype == pl.List else given == label
+        return has.fill_null(value=False).cast(pl.Float64).to_numpy()
     return TABULAR[name].encode(filled(rows[name], TABULAR[name].missing))
 
 

@@ -1,5 +1,6 @@
 """The op in which champion and challenger judge the same listings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import dagster as dg
@@ -19,6 +20,8 @@ class ComparisonJob:
     """Sold listings (columns of `ChampionJob`, `ITEM`, log_price and the roles), and the models to compare on them."""
 
     rows: pl.DataFrame
+    inputs: str
+    """What both price by (`vps_ml.backbones.tasks.INPUTS`)."""
     current_id: str | None
     """The champion when the job was made; None before the first."""
     champion_id: str | None
@@ -40,6 +43,7 @@ class ComparisonJob:
 class ComparisonResult:
     """What the decision is made from."""
 
+    inputs: str
     current_id: str | None
     """The champion when the comparison began."""
     challenger_id: str
@@ -53,7 +57,12 @@ class ComparisonResult:
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
-def compare_with_champion(context: dg.OpExecutionContext, job: ComparisonJob) -> ComparisonResult:
+def compare_with_champion(context: dg.OpExecutionContext, jobs: list[ComparisonJob]) -> list[ComparisonResult]:
+    """Each challenger beside the champion of its inputs."""
+    return [compared_by(job, context.log.info) for job in jobs]
+
+
+def compared_by(job: ComparisonJob, tell: Callable[[str], None]) -> ComparisonResult:
     """Both models' errors on the listings that neither has learnt from; the refit of the one that wins.
 
     A champion that holds is fitted again too, the first time that a challenger is refused: when models are trained
@@ -66,8 +75,8 @@ def compare_with_champion(context: dg.OpExecutionContext, job: ComparisonJob) ->
     comparison = None
     if job.champion_id is not None:
         comparison = comparison_of(job, job.champion_id)
-        context.log.info(comparison.evidence)
-    nothing_new = ComparisonResult(job.current_id, job.challenger_id, comparison)
+        tell(f"{job.inputs}: {comparison.evidence}")
+    nothing_new = ComparisonResult(job.inputs, job.current_id, job.challenger_id, comparison)
     if not job.may_win:
         return nothing_new
     dataset, in_force = PricingDataset(job.rows, job.recipe, job.artefacts), job.challenger_id
@@ -76,11 +85,13 @@ def compare_with_champion(context: dg.OpExecutionContext, job: ComparisonJob) ->
         in_force = job.champion_id
         if not job.first or comparison.surely_worse or not can_refit(dataset, in_force):
             return nothing_new
-    refit = refitted(dataset, in_force, context.log.info)
-    context.log.info(refit.evidence)
+    refit = refitted(dataset, in_force, tell)
+    tell(f"{job.inputs}: {refit.evidence}")
     served_as = refit.model_id if refit.alike else None
     split_kind = job.artefacts.models.card(job.challenger_id)["split_kind"]
-    return ComparisonResult(job.current_id, job.challenger_id, comparison, split_kind, served_as, refit.evidence)
+    return ComparisonResult(
+        job.inputs, job.current_id, job.challenger_id, comparison, split_kind, served_as, refit.evidence
+    )
 
 
 def comparison_of(job: ComparisonJob, champion_id: str) -> Comparison:

@@ -52,7 +52,7 @@ def judge_corrupted_photos(context: dg.OpExecutionContext, job: ChampionJob) -> 
 
     if job.rows.is_empty():
         return pl.DataFrame()
-    champion = Predictor.load(job.artefacts, job.champion_id)
+    champion = Predictor.load(job.artefacts, job.champions["photo"])
     extractors = champion.extractors()
     photos = [shrunk(job.artefacts.photo(h), 2 * extractors.photo_px) for h in job.rows["photo_hash"]]
     frames = []

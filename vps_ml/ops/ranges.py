@@ -22,7 +22,7 @@ class RangeJob:
 
     rows: pl.DataFrame
     model_ids: tuple[str, ...]
-    """The champion as it was judged, and its refit if that prices in its place."""
+    """The champions as they were judged, and their refits if those price in their place."""
     level: float
     artefacts: Artefacts
 

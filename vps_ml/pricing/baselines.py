@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vps_ml.artefacts import Contents, identity
+from vps_ml.backbones.tasks import sees_words
 from vps_ml.features.tabular import ERRORS
 from vps_ml.pricing.calibration import Judgement
 from vps_ml.pricing.variants import COVERAGE_TARGETS, Variant
@@ -27,6 +28,8 @@ class Baseline(ABC):
 
     version = "1"
     """Raise it when the fit or the judgement changes: `vps run` then makes this baseline again, and no other."""
+    words = False
+    """Whether it needs words: it is no rival of models of the photo alone then."""
     gated = True
     """Whether it orders listings by qualification; one that does not is read at full coverage alone, with one seed."""
 
@@ -71,7 +74,8 @@ class FittedBaseline(Baseline):
     def fit(self, dataset: "PricingDataset", variant: Variant, log: Log) -> str:
         from vps_ml.features.dataset import CODE_VERSION
 
-        parts = dataset.data_id, variant.split_kind, variant.seed, dataset.recipe.described()
+        seen = variant.features, variant.split_kind, variant.seed
+        parts = dataset.data_id, seen, dataset.recipe.described()
         model_id = identity(self.kind, CODE_VERSION, self.version, *parts)
 
         def fill() -> Contents:
@@ -84,6 +88,7 @@ class FittedBaseline(Baseline):
                 "features": variant.features,
                 "feature_map_id": map_id,
                 "embedding_id": dataset.embedding_id,
+                "text_id": dataset.text_id if sees_words(variant.features) else None,
                 "roles_id": dataset.roles_id(),
             }
             return Contents(card, fitted.arrays, fitted.frames, fitted.texts)
@@ -158,6 +163,39 @@ class KernelMachineBaseline(FittedBaseline):
         return Judgement(price, -expected, expected)
 
 
+class RidgeOnWords(FittedBaseline):
+    """Ridge regression on TF-IDF of words, beside the other features; another of its absolute errors as its gate."""
+
+    kind = "ridge_on_words"
+    words = True
+
+    def fitted(
+        self, dataset: "PricingDataset", variant: Variant, x: "FeatureMatrix", log: Log, model_id: str
+    ) -> Contents:
+        from vps_ml.features.scaling import FeatureMap
+        from vps_ml.features.tabular import PRICES
+        from vps_ml.pricing.distances import input_scale
+        from vps_ml.pricing.ridge import WordsRidge
+
+        train = dataset.role(variant.split_kind, "train")
+        feature_map = FeatureMap.load(dataset.artefacts, dataset.matrix(variant.features, variant.split_kind)[0])
+        dense = x.rows(train).array()
+        scale = input_scale(feature_map, dense, PRICES)
+        scale[feature_map.photo_width : feature_map.width] = 0  # words themselves, not what they were reduced to
+        price, group = dataset.log_price[train], dataset.group[train]
+        made = WordsRidge.fitted(dataset.words_of(train).hashed, dense, scale, price, group, variant.seed)
+        return Contents({}, arrays={"ridge": vars(made)})
+
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+        from vps_ml.pricing.ridge import WordsRidge
+
+        assert model_id is not None, "a ridge has an artefact"
+        models = dataset.artefacts.models
+        dense = dataset.matrix_of(models.card(model_id)).rows(rows).array()
+        price, expected = WordsRidge.of(models.arrays(model_id, "ridge")).judge(dataset.words_of(rows).hashed, dense)
+        return Judgement(price, -expected, expected)
+
+
 class DeepEnsemble(FittedBaseline):
     """Gaussian-likelihood networks as one mixture (Lakshminarayanan et al., "Deep Ensembles", 2017)."""
 
@@ -228,6 +266,7 @@ BASELINES: Mapping[str, Baseline] = check_kinds(
         "category_median": CategoryMedian(),
         "boosted_trees": BoostedTrees(),
         "kernel_machine": KernelMachineBaseline(),
+        "ridge_on_words": RidgeOnWords(),
         "gaussian_network": GaussianNetwork(),
         "deep_ensemble": DeepEnsemble(),
     }
@@ -241,8 +280,8 @@ def is_gated(constraint_kind: str, objective: str) -> bool:
 
 
 def gated_baselines() -> tuple[str, ...]:
-    """The baselines that order listings by qualification."""
-    return tuple(name for name, baseline in BASELINES.items() if baseline.gated)
+    """The baselines of the photo that order listings by qualification."""
+    return tuple(name for name, baseline in BASELINES.items() if baseline.gated and not baseline.words)
 
 
 def baseline_variants(seeds: int, features: str = "MSTFE") -> tuple[Variant, ...]:

@@ -9,6 +9,7 @@ import polars as pl
 from jaxtyping import Float
 
 from vps_ml.artefacts import Artefacts, Contents, identity
+from vps_ml.backbones.tasks import sees_words
 from vps_ml.features.dataset import CODE_VERSION, PricingDataset
 from vps_ml.pricing.baselines import BASELINES
 from vps_ml.pricing.blends import Beside, Blend, Ranks
@@ -89,6 +90,7 @@ def model_card(
         **asdict(variant),
         "feature_map_id": map_id,
         "embedding_id": dataset.embedding_id,
+        "text_id": dataset.text_id if sees_words(variant.features) else None,
         "roles_id": dataset.roles_id(),
         "calibration": asdict(calibration),
         CALIBRATING: len(residuals),

@@ -20,6 +20,9 @@ from vps_ml.pricing.calibration import ALL, Calibration, Judgement, price_range
 from vps_ml.pricing.models import CALIBRATING, load_model
 from vps_ml.pricing.networks import PricingModel
 from vps_ml.recipes import BackboneRecipe
+from vps_ml.words.files import WordFeatures, joined_words, word_blocks
+from vps_ml.words.masking import said
+from vps_ml.words.reading import Reader
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,14 @@ class Predictor:
     calibration: Calibration
     feature_map: FeatureMap
     features: str
-    """MSTFE or STFE."""
+    """`vps_ml.backbones.tasks.VISUAL_TASKS`."""
     embedding_id: str
     """Which backbones' features it was trained on: it takes no others."""
     artefacts: Artefacts
     calibrating: np.ndarray | None = None
     """Scaled residuals of accepted validation rows, from which any range can be read; None: a model without them."""
+    text_id: str | None = None
+    """How the words were read that it was trained on; None: it takes no words."""
 
     @classmethod
     def load(cls, artefacts: Artefacts, model_id: str) -> "Predictor":
@@ -54,8 +59,8 @@ class Predictor:
         model, calibration, card = load_model(artefacts, model_id)
         feature_map = FeatureMap.load(artefacts, card["feature_map_id"])
         calibrating = artefacts.models.arrays(model_id, CALIBRATING)[CALIBRATING] if CALIBRATING in card else None
-        features, embedding_id = card["features"], card["embedding_id"]
-        return cls(model_id, model, calibration, feature_map, features, embedding_id, artefacts, calibrating)
+        features, embedding_id, text_id = card["features"], card["embedding_id"], card.get("text_id")
+        return cls(model_id, model, calibration, feature_map, features, embedding_id, artefacts, calibrating, text_id)
 
     def tasks(self, trained: Sequence[str]) -> list[str]:
         """The tasks whose features the model takes, of those that are trained, in its order."""
@@ -87,18 +92,32 @@ class Predictor:
         photos = [self.artefacts.photo(photo_hash) for photo_hash in rows["photo_hash"]]
         return self.embedded(photos, self.extractors())[0]
 
+    def words(self, rows: pl.DataFrame) -> WordFeatures | None:
+        """What the rows' sellers say, as the model was trained on it: as it was stored, or read now; None: no words.
+
+        Args:
+            rows: with title and description, and with text_id, _path and _row where their words have been stored.
+        """
+        if self.text_id is None:
+            return None
+        if "text_id" in rows.columns and set(rows["text_id"]) == {self.text_id}:
+            files = [self.artefacts.embedding_file(path) for path in rows["text_path"]]
+            return joined_words(word_blocks(files, rows["text_row"].to_list()))
+        texts = [said(*parts) for parts in rows.select("title", "description").iter_rows()]
+        return Reader(self.artefacts, self.text_id).read(texts)
+
     def judge(self, visual: np.ndarray, rows: pl.DataFrame) -> Judgement:
-        """The judgement of listings with these visual features and tabular columns."""
-        return self.model.judge(self.feature_map.matrix(visual, rows))
+        """The judgement of listings with these visual features, words and tabular columns."""
+        return self.model.judge(self.feature_map.matrix(visual, rows, self.words(rows)))
 
     def predict(
         self, visual: np.ndarray, rows: pl.DataFrame, miss_rates: Mapping[str, float] | None = None
     ) -> list[Prediction]:
-        """Predictions for listings with these visual features and tabular columns.
+        """Predictions for listings with these visual features, words and tabular columns.
 
         Args:
             visual: as the model was trained on.
-            rows: the listings.
+            rows: the listings, with title and description.
             miss_rates: what share of a category's ranges may miss, `ALL` for the other categories
                 (`vps_ml.evaluation.adaptation`); None: as it was calibrated.
         """
@@ -117,10 +136,12 @@ class Predictor:
         return judged.log_price + low * judged.expected_error, judged.log_price + high * judged.expected_error
 
 
-def suggestion(predicted: Prediction, quality: Mapping[str, Any]) -> dict[str, Any]:
-    """The seller's answer: `quality` has the photo's measures (`QUALITY_COLUMNS`)."""
+def suggestion(predicted: Prediction, quality: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The seller's answer: `quality` has the photo's measures (`QUALITY_COLUMNS`); None without a photo."""
     if predicted.qualification < 0.5:
-        reason = unqualified_reason(PhotoQuality(*(quality[column] for column in QUALITY_COLUMNS)))
+        reason = "too_little_information"
+        if quality is not None:
+            reason = unqualified_reason(PhotoQuality(*(quality[column] for column in QUALITY_COLUMNS)))
         nothing = {"suggested_price": None, "low": None, "high": None}
         return {**nothing, "qualification": predicted.qualification, "qualified": False, "reason": reason}
     # A lopsided range could leave its own price out, which no seller would understand.

@@ -72,6 +72,8 @@ def can_refit(dataset: PricingDataset, judged_id: str) -> bool:
     """
     card = dataset.artefacts.models.card(judged_id)
     own_features = set(dataset.rows["embedding_id"]) == {card["embedding_id"]}
+    if card.get("text_id") is not None:
+        own_features = own_features and set(dataset.rows["text_id"]) == {card["text_id"]}
     then, now = (identity("recipe", recipe) for recipe in (card["recipe"], dataset.recipe.described()))
     return own_features and card["code_version"] == CODE_VERSION and then == now
 

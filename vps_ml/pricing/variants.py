@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from vps_ml.backbones.tasks import WORDS, with_words
+
 COVERAGE_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7)
 ERROR_TOLERANCES = (0.3, 0.4, 0.5, 0.6, 0.7)
 CALIBRATION = ("logit_shift", "range_low", "range_high")
@@ -19,6 +21,8 @@ WHOLE = ", the first and the last"
 """End of a claim about a whole series."""
 SYMBOLS = {"percentile": "δ", "threshold": "ε"}
 SERVED_COVERAGE = 0.7
+WORDS_RIVALS = ("boosted_trees", "kernel_machine", "ridge_on_words")
+"""Baselines with the same inputs as the models that read words."""
 ABLATED_AT = 0.5
 """δ and ε of Tables 4 and 5."""
 SERVED: Mapping[str, object] = {
@@ -91,6 +95,38 @@ def model_variants(kind: str, value: float, seeds: int, features: str = "MSTFE")
         for objective, splits in TRAINED_ON.items()
         for split in splits
     )
+
+
+def words_variants(seeds: int, features: str = "MSTFE") -> tuple[Variant, ...]:
+    """The models that read what sellers say, alone and beside the photo; and what a user would choose instead.
+
+    Of the served kind, at the served coverage on both splits and at every δ and ε on the split by group; the paper's
+    joint objective at 0.5.
+
+    Args:
+        seeds: how many.
+        features: of the photo.
+    """
+    made = []
+    for seed in range(seeds):
+        for seen in (WORDS, with_words(features)):
+            at = [("percentile", SERVED_COVERAGE, "blended", split) for split in ("group", "time")]
+            at += [("percentile", value, "blended", "group") for value in COVERAGE_TARGETS if value != SERVED_COVERAGE]
+            at += [("threshold", value, "blended", "group") for value in ERROR_TOLERANCES]
+            at += [(kind, ABLATED_AT, "paper", "group") for kind in ("percentile", "threshold")]
+            at += [("baseline", SERVED_COVERAGE, name, split) for name in WORDS_RIVALS for split in ("group", "time")]
+            made += [
+                Variant(
+                    constraint_kind=kind,
+                    constraint_value=value,
+                    objective=objective,
+                    features=seen,
+                    split_kind=split,
+                    seed=seed,
+                )
+                for kind, value, objective, split in at
+            ]
+    return tuple(made)
 
 
 def ablation_variants(seeds: int, features: Collection[str] = ("MSTFE", "STFE")) -> tuple[Variant, ...]:

@@ -9,14 +9,14 @@ from champions import BETTER, BY_CHANCE, OF_FEW, decision, rolled_back, settings
 from scenario import comparisons
 
 from vps_assets.assets.champion import comparison_job, record_decision
-from vps_assets.assets.champion_decisions import looks, past_decisions
+from vps_assets.assets.champion_decisions import champion_of, champion_rows, looks, past_decisions
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, basis_of
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.publication import current
 from vps_ml.evaluation.comparison import Comparison
-from vps_ml.ops.comparison import ComparisonResult
+from vps_ml.ops.comparison import ComparisonJob, ComparisonResult
 from vps_ml.recipes import demo
 
 
@@ -24,9 +24,9 @@ def recorded_row(home: Home, current: str, challenger_id: str, comparison: Compa
     """The row that is written after this comparison, which began when `current` was the champion."""
     context = dg.build_op_context(resources={"settings": settings_of(home)})
     result = ComparisonResult(
-        current, challenger_id, comparison, "time", "c" if comparison is BETTER else None, "alike"
+        "photo", current, challenger_id, comparison, "time", "c" if comparison is BETTER else None, "alike"
     )
-    return record_decision(context, result=result, model_comparisons=comparisons()["model_comparisons"])
+    return record_decision(context, results=[result], model_comparisons=comparisons()["model_comparisons"])
 
 
 def recorded(home: Home, current: str, challenger_id: str, comparison: Comparison | None) -> tuple[str, str]:
@@ -83,8 +83,8 @@ def test_a_champion_that_holds_is_served_as_its_new_refit_unless_another_took_it
     for compared_with, refit, served_as, words in (
         ("a", "c", "c", "; alike"), ("z", "c", None, ""), ("a", None, None, "; alike; goes on as a")
     ):  # fmt: skip
-        result = ComparisonResult(compared_with, "b", BY_CHANCE, "time", refit, "alike")
-        after = record_decision(context, result=result, model_comparisons=table)
+        result = ComparisonResult("photo", compared_with, "b", BY_CHANCE, "time", refit, "alike")
+        after = record_decision(context, results=[result], model_comparisons=table)
         assert after.select("decision", "model_id", "served_as").row(0) == ("refused", "a", served_as)
         assert after["evidence"][0].endswith(words) and (words or "alike" not in after["evidence"][0])
 
@@ -99,18 +99,25 @@ def test_a_refit_that_is_lost_gives_way_to_the_champion_itself_or_to_another_ref
     rows, table = pl.DataFrame({"x": [1]}), comparisons()["model_comparisons"]
     report = {
         "model_id": "a", "aurc": 0.1, "segment": "all", "split_kind": "time", "objective": "blended",
-        "constraint_kind": "percentile", "constraint_value": 0.7, "seed": 0,
+        "features": "MSTFE", "constraint_kind": "percentile", "constraint_value": 0.7, "seed": 0,
     }  # fmt: skip
-    job = comparison_job(context, rows=rows, evaluation_reports=pl.DataFrame([report]), percentile_pricing_models=rows)
+
+    def job_of(reported: dict) -> ComparisonJob:
+        table = pl.DataFrame([reported])
+        (job,) = comparison_job(
+            context, rows=rows, evaluation_reports=table, words_reports=table.clear(), percentile_pricing_models=rows
+        )
+        return job
+
+    job = job_of(report)
     assert job.may_win and job.champion_id is None and not job.first, "it is refitted"
-    other = pl.DataFrame([report | {"model_id": "b"}])
-    assert comparison_job(context, rows=rows, evaluation_reports=other, percentile_pricing_models=rows).first
-    again = record_decision(context, result=ComparisonResult("a", "a", None, "time", "c"), model_comparisons=table)
+    assert job_of(report | {"model_id": "b"}).first
+    kept = ComparisonResult("photo", "a", "a", None, "time", "c")
+    again = record_decision(context, results=[kept], model_comparisons=table)
     assert again.select("decision", "model_id", "served_as").row(0) == ("kept", "a", "c")
     whole = decision("a", "a", "promoted", None, 0).with_columns(served_as=pl.lit("c"))
     Warehouse(home).replace("champion_model", whole, "true", [], {})
-    job = comparison_job(context, rows=rows, evaluation_reports=pl.DataFrame([report]), percentile_pricing_models=rows)
-    assert not job.may_win
+    assert not job_of(report).may_win
 
 
 @pytest.fixture
@@ -211,3 +218,29 @@ def test_without_a_champion_there_is_nothing_to_roll_back(home: Home) -> None:
     ran = rolled_back(with_models(home), "a")
     assert not ran.success
     assert "no champion" in ran.get_step_failure_events()[0].step_failure_data.error.message
+
+
+def test_what_is_decided_of_words_leaves_the_champion_of_the_photo_in_force(home: Home) -> None:
+    photo, both = decision("a", "a", "promoted", None, 0), decision("b", "b", "promoted", None, 0, "both")
+    Warehouse(home).replace("champion_model", pl.concat([photo, both]), "true", [], {})
+    context = dg.build_op_context(resources={"settings": settings_of(home)})
+    results = [ComparisonResult("both", "b", "c", BETTER, "time")]
+    rows = record_decision(context, results=results, model_comparisons=comparisons()["model_comparisons"])
+    in_force = {row["inputs"]: (row["model_id"], row["instead_of"]) for row in rows.to_dicts()}
+    assert in_force == {"both": ("c", "b"), "photo": ("a", None)}
+
+
+def test_a_rollback_of_one_kind_of_inputs_leaves_the_others_in_force(in_force: Warehouse) -> None:
+    rows = pl.concat([in_force.read("champion_model"), decision("c", "c", "promoted", None, 1, "both")])
+    in_force.replace("champion_model", rows, "true", [], {})
+    assert rolled_back(in_force.home, "a").success
+    now = in_force.read("champion_model").sort("inputs").select("inputs", "model_id").rows()
+    assert now == [("both", "c"), ("photo", "a")]
+    assert not rolled_back(in_force.home, "none").success
+
+
+def test_a_champion_of_before_words_were_read_is_that_of_the_photo(home: Home) -> None:
+    Warehouse(home).replace("champion_model", decision("a", "b", "refused", None, 0).drop("inputs"), "true", [], {})
+    rows = champion_rows(Warehouse(home))
+    assert rows["inputs"].to_list() == past_decisions(Warehouse(home), rows)["inputs"].to_list() == ["photo"]
+    assert champion_of(rows, "photo")["model_id"][0] == "a" and champion_of(rows, "both") is None

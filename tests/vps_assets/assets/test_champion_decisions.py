@@ -17,7 +17,7 @@ from vps_assets.assets.champion_decisions import (
     last_served_as,
     rolled_back,
     served_id,
-    with_decision,
+    with_decisions,
 )
 from vps_assets.home import Home
 from vps_assets.tables.models import CHAMPION_HISTORY
@@ -30,7 +30,8 @@ from vps_ml.evaluation.resampling import AT_ITS_COVERAGE
 def report(model_id: str, aurc: float, **changed: object) -> dict:
     row = {
         "model_id": model_id, "aurc": aurc, "male_of_all": 0.5, "tested": 100, "segment": "all", "split_kind": "time",
-        "objective": "blended", "constraint_kind": "percentile", "constraint_value": 0.7, "seed": 0,
+        "objective": "blended", "features": "MSTFE", "seed": 0,
+        "constraint_kind": "percentile", "constraint_value": 0.7,
     }  # fmt: skip
     return row | changed
 
@@ -51,15 +52,15 @@ def models(home: Home) -> Home:
 
 def test_the_served_kind_is_judged_on_the_newest_days() -> None:
     rows = pl.DataFrame([report("group", 0.1, split_kind="group"), report("time", 0.4), report("other", 0.1, seed=1)])
-    assert challenger(rows)["model_id"] == "time"
+    assert challenger(rows, "photo")["model_id"] == "time"
 
 
 def test_without_a_split_by_time_the_split_by_group_replaces_it() -> None:
-    assert challenger(pl.DataFrame([report("group", 0.1, split_kind="group")]))["model_id"] == "group"
+    assert challenger(pl.DataFrame([report("group", 0.1, split_kind="group")]), "photo")["model_id"] == "group"
 
 
 def test_nothing_served_makes_no_challenger() -> None:
-    assert challenger(pl.DataFrame([report("paper", 0.1, objective="paper")])) is None
+    assert challenger(pl.DataFrame([report("paper", 0.1, objective="paper")]), "photo") is None
 
 
 def test_the_first_model_is_promoted() -> None:
@@ -137,10 +138,10 @@ def test_what_is_no_price_model_cannot_predict(models: Home) -> None:
 
 def test_a_decision_that_repeats_the_one_before_is_left_out() -> None:
     none = conforming(pl.DataFrame(), CHAMPION_HISTORY)
-    once = with_decision(none, decision("a", "b", "refused", None, 0))
-    assert with_decision(once, decision("a", "b", "refused", None, 5)).equals(once)
-    promoted = with_decision(once, decision("b", "b", "promoted", "a", 6))
-    again = with_decision(promoted, decision("a", "b", "refused", None, 7))
+    once = with_decisions(none, decision("a", "b", "refused", None, 0))
+    assert with_decisions(once, decision("a", "b", "refused", None, 5)).equals(once)
+    promoted = with_decisions(once, decision("b", "b", "promoted", "a", 6))
+    again = with_decisions(promoted, decision("a", "b", "refused", None, 7))
     assert again["decision"].to_list() == ["refused", "promoted", "refused"]
 
 
@@ -150,8 +151,8 @@ def served(model_id: str, what: str, served_as: str | None, hour: int) -> pl.Dat
 
 def test_what_a_model_is_served_as_is_in_the_history_of_its_promotion_alone(models: Home) -> None:
     none = conforming(pl.DataFrame(), CHAMPION_HISTORY)
-    promoted = with_decision(none, served("a", "promoted", "b", 0))
-    refused = with_decision(promoted, served("x", "refused", "b", 1))  # the refit in force, not x's
+    promoted = with_decisions(none, served("a", "promoted", "b", 0))
+    refused = with_decisions(promoted, served("x", "refused", "b", 1))  # the refit in force, not x's
     assert refused.select("model_id", "served_as").rows() == [("a", "b"), ("x", None)]
     assert last_served_as(refused, "a", models.artefacts) == "b"
     assert last_served_as(refused, "x", models.artefacts) is None
@@ -171,6 +172,6 @@ def test_the_evidence_says_how_a_model_stands_beside_the_best_baseline_at_its_co
     rows = comparisons(
         ("boosted_trees", AT_ITS_COVERAGE, difference), ("deep_ensemble", AT_ITS_COVERAGE, difference - 0.1)
     )["model_comparisons"]
-    evidence = beside_baselines(rows, "group")
+    evidence = beside_baselines(rows, "group", "photo")
     assert evidence.startswith(standing) and "boosted_trees" in evidence
-    assert beside_baselines(rows, "time") == ""
+    assert beside_baselines(rows, "time", "photo") == ""

@@ -6,7 +6,7 @@ from champions import decision, rolled_back, with_models
 from conftest import vps
 
 from vps_assets.assets.champion import rollback_job
-from vps_assets.assets.champion_decisions import past_decisions, with_decision
+from vps_assets.assets.champion_decisions import past_decisions, with_decisions
 from vps_assets.commands.rollback import NothingToRollBackTo, roll_back, rollback_target
 from vps_assets.home import Home
 from vps_assets.orchestration.instance import open_instance
@@ -24,7 +24,7 @@ def promoted(home: Home) -> Home:
     warehouse = Warehouse(with_models(home))
     first, second = decision("a", "a", "promoted", None, 0), decision("b", "b", "promoted", "a", 1)
     warehouse.replace("champion_model", second, "true", [], {})
-    history = with_decision(with_decision(past_decisions(warehouse, None), first), second)
+    history = with_decisions(with_decisions(past_decisions(warehouse, first.clear()), first), second)
     warehouse.replace("champion_history", history, "true", [], {})
     return home
 

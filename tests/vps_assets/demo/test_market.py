@@ -22,10 +22,10 @@ def test_the_same_seed_draws_the_same_marketplace() -> None:
     assert simulated(300, 1)[0] != simulated(300, 2)[0]
 
 
-def test_it_has_the_papers_categories_thirty_days_and_hundreds_of_unequal_sellers(market: tuple) -> None:
+def test_it_has_the_papers_categories_ninety_days_and_hundreds_of_unequal_sellers(market: tuple) -> None:
     listings, _ = market
     assert set(listings["category"].drop_nulls()) == set(CATEGORIES)
-    assert listings["listed_at"].dt.date().n_unique() == 30
+    assert listings["listed_at"].dt.date().n_unique() == 90
     counts = listings["seller_id"].value_counts(sort=True)["count"]
     assert counts.len() > 200
     assert counts[0] > 20 * counts.median()

@@ -74,7 +74,7 @@ def test_several_seeds_train_and_judge_again_although_nothing_is_stale() -> None
     assert made == {
         "percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models",
         "ablation_pricing_models", "evaluation_predictions", "evaluation_reports", "ablation_reports",
-        "model_comparisons",
+        "model_comparisons", "words_pricing_models", "words_reports",
     }  # fmt: skip
 
 

@@ -65,6 +65,11 @@ def test_models_without_a_use_go_once_they_are_old_and_what_is_needed_stays(home
             save_embeddings(
                 embeddings.folder / name / f"{day}.safetensors", {"a": np.ones((1, 1), np.float16)}, np.ones((1, 4))
             )
+    embeddings.make("words", lambda: Contents({"encoder_id": "encoder"}))
+    model("encoder")
+    for day in ("1", "2"):
+        save_embeddings(embeddings.folder / "words" / f"{day}.safetensors", {}, np.ones((1, 4)))
+    model("of words", feature_map_id="map", text_id="words")
     model("served", feature_map_id="map", roles_id="roles", embedding_id="set")
     model("champion before", feature_map_id="old_map", roles_id="roles", embedding_id="old_set")
     model("useless", feature_map_id="old_map")
@@ -72,10 +77,13 @@ def test_models_without_a_use_go_once_they_are_old_and_what_is_needed_stays(home
     warehouse.replace("percentile_pricing_models", pl.DataFrame(table), "true", [], {})
     dates = {"embedding_id": ["set"], "listed_on": ["2024-01-02"], "path": ["embeddings/set/1.safetensors"]}
     warehouse.replace("image_embeddings", pl.DataFrame(dates), "true", [], {})
+    words = dates | {"path": ["embeddings/words/1.safetensors"]}
+    warehouse.replace("text_embeddings", pl.DataFrame(words), "true", [], {})
     others = {*MODEL_TABLES} - {"percentile_pricing_models"}
     for asset in others:
         column = PARTITIONINGS[LINEAGE[asset].partitions].column or "model_id"
-        warehouse.replace(asset, pl.DataFrame({column: ["0.3"], "path": ["models/served"]}), "true", [], {})
+        name = "of words" if asset == "words_pricing_models" else "served"
+        warehouse.replace(asset, pl.DataFrame({column: ["0.3"], "path": [f"models/{name}"]}), "true", [], {})
     model("refit", feature_map_id="map", roles_id="roles", embedding_id="set", blend_id="blend")
     model("blend")
     history = {"model_id": ["champion before", "useless"], "decision": ["promoted", "refused"],
@@ -84,7 +92,7 @@ def test_models_without_a_use_go_once_they_are_old_and_what_is_needed_stays(home
     for store in (models, embeddings):
         for path in store.folder.iterdir():
             aged(path, 0.5 if path.name == "young" else 31)
-    assert forget_unused_artefacts(home, 30.0) == 4
+    assert forget_unused_artefacts(home, 30.0) == 5
     assert set(models.ids()) == {
         "backbone",
         "old_backbone",
@@ -96,11 +104,14 @@ def test_models_without_a_use_go_once_they_are_old_and_what_is_needed_stays(home
         "champion before",
         "refit",
         "blend",
+        "of words",
+        "encoder",
     }
     assert sorted(str(path.relative_to(embeddings.folder)) for path in embeddings.folder.rglob("*.safetensors")) == [
-        "set/1.safetensors"
+        "set/1.safetensors",
+        "words/1.safetensors",
     ]
-    assert set(embeddings.ids()) == {"set", "old_set"}
+    assert set(embeddings.ids()) == {"set", "old_set", "words"}
 
     assert forget_unused_artefacts(home, 1e-9) == 1  # the young one
     models.make("unused", lambda: Contents({}))

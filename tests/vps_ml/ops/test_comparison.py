@@ -3,16 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-import dagster as dg
 import polars as pl
 import pytest
 from datasets import quick_recipe, sold_rows
+from worlds import quiet
 
 from vps_ml.artefacts import Artefacts, Contents
 from vps_ml.evaluation.comparison import Comparison
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.roles import LEARNT, ROLES
-from vps_ml.ops.comparison import ComparisonJob, compare_with_champion, comparison_of
+from vps_ml.ops.comparison import ComparisonJob, compared_by, comparison_of
 from vps_ml.pricing import refit
 from vps_ml.pricing.models import fit_variant
 from vps_ml.pricing.variants import Variant
@@ -42,7 +42,7 @@ def test_they_are_compared_on_test_listings_that_neither_model_nor_a_backbone_of
     champion = model(artefacts, "champion", "a", backbone_trained_on="b")
     challenger = model(artefacts, "challenger", "c", backbone_trained_on="d")
     rows = pl.concat([frame(*"abcdef", time_role="test"), frame(*"gh", time_role="train")])
-    job = ComparisonJob(rows, champion, champion, challenger, 0.7, [], True, True, demo(), artefacts)
+    job = ComparisonJob(rows, "photo", champion, champion, challenger, 0.7, [], True, True, demo(), artefacts)
     assert comparison_of(job, champion).tested == 2  # e and f
 
 
@@ -58,24 +58,24 @@ def test_a_champion_that_holds_is_fitted_again_when_a_challenger_is_refused_for_
     dataset = PricingDataset(rows, recipe, artefacts)
     kind = Variant(constraint_kind="percentile", constraint_value=0.7, objective="cross_fitted", split_kind="time")
     champion, challenger = (str(fit_variant(dataset, replace(kind, seed=seed), print)) for seed in (0, 1))
-    job = ComparisonJob(rows, champion, champion, challenger, 0.7, [], True, True, recipe, artefacts)
-    first = compare_with_champion(dg.build_op_context(), job)
+    job = ComparisonJob(rows, "photo", champion, champion, challenger, 0.7, [], True, True, recipe, artefacts)
+    first = compared_by(job, quiet)
     assert first.comparison is not None and not first.comparison.better  # twenty test listings are too few
     of_champion = fit_variant(dataset, replace(kind, split_kind="served"), print)
     assert first.served_as == of_champion and "20 test listings" in first.refit_evidence
-    again = compare_with_champion(dg.build_op_context(), replace(job, first=False))
+    again = compared_by(replace(job, first=False), quiet)
     assert (again.served_as, again.refit_evidence) == (None, "")
     trained_otherwise = replace(recipe, pricing=replace(recipe.pricing, dropout=0.1))
-    changed = compare_with_champion(dg.build_op_context(), replace(job, recipe=trained_otherwise))
+    changed = compared_by(replace(job, recipe=trained_otherwise), quiet)
     assert (changed.served_as, changed.refit_evidence) == (None, ""), "that would be another model"
     worse = Comparison(80, "", "", 0.7, 0.5, 0.6, 0.05, 0.15, 1, 0.2)
     assert worse.surely_worse and not replace(worse, low=-0.01).surely_worse
     with monkeypatch.context() as judged:
         judged.setattr("vps_ml.ops.comparison.comparison_of", lambda job, champion: worse)
-        spoilt = compare_with_champion(dg.build_op_context(), job)
+        spoilt = compared_by(job, quiet)
         assert spoilt.refit_evidence == "", "the refit would learn from what spoilt the challenger"
         judged.setattr("vps_ml.ops.comparison.comparison_of", lambda job, champion: replace(worse, low=-0.01))
-        assert compare_with_champion(dg.build_op_context(), job).served_as == of_champion
+        assert compared_by(job, quiet).served_as == of_champion
     other = rows.with_columns(embedding_id=pl.lit("of other backbones"))
     mixed = pl.concat([rows.head(1), other])
     assert not any(refit.can_refit(PricingDataset(frame, recipe, artefacts), champion) for frame in (other, mixed))

@@ -1,0 +1,60 @@
+"""The op that reads what sellers say."""
+
+import hashlib
+from dataclasses import dataclass
+
+import dagster as dg
+import polars as pl
+
+from vps_ml.artefacts import Artefacts, identity
+from vps_ml.ops import GPU_POOL, GPU_TAGS
+from vps_ml.recipes import Recipe
+from vps_ml.words.masking import said, without_prices
+
+
+@dataclass(frozen=True)
+class WordsJob:
+    """Input of the reading: rows with listing_id, listed_on, title and description."""
+
+    rows: pl.DataFrame
+    recipe: Recipe
+    artefacts: Artefacts
+
+
+@dg.op(tags=GPU_TAGS, pool=GPU_POOL)
+def read_words(context: dg.OpExecutionContext, job: WordsJob) -> pl.DataFrame:
+    """Read the dates' words, a file per date, unless the same words have been read before; one row per listing."""
+    from vps_ml.words.files import save_words
+    from vps_ml.words.reading import Reader, reader_id
+
+    artefacts = job.artefacts
+    text_id = reader_id(job.recipe.words, artefacts)
+    reader, frames, read = Reader(artefacts, text_id), [], 0
+    for (day,), rows in job.rows.sort("listed_on", "listing_id").group_by("listed_on", maintain_order=True):
+        texts = [said(title, description) for title, description in rows.select("title", "description").iter_rows()]
+        digest = identity(text_id, [hashlib.sha256(text.encode()).hexdigest() for text in texts])
+        path = artefacts.embedding_path(text_id, str(day), digest)
+        if not artefacts.embedding_file(path).exists():
+            save_words(artefacts.embedding_file(path), reader.read(texts))
+            read += len(texts)
+        frames.append(words_rows(path, rows, texts, text_id))
+    how = "hashed words" if reader.encoder_id is None else f"hashed words and the encoder {reader.encoder_id}"
+    context.log.info(f"{read:,} of {job.rows.height:,} listings read: {how}")
+    return pl.concat(frames) if frames else pl.DataFrame()
+
+
+def words_rows(path: str, rows: pl.DataFrame, texts: list[str], text_id: str) -> pl.DataFrame:
+    """A date's rows of the table `text_embeddings`."""
+    priced = [
+        any(part is not None and without_prices(part) != part for part in parts)
+        for parts in rows.select("title", "description").iter_rows()
+    ]
+    return rows.select(
+        "listing_id",
+        "listed_on",
+        pl.lit(text_id).alias("text_id"),
+        pl.lit(path).alias("path"),
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
+        pl.Series("words", [len(text.split()) for text in texts], dtype=pl.Int64),
+        pl.Series("price_masked", priced, dtype=pl.Boolean),
+    )

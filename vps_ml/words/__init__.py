@@ -1,0 +1,1 @@
+"""What the seller says as numbers: prices masked, words and pieces of words hashed, sentences encoded."""
