@@ -23,7 +23,7 @@ from vps_ml.pricing.variants import SERVED, SYMBOLS
 
 TEMPLATE = Path(__file__).with_name("page.html")
 SHOWN = 18
-THUMBNAIL_PX = 132
+THUMBNAIL_PX, TITLE_CHARACTERS = 132, 60
 FRAMES = {"too_little_information": "red", "dark": "green", "overexposed": "green", "blurred": "blue"}
 """The paper's colours in Figures 7 and 9."""
 
@@ -37,6 +37,8 @@ class Picture:
     predicted: str
     reason: str
     frame: str
+    title: str
+    """As its seller calls it; "" where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,15 @@ def gallery_rows(published: Published, kind: str, qualified: bool) -> pl.DataFra
     rows = (
         published["evaluation_predictions"]
         .filter(pl.col("model_id") == reports["model_id"][0], pl.col("qualified") == qualified)
-        .join(published["clean_listings"].select("listing_id", "photo_hash", "currency"), on="listing_id")
+        .join(published["clean_listings"].select("listing_id", "photo_hash", "currency", "title"), on="listing_id")
         .join(published["image_embeddings"].select("listing_id", *QUALITY_COLUMNS), on="listing_id")
     )
     return in_fixed_order(rows)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text, cut where it is longer."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def picture(row: dict, home: Home) -> Picture:
@@ -72,6 +79,7 @@ def picture(row: dict, home: Home) -> Picture:
         predicted=f"{exp(row['predicted_log_price']):,.0f}",
         reason=reason.replace("_", " "),
         frame=FRAMES.get(reason, "none"),
+        title=shortened(row["title"] or "", TITLE_CHARACTERS),
     )
 
 

@@ -28,7 +28,7 @@ from vps_assets.tables.splits import with_roles
 from vps_ml.evaluation.adaptation import rates_in_force
 from vps_ml.evaluation.resampling import CANNOT_TELL
 from vps_ml.pricing.baselines import gated_baselines
-from vps_ml.pricing.variants import OBJECTIVE_NAMES, SYMBOLS
+from vps_ml.pricing.variants import OBJECTIVE_NAMES, SERVED, SERVED_COVERAGE, SYMBOLS
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,84 @@ def backbone_table(published: Published) -> Table:
     return Table("Backbones", ("task", "state", "labels", "photos", "held-out score"), rows)
 
 
+READ = {"photo": "the photo", "words": "words", "both": "photo and words"}
+
+
+def words_table(published: Published, split_kind: str) -> Table:
+    """What each thing that the seller shows or says is worth, on the same test rows; with rivals that read the same."""
+    reports = overall(published["words_reports"], Models(split_kind=split_kind, constraint_value=SERVED_COVERAGE))
+    reports = reports.filter(pl.col("constraint_kind") != "threshold")
+    rows = []
+    for (inputs, objective), part in reports.group_by("inputs", "objective", maintain_order=True):
+        rescued = part["priced_of_these"].drop_nulls()
+        refused = part["refused_by_photo"].drop_nulls()
+        rows.append(
+            (
+                READ[str(inputs)],
+                str(objective).replace("_", " "),
+                over_seeds(part, "male_of_all"),
+                with_ends(part, "aurc"),
+                over_seeds(part, "coverage", percent),
+                with_ends(part, "male"),
+                over_seeds(part, "range_width"),
+                f"{percent(mean(part, 'priced_of_these'))} of {refused[0]:,}" if rescued.len() else "–",
+            )
+        )
+    order = list(READ.values())
+    rows.sort(key=lambda row: (order.index(row[0]), row[1] != SERVED["objective"], row[1]))
+    columns = (
+        "by what", "model", "MALE of all", "AURC (95%)", "qualified", "MALE (95%)", "range width, ln",
+        "priced of those refused by the photo",
+    )  # fmt: skip
+    note = (
+        "Intervals are over other draws of listings. Last column: of the listings that the served model refuses by the "
+        "photo alone, how many are priced when as many are qualified as keep that model's own error. Words are title, "
+        "description, brand, attributes, specifications and condition; prices in them are masked. Whether a difference "
+        "is more than chance: model_comparisons, families `words`."
+    )
+    return Table(f"What the seller's words are worth (split {SIDES[split_kind]})", columns, rows, note)
+
+
+def with_ends(rows: pl.DataFrame, column: str) -> str:
+    """The mean over seeds, with the mean ends of its interval."""
+    low, high = (mean(rows.drop_nulls(f"{column}_{end}"), f"{column}_{end}") for end in ("low", "high"))
+    return f"{over_seeds(rows, column)} [{shown(low)}, {shown(high)}]"
+
+
+def words_comparison_table(published: Published, split_kind: str) -> Table:
+    """Photo, words and both held against each other and against rivals with the same inputs."""
+    rows = differences(published["model_comparisons"], f"words, {split_kind}").to_dicts()
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    cells = {(row["claim"], row["metric"]): row for row in rows}
+    table = [
+        (
+            claim.replace("_", " "),
+            *("–" if (row := cells.get((claim, metric))) is None else difference_cell(row) for metric in metrics),
+        )
+        for claim in dict.fromkeys(row["claim"] for row in rows)
+    ]
+    note = "Difference of the first less the second, as above: negative if the first has less error."
+    columns = ("claim", *(metric.replace("_", " ") for metric in metrics))
+    return Table(f"Photo, words and both against each other (split {SIDES[split_kind]})", columns, table, note)
+
+
+def advice_table(published: Published) -> Table:
+    """What helps listings that cannot be priced."""
+    rows = [
+        (
+            READ[row["inputs"]],
+            str(row["piece"]),
+            f"{row['refused']:,}",
+            percent(row["priced_share"]),
+            f"{row['gain']:+.3f} ± {row['gain_error']:.3f}",
+        )
+        for row in published["advice_gains"].sort("inputs", "priced_share", descending=[False, True]).to_dicts()
+    ]
+    columns = ("priced by", "what is added", "refused without it", "of these priced with it", "gain in qualification")
+    note = "Test listings that have the thing, as they are and as if they had not; `vps suggest` advises by it."
+    return Table("What would help a listing that cannot be priced", columns, rows, note)
+
+
 def all_tables(published: Published) -> list[Table]:
     """Every table of the report, in the paper's order."""
     made = [data_table(published), backbone_table(published)]
@@ -232,7 +310,10 @@ def all_tables(published: Published) -> list[Table]:
     made += [baseline_table(published, split_kind) for split_kind in ("group", "time")]
     made += [rival_table(published, split_kind) for split_kind in ("group", "time")]
     made += [curve_table(published, split_kind) for split_kind in ("group", "time")]
-    return [*made, range_table(published), adaptation_table(published)]
+    made += [range_table(published), adaptation_table(published)]
+    for split_kind in ("group", "time"):
+        made += [words_table(published, split_kind), words_comparison_table(published, split_kind)]
+    return [*made, advice_table(published)]
 
 
 def rival_table(published: Published, split_kind: str) -> Table:

@@ -46,7 +46,8 @@ def measure_advice(context: dg.OpExecutionContext, job: AdviceJob) -> pl.DataFra
     for piece, columns in PIECES.items():
         has = job.rows.select(pl.any_horizontal(pl.col(name).is_not_null() for name in columns)).to_series().to_numpy()
         without = blanked(job.rows, columns)
-        found += gains(piece, without, served(models, visual, without), whole, has)
+        still_said = has & (inputs_of_rows(without) == "both").to_numpy()
+        found += gains(piece, without, served(models, visual, without), whole, still_said)
         alone = blanked(job.rows, tuple(name for name in SAID if name not in columns))
         found += gains(piece, silent, by_photo, served(models, visual, alone), has)
     said = without_photo(models["words"], job.rows)

@@ -3,7 +3,11 @@
 import polars as pl
 from sales import CLEAN, tables_of
 
+from vps_assets.assets.features import open_rows, sold_rows, with_features
+from vps_assets.tables.listings import CLEAN_LISTINGS
+from vps_assets.tables.schemas import types
 from vps_ml.features.statistics import with_statistics
+from vps_ml.photos.decoding import QUALITY_COLUMNS
 
 TABLES = tables_of(CLEAN)
 
@@ -58,3 +62,22 @@ def test_a_ratio_is_of_a_history_to_the_next_wider_one_and_one_where_it_falls_ba
 
 def test_rows_keep_their_order() -> None:
     assert with_statistics(CLEAN, TABLES)["listing_id"].to_list() == list("abcdef")
+
+
+def test_no_price_model_sees_the_asking_price() -> None:
+    """What models are trained on, and what open listings are priced by, is the same whatever is asked."""
+    words = pl.DataFrame({"listing_id": list("abcdef"), "text_id": "t", "path": "p", "row": range(6)})
+    photos = words.select(
+        "listing_id", "path", "row", embedding_id=pl.lit("e"), tasks=pl.lit(["category"])
+    ).with_columns(pl.lit(0.5).alias(name) for name in QUALITY_COLUMNS)
+    absent = {name: pl.Series(name, [None] * 6, dtype) for name, dtype in types(CLEAN_LISTINGS).items()}
+    clean = CLEAN.with_columns(series for name, series in absent.items() if name not in CLEAN.columns).with_columns(
+        log_price=pl.col("sold_price").log(), split=pl.lit("train"), time_split=pl.lit("train")
+    )
+    seen = []
+    for asked in (1.0, 1e6):
+        joined = with_features(clean.with_columns(price=pl.lit(asked)), photos, words, TABLES)
+        seen.append((sold_rows(joined), open_rows(joined)))
+    assert seen[0][0].equals(seen[1][0]) and seen[0][0].height > 0
+    assert seen[0][1].equals(seen[1][1])
+    assert "price" not in seen[0][0].columns + seen[0][1].columns
