@@ -1,6 +1,6 @@
 """From the words of a listing to what price models take: weighted, reduced, of the size of visual features.
 
-Axes: N listing, H hash, K kept hash, E encoded feature, R reduced feature.
+Axes: N listing, H hash, K kept hash, E encoded feature, R, D reduced feature of each, F = R + D.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class WordsMap:
     """In half precision."""
     mean: Float[np.ndarray, " R"]
     encoded_mean: Float[np.ndarray, " E"]
-    encoded_axes: Float[np.ndarray, "E R"]
+    encoded_axes: Float[np.ndarray, "E D"]
 
     @classmethod
     def fitted(cls, words: WordFeatures, components: int, seed: int) -> "WordsMap":
@@ -74,7 +74,7 @@ class WordsMap:
         """How many features come from hashed words, and from encoded sentences."""
         return self.axes.shape[1], self.encoded_axes.shape[1]
 
-    def features(self, words: WordFeatures) -> Float[np.ndarray, "N R"]:
+    def features(self, words: WordFeatures) -> Float[np.ndarray, "N F"]:
         """The words as price models take them."""
         out = np.zeros((len(words), self.width), dtype=np.float32)
         there = np.flatnonzero(np.diff(words.hashed.indptr) > 0)

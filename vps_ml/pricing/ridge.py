@@ -1,6 +1,6 @@
 """Ridge regression on weighted words: what a user would try first on titles.
 
-Axes: N item, K kept hash, F dense feature.
+Axes: N item, K kept hash, F dense feature, P = K + F.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,8 +30,8 @@ class WordsRidge:
     idf: Float[np.ndarray, " K"]
     scale: Float[np.ndarray, " F"]
     """What the dense features are multiplied by."""
-    price_weights: Float[np.ndarray, " K+F"]
-    error_weights: Float[np.ndarray, " K+F"]
+    price_weights: Float[np.ndarray, " P"]
+    error_weights: Float[np.ndarray, " P"]
     intercepts: Float[np.ndarray, " 2"]
 
     @classmethod
