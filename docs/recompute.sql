@@ -75,7 +75,8 @@ select c.model_id, coalesce(c.served_as, c.model_id) as prices_as, r.coverage as
     avg(p.qualified::int) as coverage, r.male as published_male,
     avg(abs(predicted_log_price - log_price)) filter (p.qualified) as male,
     exp(avg(abs(predicted_log_price - log_price)) filter (p.qualified)) as typical_factor
-from champion_model c join evaluation_reports r on r.model_id = c.model_id and r.segment = 'all'
+from (from champion_model where inputs = 'photo') c
+join evaluation_reports r on r.model_id = c.model_id and r.segment = 'all'
 join evaluation_predictions p on p.model_id = c.model_id group by all;
 
 -- name: how many sold within their range as first calibrated, by listing day
@@ -83,9 +84,20 @@ join evaluation_predictions p on p.model_id = c.model_id group by all;
 select a.as_of, a.tested as published_tested, count(*) as tested, a.covered_static as published_covered_static,
     sum((p.log_price between low_log_price and high_log_price)::int)::bigint as covered_static,
     sum(any_value(a.covered)) over () / sum(any_value(a.tested)) over () as share_of_the_headline
-from champion_model c join evaluation_predictions p on p.model_id = c.model_id and p.qualified
+from (from champion_model where inputs = 'photo') c
+join evaluation_predictions p on p.model_id = c.model_id and p.qualified
 join clean_listings using (listing_id)
 join range_adaptation a on a.model_id = c.model_id and a.as_of = listed_on and a.segment = 'all' group by all;
+
+-- name: a model's row in words_reports (segment all)
+with ranked as (
+    select model_id, qualified as taken, predicted_log_price - log_price as error, avg(abs(predicted_log_price - log_price))
+        over (partition by model_id order by qualification desc, listing_id rows unbounded preceding) as risk
+    from evaluation_predictions
+)
+select model_id, r.male as published_male, avg(abs(error)) filter (taken) as male,
+    r.male_of_all as published_male_of_all, avg(abs(error)) as male_of_all, r.aurc as published_aurc, avg(risk) as aurc
+from ranked join words_reports r using (model_id) where r.segment = 'all' group by all;
 
 -- name: a model's row in ablation_reports (segment all)
 with ranked as (
