@@ -12,6 +12,7 @@ FIGURES = {
     "landing": {"landing_rows_per_s", "peak_growth", "verify_speedup_of_two_threads"},
     "embedding": {"embedding_speedup", "cosine", "forward_fraction", "shared_trunk_speedup", "demo_speedup"},
     "embedding_files": {"date_growth", "matrix"},
+    "words": {"titles", "hashed_s", "hashed_speedup", "encoder"},
     "training": {"gemm_fraction", "ten_models_speedup", "reduction_speedup"},
     "lineage": {"new_day_share", "loading_s", "by_listings"},
     "year": {"mib", "idle_tick_ms", "tick_growth", "runs"},
