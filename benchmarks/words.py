@@ -2,9 +2,9 @@
 
     python benchmarks/words.py [--titles 1000] [--full]
 
-The naive way of hashed words is scikit-learn's TfidfVectorizer with the same words and pieces, which keeps a vocabulary;
-that of the encoder takes texts in the order in which they come, padded to the longest of each batch. Titles are the demo
-sellers'. `--full`: 10,000 titles.
+The naive way of hashed words is scikit-learn's TfidfVectorizer with the same words and pieces, which keeps a
+vocabulary; that of the encoder takes texts in the order in which they come, padded to the longest of each batch. Titles
+are the demo sellers'. `--full`: 10,000 titles.
 """
 
 import sys

@@ -38,8 +38,12 @@ CLEAN = pl.DataFrame(
         "sold_price": [r[3] for r in ROWS],
         "category": [r[4] for r in ROWS],
         "seller_id": [r[5] for r in ROWS],
+        "brand": ["Acme", "Brio", "Acme", None, "Acme", "Unknown"],
+        "condition": ["new", None, "new", None, "new", None],
+        "attributes": [["white", "white"], ["white", "wool"], [], None, ["white", "wool"], ["silk"]],
+        "specifications": [None] * 6,
     },
-    schema_overrides={"sold_on": pl.Date},
+    schema_overrides={"sold_on": pl.Date, "specifications": pl.List(pl.String)},
 )
 
 
@@ -72,7 +76,7 @@ def tables_of(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 def sale(listing_id: str, listed: int, sold: int, price: float, seller: str = "ann") -> pl.DataFrame:
     """One more sale of a phone."""
-    row = (listing_id, day(listed), day(sold), price, "phone", seller)
+    row = (listing_id, day(listed), day(sold), price, "phone", seller, None, None, None, None)
     return pl.DataFrame([row], schema=CLEAN.schema, orient="row")
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from PIL import Image
 
 from vps_ml.features.matrix import FeatureMatrix, MatrixRows
-from vps_ml.features.tabular import TABULAR, expanded, log_price, tabular_columns
+from vps_ml.features.tabular import LOG_RATIO, TABULAR, expanded, log_price, tabular_columns
 from vps_ml.pricing import learners
 from vps_ml.pricing.learners import FoldNetworks
 from vps_ml.pricing.networks import Examples, PriceNetwork
@@ -74,7 +74,8 @@ def tabular_rows(count: int, seed: int = 0) -> pl.DataFrame:
     sales = {name: rng.integers(0, 9, count) for name in TABULAR if name.endswith(("_sales", "_history"))}
     labels = {name: [("phone", "shoes")[i % 2] for i in range(count)] for name in ("category", "brand", "condition")}
     lists = {name: [["white", "cotton"][: i % 3] for i in range(count)] for name in ("attributes", "specifications")}
-    return pl.DataFrame(prices | sales | labels | lists)
+    ratios = {name: rng.normal(size=count) for name in TABULAR if name.endswith(LOG_RATIO)}
+    return pl.DataFrame(prices | sales | labels | lists | ratios)
 
 
 def columns_of(rows: pl.DataFrame, beyond_paper: bool = True) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from vps_assets.tables.models import CHAMPION_HISTORY, CHAMPION_MODEL
 from vps_assets.tables.schemas import aligned, conforming
 from vps_assets.warehouse.database import Warehouse
 from vps_ml.artefacts import Artefacts
-from vps_ml.backbones.tasks import inputs_of
+from vps_ml.backbones.tasks import can_serve, inputs_of
 from vps_ml.evaluation.comparison import Comparison, can_predict
 from vps_ml.evaluation.resampling import AT_ITS_COVERAGE
 from vps_ml.pricing.variants import SERVED
@@ -44,7 +44,8 @@ def challenger(reports: pl.DataFrame, inputs: str) -> dict | None:
     If there is no time split yet (too few days), the split by group replaces it.
     """
     served = reports.filter(pl.col("segment") == "all", *(pl.col(k) == v for k, v in SERVED.items()))
-    served = served.filter(pl.col("features").map_elements(inputs_of, pl.String) == inputs)
+    mine = [seen for seen in served["features"].unique() if can_serve(seen) and inputs_of(seen) == inputs]
+    served = served.filter(pl.col("features").is_in(mine))
     newest = served.filter(pl.col("split_kind") == "time")
     candidates = served if newest.is_empty() else newest
     return None if candidates.is_empty() else candidates.sort("aurc", "model_id").row(0, named=True)

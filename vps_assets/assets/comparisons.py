@@ -10,7 +10,7 @@ import polars as pl
 
 from vps_assets.assets.evaluation import items, variants_of
 from vps_assets.assets.options import table_options
-from vps_ml.backbones.tasks import inputs_of, sees_words
+from vps_ml.backbones.tasks import BESIDE_A_PHOTO, can_serve, inputs_of, sees_words
 from vps_ml.evaluation.resampling import (
     AT_ITS_COVERAGE,
     CANNOT_TELL,
@@ -92,6 +92,8 @@ def words_claims(kinds: Sequence[dict[str, object]]) -> Iterator[Claim]:
     for split in ("group", "time"):
         mine = [kind for kind in kinds if kind["split_kind"] == split and same_objective(kind)]
         mine = [kind for kind in mine if kind["constraint_kind"] == SERVED["constraint_kind"]]
+        yield from parts_claims([kind for kind in mine if sees_words(str(kind["features"]))], split)
+        mine = [kind for kind in mine if can_serve(str(kind["features"]))]
         by_inputs: dict[str, dict[str, object]] = {}
         for kind in mine:
             by_inputs.setdefault(inputs_of(str(kind["features"])), kind)  # ablations come last
@@ -104,6 +106,14 @@ def words_claims(kinds: Sequence[dict[str, object]]) -> Iterator[Claim]:
                 if same and rival["split_kind"] == split and rival["constraint_kind"] == "baseline":
                     claim = f"{inputs} beats {rival['objective']} on {inputs}"
                     yield Claim(f"words, {split}", claim, by_inputs[inputs], rival)
+
+
+def parts_claims(kinds: Sequence[dict[str, object]], split: str) -> Iterator[Claim]:
+    """That each further part of the words beside the photo lowers the error."""
+    beside = {name: kind for kind in kinds for name in BESIDE_A_PHOTO if str(kind["features"]).endswith(f"+{name}")}
+    for less, more in pairwise(BESIDE_A_PHOTO):
+        if less in beside and more in beside:
+            yield Claim(f"words, {split}", f"photo+{more} beats photo+{less}", beside[more], beside[less])
 
 
 def ablation_claims(kinds: Sequence[dict[str, object]]) -> Iterator[Claim]:

@@ -10,7 +10,7 @@ from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
 from vps_assets.report.figures import risk_coverage_curves
 from vps_assets.warehouse.settings import Settings
-from vps_ml.backbones.tasks import WORDS, inputs_of
+from vps_ml.backbones.tasks import inputs_of, sees_words
 from vps_ml.evaluation import metrics
 from vps_ml.evaluation.resampling import Draws, Judged, intervals, numbered
 from vps_ml.ops.pricing import PredictionJob, predict_test_rows
@@ -246,14 +246,15 @@ def rescued(predictions: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
     served = (pl.col(name) == value for name, value in SERVED.items() if name != "seed")
     photos = {
         (row["split_kind"], row["seed"]): row["model_id"]
-        for row in models.filter(*served, ~pl.col("features").str.contains(WORDS)).to_dicts()
+        for row in models.filter(*served).to_dicts()
+        if not sees_words(row["features"])
     }
     error = (pl.col("predicted_log_price") - pl.col("log_price")).abs()
     by_model = predictions.with_columns(error=error).sort("listing_id").partition_by("model_id", as_dict=True)
     rows = []
-    for model in models.filter(pl.col("features").str.contains(WORDS)).to_dicts():
+    for model in models.to_dicts():
         photo_id = photos.get((model["split_kind"], model["seed"]))
-        if photo_id is None:
+        if photo_id is None or not sees_words(model["features"]):
             continue
         photo, own = by_model[(photo_id,)], by_model[(model["model_id"],)]
         refused = ~photo["qualified"].to_numpy()

@@ -74,11 +74,13 @@ def join_op(name: str, description: str, select: Callable[[pl.DataFrame], pl.Dat
         marketplace_statistics: pl.DataFrame,
         category_statistics: pl.DataFrame,
         seller_statistics: pl.DataFrame,
+        label_statistics: pl.DataFrame,
     ) -> pl.DataFrame:
         tables = {
             "marketplace": marketplace_statistics,
             "category": category_statistics,
             "seller": seller_statistics,
+            "label": label_statistics,
         }
         return select(with_features(clean_listings, image_embeddings, text_embeddings, tables))
 

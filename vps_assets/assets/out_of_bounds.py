@@ -42,12 +42,18 @@ def out_of_bounds_job(
     marketplace_statistics: pl.DataFrame,
     category_statistics: pl.DataFrame,
     seller_statistics: pl.DataFrame,
+    label_statistics: pl.DataFrame,
     percentile_pricing_models: pl.DataFrame,
     threshold_pricing_models: pl.DataFrame,
     baseline_pricing_models: pl.DataFrame,
 ) -> OutOfBoundsJob:
     """All models, and the test listings whose sold price cleaning took for irrational."""
-    statistics = {"marketplace": marketplace_statistics, "category": category_statistics, "seller": seller_statistics}
+    statistics = {
+        "marketplace": marketplace_statistics,
+        "category": category_statistics,
+        "seller": seller_statistics,
+        "label": label_statistics,
+    }
     models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
     prediction = PredictionJob(rows, models, settings.recipe, settings.artefacts)
     beyond = beyond_bounds(raw_listings, price_bounds, rows, statistics)

@@ -1,4 +1,4 @@
-"""What items sold for before a day: over all, by category, by seller."""
+"""What items sold for before a day: over all, by category, by seller, by label."""
 
 import dagster as dg
 
@@ -57,3 +57,12 @@ def seller_statistics(context: dg.AssetExecutionContext, settings: Settings) -> 
     Only what changed sales touch is computed; materialised by name with nothing changed, all of it is computed again.
     """
     return corrected(context, "seller_statistics", settings)
+
+
+@dg.asset(**statistics_options("label_statistics"))
+def label_statistics(context: dg.AssetExecutionContext, settings: Settings) -> dg.MaterializeResult:
+    """Quartiles and mean of the sold prices of items with a label that a seller gave (`brand=Aldera`).
+
+    One row per day from which they are different; labels are brands, conditions, attributes and specifications.
+    """
+    return corrected(context, "label_statistics", settings)

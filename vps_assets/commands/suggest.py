@@ -19,7 +19,7 @@ from vps_ml.evaluation.adaptation import rates_in_force
 from vps_ml.evaluation.advice import PHOTO, PIECES, SHARPER
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
-from vps_ml.features.tabular import HISTORIES, TABULAR
+from vps_ml.features.tabular import ALL_HISTORIES, TABULAR
 from vps_ml.photos.decoding import ADVICE, QUALITY_COLUMNS, refuse_shape
 from vps_ml.pricing.predictor import Predictor, suggestion
 
@@ -69,7 +69,7 @@ def suggest_one(offer: Offer, home: Home) -> str:
         raise NoChampion("there is no champion yet: run `vps demo`, or `vps land` and `vps run`")
     with open_analytics(home) as analytics:
         champions, adaptation = analytics.table("champion_model"), analytics.table("range_adaptation")
-        histories = {history: analytics.table(f"{history}_statistics") for history in HISTORIES}
+        histories = {history: analytics.table(f"{history}_statistics") for history in ALL_HISTORIES}
         gains = analytics.table("advice_gains")
         currency = analytics.table("clean_listings", "currency is not null limit 1", ["currency"])["currency"]
     if champions.is_empty():

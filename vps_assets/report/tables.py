@@ -25,6 +25,7 @@ from vps_assets.report.paper import (
 )
 from vps_assets.report.published import Published
 from vps_assets.tables.splits import with_roles
+from vps_ml.backbones.tasks import LABELS, TEXT, WORDS, inputs_of, sees_words
 from vps_ml.evaluation.adaptation import rates_in_force
 from vps_ml.evaluation.resampling import CANNOT_TELL
 from vps_ml.pricing.baselines import gated_baselines
@@ -218,6 +219,18 @@ def backbone_table(published: Published) -> Table:
 
 
 READ = {"photo": "the photo", "words": "words", "both": "photo and words"}
+SAID_BESIDE = {
+    TEXT: "title and description",
+    f"{TEXT}+{LABELS}": "these, attributes and specifications",
+    WORDS: "all words",
+}
+
+
+def read_words(features: str) -> str:
+    """What a model of these features reads, in words."""
+    if not sees_words(features) or features == WORDS:
+        return READ[inputs_of(features)]
+    return f"photo, {next(said for words, said in SAID_BESIDE.items() if features.endswith(f'+{words}'))}"
 
 
 def words_table(published: Published, split_kind: str) -> Table:
@@ -225,12 +238,12 @@ def words_table(published: Published, split_kind: str) -> Table:
     reports = overall(published["words_reports"], Models(split_kind=split_kind, constraint_value=SERVED_COVERAGE))
     reports = reports.filter(pl.col("constraint_kind") != "threshold")
     rows = []
-    for (inputs, objective), part in reports.group_by("inputs", "objective", maintain_order=True):
+    for (seen, objective), part in reports.group_by("features", "objective", maintain_order=True):
         rescued = part["priced_of_these"].drop_nulls()
         refused = part["refused_by_photo"].drop_nulls()
         rows.append(
             (
-                READ[str(inputs)],
+                read_words(str(seen)),
                 str(objective).replace("_", " "),
                 over_seeds(part, "male_of_all"),
                 with_ends(part, "aurc"),
@@ -240,7 +253,7 @@ def words_table(published: Published, split_kind: str) -> Table:
                 f"{percent(mean(part, 'priced_of_these'))} of {refused[0]:,}" if rescued.len() else "–",
             )
         )
-    order = list(READ.values())
+    order = ["the photo", "words", *(f"photo, {words}" for words in SAID_BESIDE.values())]
     rows.sort(key=lambda row: (order.index(row[0]), row[1] != SERVED["objective"], row[1]))
     columns = (
         "by what", "model", "MALE of all", "AURC (95%)", "qualified", "MALE (95%)", "range width, ln",

@@ -4,7 +4,7 @@ import pandera.polars as pa
 import polars as pl
 
 from vps_assets.tables.columns import TEXTS, UTC, column, fraction, table
-from vps_ml.features.tabular import HISTORIES, MOMENTS
+from vps_ml.features.tabular import HISTORIES, LABEL_HISTORY, MOMENTS
 
 SPLITS = ["train", "validation", "test"]
 
@@ -110,6 +110,7 @@ def statistics_table(name: str, key: str | None) -> pa.DataFrameSchema:
     )
 
 
+LABEL_STATISTICS = statistics_table(f"{LABEL_HISTORY}_statistics", LABEL_HISTORY)
 MARKETPLACE_STATISTICS, CATEGORY_STATISTICS, SELLER_STATISTICS = (
     statistics_table(f"{history}_statistics", key) for history, key in HISTORIES.items()
 )

@@ -15,20 +15,34 @@ import polars as pl
 from vps_assets.errors import UserError
 from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
 from vps_assets.lineage.graph import LINEAGE
+from vps_assets.tables.columns import TEXTS
 from vps_assets.tables.partitions import WHOLE
-from vps_assets.tables.schemas import TABLES, conforming
+from vps_assets.tables.schemas import TABLES, conforming, types
 from vps_assets.warehouse import unchecked
 from vps_assets.warehouse.database import NO_CHECKS, Warehouse, quoted, table_exists, take_columns_of_incoming
 from vps_assets.warehouse.records import prepare_records, read_records, record
 from vps_assets.warehouse.unchecked import Checks
 from vps_ml.features.statistics import price_history
-from vps_ml.features.tabular import HISTORIES, MOMENTS
+from vps_ml.features.tabular import HISTORIES, LABEL, LABEL_HISTORY, MOMENTS, SAID_LABELS
 from vps_ml.recipes import Recipe
 
 EPOCH = date(1970, 1, 1)
-KEYS = {f"{history}_statistics": column for history, column in HISTORIES.items()}
+LABELS = f"{LABEL_HISTORY}_statistics"
+KEYS = {**{f"{history}_statistics": column for history, column in HISTORIES.items()}, LABELS: LABEL_HISTORY}
 """Statistics table -> the column of its group."""
 SOURCE = "clean_listings"
+COLUMNS = types(TABLES[SOURCE])
+EACH_LABEL = ", ".join(
+    f"list_transform({name}, lambda x: '{name}{LABEL}' || x)"
+    if COLUMNS[name] == TEXTS
+    else f"case when {name} is null then [] else ['{name}{LABEL}' || {name}] end"
+    for name in SAID_LABELS
+)
+WITH_LABELS = f"""(
+    select listed_on, sold_on, sold_price, unnest(list_distinct(list_concat({EACH_LABEL}))) as {LABEL_HISTORY}
+    from {SOURCE}
+)"""  # noqa: S608
+"""A row for each label of each listing."""
 
 
 @dataclass(frozen=True)
@@ -128,12 +142,13 @@ def take(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str]) 
     Leaves the temporary table `corrected`: the groups whose sales are different now, numbered, and since when.
     """
     key = quoted(column) if (column := KEYS[asset]) else "''"
+    source = WITH_LABELS if asset == LABELS else SOURCE
     connection.execute("create or replace temp table changed as select cast(unnest(?) as date) as listed_on", [changed])
     connection.execute(
         f"""
         create or replace temp table fresh as
         select listed_on, sold_on, {key} as key, sold_price as price, count(*) as sales
-        from {SOURCE} semi join changed using (listed_on)
+        from {source} semi join changed using (listed_on)
         where sold_on is not null and {key} is not null group by all
         """  # noqa: S608
     )

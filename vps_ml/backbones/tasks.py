@@ -45,24 +45,33 @@ OF_PHOTOS: Mapping[str, tuple[str, ...]] = {
     "MSTFE+UNTUNED": (*LABELLED, UNTUNED),
 }
 """Features of a photo -> the networks: the paper's two (section 3.2), and with the start."""
-WORDS = "WORDS"
-"""What the seller says: title, description, brand, attributes, specifications, condition."""
+TEXT, LABELS, WORDS = "TEXT", "LABELS", "WORDS"
+"""What the seller says: title and description; attributes and specifications, where category paths stand; all of that,
+with brand and condition."""
+BESIDE_A_PHOTO = (TEXT, f"{TEXT}+{LABELS}", WORDS)
+"""From less to more; the first two show what each thing is worth, and price nothing."""
 VISUAL_TASKS: Mapping[str, tuple[str, ...]] = {
     **OF_PHOTOS,
     WORDS: (),
-    **{f"{photo}+{WORDS}": tasks for photo, tasks in OF_PHOTOS.items()},
+    **{f"{photo}+{words}": tasks for photo, tasks in OF_PHOTOS.items() for words in BESIDE_A_PHOTO},
 }
 """Features -> the networks whose features a price model sees: of a photo, of words alone, or of a photo and words."""
 
 
+def words_in(features: str) -> frozenset[str]:
+    """What a price model of these features reads of what the seller says: `TEXT`, `LABELS`, `WORDS` (the rest)."""
+    parts = frozenset(features.split("+"))
+    return frozenset((TEXT, LABELS, WORDS)) if WORDS in parts else parts & {TEXT, LABELS}
+
+
 def sees_words(features: str) -> bool:
-    """Whether a price model of these features reads what the seller says."""
-    return WORDS in features.split("+")
+    """Whether a price model of these features reads anything of what the seller says."""
+    return bool(words_in(features))
 
 
-def with_words(features: str) -> str:
+def with_words(features: str, words: str = WORDS) -> str:
     """These features of a photo, and words."""
-    return f"{features}+{WORDS}"
+    return f"{features}+{words}"
 
 
 INPUTS = ("photo", "words", "both")
@@ -74,6 +83,11 @@ def inputs_of(features: str) -> str:
     if not sees_words(features):
         return "photo"
     return "words" if features == WORDS else "both"
+
+
+def can_serve(features: str) -> bool:
+    """Whether a model of these features may price: not one that is there to show what a part of the words is worth."""
+    return words_in(features) in (frozenset(), words_in(WORDS))
 
 
 def task_named(name: str) -> Task:

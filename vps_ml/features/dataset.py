@@ -10,7 +10,7 @@ import polars as pl
 
 from vps_ml.artefacts import Artefacts, Contents, identity
 from vps_ml.backbones.files import blocks
-from vps_ml.backbones.tasks import VISUAL_TASKS, sees_words
+from vps_ml.backbones.tasks import VISUAL_TASKS, sees_words, words_in
 from vps_ml.features.matrix import Block, FeatureMatrix, WordsBlock
 from vps_ml.features.roles import SERVED_SPLIT, roles_contents, unseen
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
@@ -154,7 +154,7 @@ class PricingDataset:
         chosen = train
         if len(train) > MOST_FITTED:
             chosen = np.sort(np.random.default_rng(seed).choice(train, MOST_FITTED, replace=False))
-        columns = expanded(tabular_columns(recipe.beyond_paper, sees_words(features)), self.rows[train])
+        columns = expanded(tabular_columns(recipe.beyond_paper, words_in(features)), self.rows[train])
         words = None
         if sees_words(features):
             words = WordsMap.fitted(self.words_of(chosen), self.recipe.words.reduced_features, seed)

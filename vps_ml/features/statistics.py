@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from vps_ml.features.tabular import HISTORIES, MOMENTS, RATIO
+from vps_ml.features.tabular import HISTORIES, LABEL, LABEL_HISTORY, LOG_RATIO, MOMENTS, RATIO, SAID_LABELS
 
 QUARTILES = np.array([0.25, 0.5, 0.75])
 
@@ -149,9 +149,11 @@ def with_statistics(listings: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) 
     `as_of <= listed_on` sees no sale of that day or later, and never the listing's own. A group without history falls
     back to the next wider one; its count stays zero.
 
+    What the labels cost more than the marketplace: see `with_label_ratios`.
+
     Args:
-        listings: with `listed_on`, `category` and `seller_id`.
-        tables: history -> rows with `as_of`, the history's group, its moments and `sales`.
+        listings: with `listed_on`, `category`, `seller_id` and the columns `SAID_LABELS`.
+        tables: history, and `LABEL_HISTORY` -> rows with `as_of`, the history's group, its moments and `sales`.
     """
     joined = listings.with_row_index("_order").sort("listed_on")
     for history, key in HISTORIES.items():
@@ -170,4 +172,34 @@ def with_statistics(listings: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) 
         for m in MOMENTS
     ]
     joined = joined.with_columns(*counts, *ratios).with_columns(seller_history=pl.col("seller_sales"))
-    return joined.sort("_order").drop("_order")
+    return with_label_ratios(joined, tables[LABEL_HISTORY]).sort("_order").drop("_order")
+
+
+COUNTS_AS = 10.0
+"""Sales at which a label's own median counts as much as that it costs what everything does."""
+
+
+def with_label_ratios(listings: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """How much more than the marketplace an item's labels cost, as of its listing date: columns `<kind>_log_ratio`.
+
+    The mean over the item's labels of a kind of ln(median of the label / median of the marketplace), pulled to 0 where
+    few items of the label have sold; null where it has no label, or none that has sold before.
+
+    Args:
+        listings: with `_order`, `listed_on`, `marketplace_median` and the columns `SAID_LABELS`.
+        table: rows with `as_of`, `label`, `median` and `sales`.
+    """
+    history = table.select("as_of", "label", label_median="median", label_sales="sales").sort("as_of")
+    for kind in SAID_LABELS:
+        own = pl.col(kind) if listings.schema[kind] == pl.List else pl.concat_list(kind)
+        labels = listings.select("_order", "listed_on", "marketplace_median", label=own.list.unique())
+        labels = labels.explode("label", empty_as_null=False).drop_nulls("label")
+        labels = labels.with_columns(label=pl.lit(f"{kind}{LABEL}") + pl.col("label")).sort("listed_on")
+        told = labels.join_asof(
+            history, left_on="listed_on", right_on="as_of", by="label", strategy="backward", check_sortedness=False
+        )
+        weight = pl.col("label_sales") / (pl.col("label_sales") + COUNTS_AS)
+        ratio = weight * (pl.col("label_median") / pl.col("marketplace_median")).log()
+        means = told.group_by("_order").agg(ratio.mean().alias(f"{kind}{LOG_RATIO}"))
+        listings = listings.join(means, on="_order", how="left", maintain_order="left")
+    return listings

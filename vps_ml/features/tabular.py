@@ -1,15 +1,22 @@
 """The columns beside the photo that price models see: one table and one function, for training and for serving."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float
 
+from vps_ml.backbones.tasks import LABELS, WORDS
+
 HISTORIES: Mapping[str, str | None] = {"marketplace": None, "category": "category", "seller": "seller_id"}
 """History of sold prices -> the column that names its group; each falls back to the one before it."""
 MOMENTS = ("q1", "median", "q3", "mean")
+LABEL_HISTORY = "label"
+"""The history of each label that sellers give, `<kind>=<label>`: an item has several, so it is no link of the chain."""
+ALL_HISTORIES = (*HISTORIES, LABEL_HISTORY)
+SAID_LABELS: Mapping[str, str] = {"attributes": LABELS, "specifications": LABELS, "brand": WORDS, "condition": WORDS}
+"""Column of labels that a seller gives -> which of what the seller says it is (`vps_ml.backbones.tasks.words_in`)."""
 PRICES, ERRORS = "prices", "errors"
 """What is learnt: a price; or how far off it will be, which is what gates know."""
 
@@ -30,13 +37,19 @@ class TabularColumn:
     labels: bool = False
     """Whether it holds labels, each of which becomes a column of its own (`expanded`); `encode` does not matter. A row
     has one, or a list of them."""
-    words: bool = False
-    """Whether it is what the seller says: a model of the photo alone does not see it."""
+    words: str | None = None
+    """Which of what the seller says it is (`vps_ml.backbones.tasks.words_in`): a model of the photo alone does not see
+    it; None: of what everybody sees."""
 
 
 def log_price(values: pl.Series) -> Float[np.ndarray, " row"]:
     """Natural logs of prices, NaN for a missing one."""
     return np.log(values.cast(pl.Float64).to_numpy())
+
+
+def number(values: pl.Series) -> Float[np.ndarray, " row"]:
+    """The numbers as they are, NaN for a missing one."""
+    return values.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def log_count(values: pl.Series) -> Float[np.ndarray, " row"]:
@@ -66,8 +79,8 @@ def log_few(values: pl.Series) -> Float[np.ndarray, " row"]:
     return np.log1p(np.minimum(values.cast(pl.Float64).to_numpy(), MOST_COUNTED))
 
 
-RATIO = "_ratio"
-"""Ends the name of a statistic over the next wider history's."""
+RATIO, LOG_RATIO = "_ratio", "_log_ratio"
+"""End the names of a statistic over the next wider history's, and of what labels cost more than the marketplace."""
 
 TABULAR: Mapping[str, TabularColumn] = {
     **{
@@ -85,22 +98,20 @@ TABULAR: Mapping[str, TabularColumn] = {
     **{f"{history}_sales": TabularColumn(log_count, missing=0, in_use=False) for history in HISTORIES},
     "seller_history": TabularColumn(log_few, missing=0),
     "category": TabularColumn(no_number, labels=True),
-    **{
-        name: TabularColumn(no_number, labels=True, words=True)
-        for name in ("brand", "condition", "attributes", "specifications")
-    },
+    **{name: TabularColumn(no_number, labels=True, words=words) for name, words in SAID_LABELS.items()},
+    **{f"{name}{LOG_RATIO}": TabularColumn(number, words=words) for name, words in SAID_LABELS.items()},
 }
 """Column -> encoding. A column of `clean_listings` that is named here reaches every price model
 of a recipe that sees more than the paper's columns. An encoding never changes: models in force were trained with it; a
 changed one is a new column."""
 
 
-def tabular_columns(beyond_paper: bool, words: bool = False) -> tuple[str, ...]:
-    """The columns of the paper's models, or those that other models see; those of what the seller says if asked for."""
+def tabular_columns(beyond_paper: bool, words: Collection[str] = ()) -> tuple[str, ...]:
+    """The columns of the paper's models, or those that others see; and of what the seller says those asked for."""
     return tuple(
         name
         for name, column in TABULAR.items()
-        if (words if column.words else column.in_use if beyond_paper else column.in_paper)
+        if (column.words in words if column.words else column.in_use if beyond_paper else column.in_paper)
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from vps_ml.backbones.tasks import WORDS, with_words
+from vps_ml.backbones.tasks import BESIDE_A_PHOTO, WORDS, with_words
 
 COVERAGE_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7)
 ERROR_TOLERANCES = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -101,7 +101,7 @@ def words_variants(seeds: int, features: str = "MSTFE") -> tuple[Variant, ...]:
     """The models that read what sellers say, alone and beside the photo; and what a user would choose instead.
 
     Of the served kind, at the served coverage on both splits and at every δ and ε on the split by group; the paper's
-    joint objective at 0.5.
+    joint objective at 0.5. Beside a photo also with a part of the words, to show what each is worth.
 
     Args:
         seeds: how many.
@@ -109,6 +109,8 @@ def words_variants(seeds: int, features: str = "MSTFE") -> tuple[Variant, ...]:
     """
     made = []
     for seed in range(seeds):
+        parts = [with_words(features, words) for words in BESIDE_A_PHOTO if words != WORDS]
+        made += [Variant(**SERVED | {"seed": seed}, features=seen) for seen in parts]  # type: ignore[arg-type]
         for seen in (WORDS, with_words(features)):
             at = [("percentile", SERVED_COVERAGE, "blended", split) for split in ("group", "time")]
             at += [("percentile", value, "blended", "group") for value in COVERAGE_TARGETS if value != SERVED_COVERAGE]

@@ -1,12 +1,15 @@
 """What each listing sees of the statistics tables: the past as of its listing date, and nothing later."""
 
+from math import log
+
 import polars as pl
+import pytest
 from sales import CLEAN, tables_of
 
 from vps_assets.assets.features import open_rows, sold_rows, with_features
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_assets.tables.schemas import types
-from vps_ml.features.statistics import with_statistics
+from vps_ml.features.statistics import COUNTS_AS, with_statistics
 from vps_ml.photos.decoding import QUALITY_COLUMNS
 
 TABLES = tables_of(CLEAN)
@@ -81,3 +84,22 @@ def test_no_price_model_sees_the_asking_price() -> None:
     assert seen[0][0].equals(seen[1][0]) and seen[0][0].height > 0
     assert seen[0][1].equals(seen[1][1])
     assert "price" not in seen[0][0].columns + seen[0][1].columns
+
+
+def test_labels_cost_what_items_that_have_them_sold_for_before_pulled_to_the_marketplace_where_these_are_few() -> None:
+    """Listed on day 4: a, b and c have sold (10, 20, 40; median 20), d on that day itself, so it does not count."""
+    row = statistics_of("e")
+    acme = 2 / (2 + COUNTS_AS) * log(25 / 20)  # a and c
+    assert row["brand_log_ratio"] == pytest.approx(acme)
+    assert row["condition_log_ratio"] == pytest.approx(2 / (2 + COUNTS_AS) * log(25 / 20))
+    white, wool = 2 / (2 + COUNTS_AS) * log(15 / 20), 1 / (1 + COUNTS_AS) * log(20 / 20)  # a and b; b
+    assert row["attributes_log_ratio"] == pytest.approx((white + wool) / 2)
+    assert row["specifications_log_ratio"] is None
+
+
+def test_a_label_that_has_not_sold_before_says_nothing() -> None:
+    row = statistics_of("f")
+    assert row["brand_log_ratio"] is row["attributes_log_ratio"] is row["condition_log_ratio"] is None
+    assert statistics_of("a")["brand_log_ratio"] is None
+    labels = TABLES["label"].filter(pl.col("label") == "attributes=white").sort("as_of")
+    assert labels["sales"].to_list() == [1, 2], "a label that is given twice counts once"

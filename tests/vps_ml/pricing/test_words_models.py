@@ -133,7 +133,8 @@ def test_what_is_trained_on_words_is_the_served_kind_at_every_constraint_and_its
     assert len(set(variants)) == len(variants)
     served = [v for v in variants if all(getattr(v, name) == value for name, value in SERVED.items())]
     assert {(v.features, v.split_kind) for v in served} == {
-        (features, split) for features in ("WORDS", "MSTFE+WORDS") for split in ("group", "time")
+        *((features, split) for features in ("WORDS", "MSTFE+WORDS") for split in ("group", "time")),
+        *((f"MSTFE+{part}", "group") for part in ("TEXT", "TEXT+LABELS")),
     }
     assert {v.objective for v in variants if v.constraint_kind == "baseline"} == set(WORDS_RIVALS)
 
