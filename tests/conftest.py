@@ -89,8 +89,8 @@ class Marketplace:
 
 @pytest.fixture(scope="session")
 def marketplace(tmp_path_factory: pytest.TempPathFactory) -> Marketplace:
-    """`vps demo` on 700 listings: the whole lineage, networks and all, in about a minute."""
+    """`vps demo` on 500 listings: the whole lineage, networks and all, in about two minutes."""
     home = Home(tmp_path_factory.mktemp("marketplace") / "home")
-    ran = vps("demo", "--listings", "700", home=home.path)
+    ran = vps("demo", "--listings", "500", home=home.path)
     assert ran.returncode == 0, ran.stderr[-3000:]
     return Marketplace(home, ran.stdout, ran.stderr)

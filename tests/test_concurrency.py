@@ -58,7 +58,7 @@ def test_four_runs_at_once_come_to_what_one_run_comes_to_and_no_reader_sees_a_mi
     assert keeper.stdout.readline() == b"open\n"
     looking = Looking(crowded.analytics)
     looking.start()
-    dates = ("--select", "+image_embeddings", "--from", "2024-05-25")
+    dates = ("--select", "+image_embeddings", "--from", "2024-07-20")
     requests = [("run",), ("run",), ("run", *dates), ("run", *dates)]
     started = []
     for number, arguments in enumerate(requests):

@@ -24,21 +24,21 @@ def fingerprints(marketplace: Marketplace) -> dict[tuple[str, str], tuple]:
 def test_a_new_day_changes_its_own_partitions_alone(new_day: Marketplace, tmp_path: Path) -> None:
     rows = [
         listing(
-            i, listed_at=datetime(2024, 6, 2, tzinfo=UTC), sold_at=datetime(2024, 6, 3, tzinfo=UTC), category="phone"
+            i, listed_at=datetime(2024, 8, 2, tzinfo=UTC), sold_at=datetime(2024, 8, 3, tzinfo=UTC), category="phone"
         )
         for i in range(3)
     ]
     before = fingerprints(new_day)
     landed = vps("land", str(listings_file(tmp_path, rows)), home=new_day.home.path)
     assert landed.returncode == 0, landed.stderr
-    ran = vps("run", "--select", "raw_listings,clean_listings", "--from", "2024-06-01", home=new_day.home.path)
+    ran = vps("run", "--select", "raw_listings,clean_listings", "--from", "2024-08-01", home=new_day.home.path)
     assert ran.returncode == 0, ran.stderr
-    assert new_day.query("select count(*) from clean_listings where listed_on = '2024-06-02'") == [(3,)]
+    assert new_day.query("select count(*) from clean_listings where listed_on = '2024-08-02'") == [(3,)]
     assert new_day.query("select count(*) from raw_listings") == [(703,)]
     after = fingerprints(new_day)
     assert {key for key in after if before.get(key) != after[key]} == {
-        ("raw_listings", "2024-06-02"),
-        ("clean_listings", "2024-06-02"),
+        ("raw_listings", "2024-08-02"),
+        ("clean_listings", "2024-08-02"),
     }
 
 
@@ -52,7 +52,7 @@ def test_models_judge_new_rows_by_what_they_were_trained_with(new_day: Marketpla
     )
     before = dict(new_day.query(sql))
     chosen = "image_embeddings,evaluation_predictions"
-    ran = vps("run", "--select", chosen, "--from", "2024-06-01", home=new_day.home.path)
+    ran = vps("run", "--select", chosen, "--from", "2024-08-01", home=new_day.home.path)
     assert ran.returncode == 0, ran.stderr
     after = dict(new_day.query(sql))
     assert len(after) > len(before)
@@ -72,5 +72,5 @@ def test_a_run_after_a_new_day_prices_it_with_the_models_in_force(new_day: Marke
     assert ran.returncode == 0, ran.stderr
     assert "epoch" not in ran.stderr and "trained" not in ran.stderr
     assert (new_day.query(models), new_day.query(champion)) == before
-    assert "price_suggestions, 2024-06-02 to 2024-06-02" in ran.stderr
+    assert "price_suggestions, 2024-08-02 to 2024-08-02" in ran.stderr
     assert vps("run", home=new_day.home.path).stdout.startswith("Nothing had to be done")

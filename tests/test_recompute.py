@@ -22,4 +22,4 @@ def test_a_figure_of_the_report_is_that_of_the_published_predictions(marketplace
 
 
 def test_every_query_is_run() -> None:
-    assert len(QUERIES) == TEXT.count("-- name: ") == 9
+    assert len(QUERIES) == TEXT.count("-- name: ") == 10

@@ -24,7 +24,17 @@ def test_suggest_prices_one_photo(marketplace: Marketplace) -> None:
     ran = vps("suggest", str(photo), "--category", "phone", "--seller", "S001", home=marketplace.home.path)
     assert ran.returncode == 0, ran.stderr
     answer = json.loads(ran.stdout)
-    expected = {"qualified", "suggested_price", "low", "high", "currency", "qualification", "reason", "model_id"}
+    expected = {
+        "qualified",
+        "suggested_price",
+        "low",
+        "high",
+        "currency",
+        "qualification",
+        "reason",
+        "model_id",
+        "inputs",
+    }
     assert expected <= set(answer)
     assert answer["currency"] == "EUR"
     assert (answer["suggested_price"] is None) == (not answer["qualified"]) == ("advice" in answer)
@@ -33,15 +43,21 @@ def test_suggest_prices_one_photo(marketplace: Marketplace) -> None:
 def test_suggest_agrees_with_the_table_of_suggestions(marketplace: Marketplace) -> None:
     """Both judge the photo of an open listing of the newest day; only the statistics have moved on by that day."""
     rows = marketplace.query(
-        "select image_path, category, seller_id, s.qualified, s.qualification, s.suggested_price "
+        "select image_path, category, seller_id, title, description, brand, condition, attributes, specifications, "
+        "s.inputs, s.qualified, s.qualification, s.suggested_price "
         "from price_suggestions s join clean_listings using (listing_id) where seller_id is not null "
         "order by s.listed_on desc, abs(s.qualification - 0.5) desc, listing_id limit 2",
     )
-    for image, category, seller, qualified, qualification, price in rows:
+    for image, category, seller, *said, inputs, qualified, qualification, price in rows:
         photo = str(marketplace.home.path / "demo" / image)
-        ran = vps("suggest", photo, "--category", category, "--seller", seller, home=marketplace.home.path)
+        options = ["--category", category, "--seller", seller]
+        for name, value in zip(("title", "description", "brand", "condition"), said[:4], strict=True):
+            options += [f"--{name}", value] if value is not None else []
+        for name, values in zip(("attribute", "specification"), said[4:], strict=True):
+            options += [part for value in values or () for part in (f"--{name}", value)]
+        ran = vps("suggest", photo, *options, home=marketplace.home.path)
         answer = json.loads(ran.stdout)
-        assert answer["qualified"] == qualified
+        assert (answer["qualified"], answer["inputs"]) == (qualified, inputs)
         assert answer["qualification"] == pytest.approx(qualification, abs=0.1)
         assert price is None or answer["suggested_price"] == pytest.approx(price, rel=0.3)
 
@@ -51,3 +67,13 @@ def test_a_file_that_is_no_photo_is_the_users_mistake(marketplace: Marketplace, 
     ran = vps("suggest", str(tmp_path / "a.jpg"), "--category", "phone", home=marketplace.home.path)
     assert ran.returncode == 2
     assert len(ran.stderr.strip().splitlines()) == 1
+
+
+def test_words_alone_are_priced_and_a_refusal_says_what_would_help(marketplace: Marketplace) -> None:
+    title = ("--category", "phone", "--title", "Aldera phone, like new")
+    answer = json.loads(vps("suggest", *title, home=marketplace.home.path).stdout)
+    assert answer["inputs"] == "words"
+    assert ("advice" in answer) == ("would_help" in answer) == (not answer["qualified"])
+    ran = vps("suggest", "--category", "phone", home=marketplace.home.path)
+    assert ran.returncode == 2
+    assert "neither a photo nor words" in ran.stderr

@@ -137,6 +137,8 @@ def suggest(
     description: Annotated[str | None, typer.Option(help="What the seller says of it.")] = None,
     brand: Annotated[str | None, typer.Option(help="Its brand.")] = None,
     condition: Annotated[str | None, typer.Option(help="Its condition, as the marketplace calls it.")] = None,
+    attribute: Annotated[list[str] | None, typer.Option(help="An attribute label; as often as there are.")] = None,
+    specification: Annotated[list[str] | None, typer.Option(help="A specification label; likewise.")] = None,
 ) -> None:
     """Suggest a price by a photo, by what the seller says, or by both, as JSON on stdout."""
     from vps_assets.commands.suggest import Offer, suggest_one
@@ -144,7 +146,8 @@ def suggest(
     with one_line_errors():
         if image is not None and not image.is_file():
             raise UserError(f"there is no photo {image}")
-        offer = Offer(category, image, seller, title, description, brand, condition)
+        labels = tuple(attribute or ()), tuple(specification or ())
+        offer = Offer(category, image, seller, title, description, brand, condition, *labels)
         print(suggest_one(offer, Home.from_environment()))
 
 

@@ -12,7 +12,8 @@ from vps_assets.tables.schemas import TABLES, faults
 from vps_assets.tables.splits import with_roles
 from vps_assets.warehouse.database import Warehouse, quoted
 from vps_assets.warehouse.settings import Settings
-from vps_assets.warehouse.statistics_state import KEYS, corrected_since
+from vps_assets.warehouse.statistics_state import KEYS, LABELS, corrected_since, source_of
+from vps_ml.features.tabular import LABEL, SAID_LABELS
 
 SAMPLED = 50
 """Rows of a statistics table whose prices a check recomputes."""
@@ -79,7 +80,7 @@ def landed_is_clean_plus_quarantined(context: dg.AssetCheckExecutionContext, set
 WRONG_COUNTS = """
 with totals as (
     select {key} as key, sold_on + 1 as day, sum(count(*)) over (partition by {key} order by sold_on) as before
-    from clean_listings where sold_on is not null and {key} is not null group by {key}, sold_on
+    from {source} where sold_on is not null and {key} is not null group by {key}, sold_on
 )
 select count(*) from (select *, {key} as key from {asset} where {where}) as rows
 asof left join totals on rows.key = totals.key and rows.as_of >= totals.day
@@ -92,7 +93,7 @@ def wrong_counts(warehouse: Warehouse, asset: str, where: str, parameters: list)
     """Rows whose count is not that of the group's sales with `sold_on < as_of`, counted without the algorithm."""
     key = quoted(column) if (column := KEYS[asset]) else "''"
     with warehouse.connect(read_only=True) as connection:
-        query = WRONG_COUNTS.format(key=key, asset=quoted(asset), where=where)
+        query = WRONG_COUNTS.format(key=key, source=source_of(asset), asset=quoted(asset), where=where)
         return connection.execute(query, parameters).fetchall()[0][0]
 
 
@@ -114,6 +115,16 @@ def hindsight_rows(statistics: pl.DataFrame, sold: pl.DataFrame, key: str | None
     return wrong
 
 
+def of_each_label(sold: pl.DataFrame) -> pl.DataFrame:
+    """The sales, once for each label of the item, with `label`; not by the SQL that the statistics are made with."""
+    rows = []
+    for sale in sold.iter_rows(named=True):
+        given = {kind: sale[kind] if isinstance(sale[kind], list) else [sale[kind]] for kind in SAID_LABELS}
+        labels = {f"{kind}{LABEL}{one}" for kind, many in given.items() for one in many or () if one is not None}
+        rows += [{"sold_on": sale["sold_on"], "sold_price": sale["sold_price"], "label": label} for label in labels]
+    return pl.DataFrame(rows, schema={"sold_on": pl.Date, "sold_price": pl.Float64, "label": pl.String})
+
+
 def leak_check(asset: str) -> dg.AssetChecksDefinition:
     """A blocking check that no row of a statistics table could have seen a sale of its day or later."""
 
@@ -127,12 +138,12 @@ def leak_check(asset: str) -> dg.AssetChecksDefinition:
         warehouse, key = settings.warehouse, KEYS[asset]
         where, parameters = last_correction(asset, warehouse)
         rows = warehouse.read(asset, where, parameters)
-        columns = ["sold_on", "sold_price", *([key] if key else [])]
-        sold = warehouse.read("clean_listings", "sold_on is not null", columns=columns)
+        named = list(SAID_LABELS) if asset == LABELS else [key] if key else []
+        sold = warehouse.read("clean_listings", "sold_on is not null", columns=["sold_on", "sold_price", *named])
         if rows is None or sold is None:
             return dg.AssetCheckResult(passed=False, metadata={"faults": "the table is missing"})
         counts = wrong_counts(warehouse, asset, where, parameters)
-        prices = len(hindsight_rows(rows, sold, key))
+        prices = len(hindsight_rows(rows, of_each_label(sold) if asset == LABELS else sold, key))
         figures = {"rows": rows.height, "wrong counts": counts, f"wrong prices among {SAMPLED}": prices}
         return dg.AssetCheckResult(passed=not counts and not prices, metadata=figures)
 

@@ -39,6 +39,8 @@ class Offer:
     description: str | None = None
     brand: str | None = None
     condition: str | None = None
+    attributes: tuple[str, ...] = ()
+    specifications: tuple[str, ...] = ()
 
     def row(self) -> pl.DataFrame:
         """The row of a listing of today, its words as they would land; what its seller has not given is missing.
@@ -51,9 +53,10 @@ class Offer:
         for name, most in WORDS.items():
             if len(words[name] or "") > most:
                 raise UserError(f"the {name} is longer than {most:,} characters: shorten it")
-        raw = pl.DataFrame([given | words], schema=dict.fromkeys([*given, *words], pl.String))
-        typed = typed_rows(raw).frame
-        return listing_of_today(typed)
+        lists = {name: list(getattr(self, name)) or None for name in ("attributes", "specifications")}
+        schema = dict.fromkeys([*given, *words], pl.String) | dict.fromkeys(lists, pl.List(pl.String))
+        raw = pl.DataFrame([given | words | lists], schema=schema)
+        return listing_of_today(typed_rows(raw).frame)
 
 
 def suggest_one(offer: Offer, home: Home) -> str:

@@ -45,6 +45,11 @@ WITH_LABELS = f"""(
 """A row for each label of each listing."""
 
 
+def source_of(asset: str) -> str:
+    """What a statistics table counts the sales of: SQL with a row for each sale of each of its groups."""
+    return WITH_LABELS if asset == LABELS else SOURCE
+
+
 @dataclass(frozen=True)
 class Correction:
     """What was changed in a statistics table."""
@@ -142,13 +147,12 @@ def take(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str]) 
     Leaves the temporary table `corrected`: the groups whose sales are different now, numbered, and since when.
     """
     key = quoted(column) if (column := KEYS[asset]) else "''"
-    source = WITH_LABELS if asset == LABELS else SOURCE
     connection.execute("create or replace temp table changed as select cast(unnest(?) as date) as listed_on", [changed])
     connection.execute(
         f"""
         create or replace temp table fresh as
         select listed_on, sold_on, {key} as key, sold_price as price, count(*) as sales
-        from {source} semi join changed using (listed_on)
+        from {source_of(asset)} semi join changed using (listed_on)
         where sold_on is not null and {key} is not null group by all
         """  # noqa: S608
     )

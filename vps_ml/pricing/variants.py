@@ -110,7 +110,7 @@ def words_variants(seeds: int, features: str = "MSTFE") -> tuple[Variant, ...]:
     made = []
     for seed in range(seeds):
         parts = [with_words(features, words) for words in BESIDE_A_PHOTO if words != WORDS]
-        made += [Variant(**SERVED | {"seed": seed}, features=seen) for seen in parts]  # type: ignore[arg-type]
+        made += [Variant(**{**SERVED, "seed": seed, "features": seen}) for seen in parts]  # type: ignore[arg-type]
         for seen in (WORDS, with_words(features)):
             at = [("percentile", SERVED_COVERAGE, "blended", split) for split in ("group", "time")]
             at += [("percentile", value, "blended", "group") for value in COVERAGE_TARGETS if value != SERVED_COVERAGE]

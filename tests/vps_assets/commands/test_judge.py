@@ -14,7 +14,9 @@ def others(marketplace: Marketplace, folder: Path) -> tuple[Path, str]:
     """(a file of one day's test listings with their photos, that day)."""
     rows = marketplace.polars(
         """
-        select listing_id, category, seller_id, photo_hash, sold_price, listed_on from clean_listings
+        select listing_id, category, seller_id, photo_hash, sold_price, listed_on, title, description, brand, condition,
+            attributes, specifications
+        from clean_listings
         where listing_id in (select listing_id from evaluation_predictions p join champion_model c using (model_id))
         order by listed_on, listing_id
         """

@@ -19,6 +19,7 @@ OWN_PARTS = {
     "marketplace_statistics": "8d3c4eb14928398e",
     "category_statistics": "76328b43115cd1e3",
     "seller_statistics": "5647f5eac009bdb4",
+    "label_statistics": "51e7d2c209b1ae64",
     "task_backbones": "053afbaddea4dfa1",
     "image_embeddings": "92e562aba7b73f13",
     "text_embeddings": "fe79a9250532ce58",
