@@ -76,7 +76,7 @@ def tables_of(rows: pl.DataFrame) -> dict[str, pl.DataFrame]:
 
 def sale(listing_id: str, listed: int, sold: int, price: float, seller: str = "ann") -> pl.DataFrame:
     """One more sale of a phone."""
-    row = (listing_id, day(listed), day(sold), price, "phone", seller, None, None, None, None)
+    row = (listing_id, day(listed), day(sold), price, "phone", seller, "Acme", None, None, None)
     return pl.DataFrame([row], schema=CLEAN.schema, orient="row")
 
 

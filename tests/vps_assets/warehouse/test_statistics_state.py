@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sales import CLEAN, bent, clean_written, corrected, day, sale, tables, tables_of, with_the_sales
 
-from vps_assets.assets.checks import wrong_counts
+from vps_assets.assets.checks import of_each_label, wrong_counts
 from vps_assets.home import Home
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.statistics_state import KEYS, Correction, correct_history
+from vps_ml.features.tabular import LABEL_HISTORY
 from vps_ml.recipes import demo
 
 
@@ -86,7 +87,8 @@ def test_a_correction_that_fails_leaves_table_and_state_as_they_were(
 
 def brute_force(rows: pl.DataFrame, key: str | None) -> set[tuple]:
     """(as_of, group, sales, quartiles, mean), each from the sales themselves."""
-    sold = rows.drop_nulls(["sold_on", *([key] if key else [])])
+    sold = rows.drop_nulls("sold_on")
+    sold = of_each_label(sold) if key == LABEL_HISTORY else sold.drop_nulls(key) if key else sold
     found = set()
     for part in sold.partition_by(key) if key else [sold]:
         for sold_on in part["sold_on"].unique():
@@ -115,7 +117,7 @@ def test_however_sales_land_change_and_go_the_tables_are_those_of_brute_force(st
             rows = []
             for i, (listed, after, price, category, seller) in enumerate(state):
                 sold = (None, None) if after is None else (day(listed + after), price / 7)
-                rows.append((f"{i}", day(listed), *sold, category, seller))
+                rows.append((f"{i}", day(listed), *sold, category, seller, category, None, [seller, "all"], []))
             listings = pl.DataFrame(rows, schema=CLEAN.schema, orient="row")
             clean_written(warehouse, listings)
             corrected(warehouse)
@@ -139,7 +141,12 @@ def test_a_table_is_the_same_to_the_last_bit_whichever_way_it_came_about(home: H
             "sold_price": np.exp(rng.normal(3, 1, size)),
             "category": rng.choice(["a", "b"], size),
             "seller_id": rng.choice(list("abcdefgh"), size),
-        }
+            "brand": rng.choice(["Acme", "Brio"], size),
+            "condition": None,
+            "attributes": [["white", "wool", "wool"][: i % 4] for i in range(size)],
+            "specifications": None,
+        },
+        schema_overrides={name: CLEAN.schema[name] for name in ("condition", "specifications")},
     )
     warehouse = Warehouse(home)
     for until in (8, 14, 11, 30):  # forward, back, and to the end

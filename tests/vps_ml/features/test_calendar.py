@@ -10,7 +10,7 @@ from worlds import columns_of
 
 from vps_ml.features.scaling import tabular_moments
 from vps_ml.features.statistics import price_history, with_statistics
-from vps_ml.features.tabular import ERRORS, HISTORIES, MOMENTS, hidden_from, tabular_matrix
+from vps_ml.features.tabular import ERRORS, HISTORIES, MOMENTS, SAID_LABELS, hidden_from, tabular_matrix
 from vps_ml.pricing.calibration import Judgement, calibrated
 from vps_ml.pricing.kernels import Kernel, fit_kernel_machine
 
@@ -32,8 +32,11 @@ def stationary_market() -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
         columns = {"as_of": [FIRST + timedelta(days=int(d)) for d in found.as_of_day], "sales": found.sales}
         columns |= dict(zip(MOMENTS, [*found.quartiles.T, found.mean], strict=True))
         tables[history] = pl.DataFrame(columns | ({key: [f"g{g}" for g in found.group]} if key else {}))
+    labels = {"as_of": pl.Date, "label": pl.String, "sales": pl.Int64, **dict.fromkeys(MOMENTS, pl.Float64)}
+    tables["label"] = pl.DataFrame(schema=labels)  # what sellers say is no part of this
+    silent = dict.fromkeys(SAID_LABELS, pl.Series([None] * 1000, dtype=pl.String))
     items = pl.DataFrame(
-        {"category": [f"g{g}" for g in category[:1000]], "seller_id": [f"g{g}" for g in seller[:1000]]}
+        {"category": [f"g{g}" for g in category[:1000]], "seller_id": [f"g{g}" for g in seller[:1000]]} | silent
     )
     return items, tables
 
