@@ -8,6 +8,7 @@ import polars as pl
 from vps_assets.assets.champion_decisions import (
     ROLLED_BACK,
     Verdict,
+    all_champions,
     beside_baselines,
     challenger,
     champion_of,
@@ -43,7 +44,8 @@ def champion_jobs(settings: Settings, rows: pl.DataFrame, champion_model: pl.Dat
     Raises:
         dg.Failure: no model of the photo has been promoted.
     """
-    serving = {row["inputs"]: row["served_as"] or row["model_id"] for row in champion_model.to_dicts()}
+    champions = all_champions(champion_model).to_dicts()
+    serving = {row["inputs"]: row["served_as"] or row["model_id"] for row in champions}
     if "photo" not in serving:
         raise dg.Failure("There is no champion: materialise champion_model first.")
     return ChampionJob(rows, serving, settings.artefacts)

@@ -118,9 +118,14 @@ def with_inputs(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.col("inputs").fill_null("photo"))
 
 
+def all_champions(champion_model: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the table `champion_model`, also of one that an older version wrote."""
+    return with_inputs(aligned(champion_model, CHAMPION_MODEL))
+
+
 def champion_of(champion_model: pl.DataFrame, inputs: str) -> pl.DataFrame | None:
     """The champion's row for these inputs; None if there is none."""
-    rows = with_inputs(aligned(champion_model, CHAMPION_MODEL)).filter(pl.col("inputs") == inputs)
+    rows = all_champions(champion_model).filter(pl.col("inputs") == inputs)
     return None if rows.is_empty() else rows
 
 
@@ -145,7 +150,7 @@ def last_served_as(history: pl.DataFrame, model_id: str, artefacts: Artefacts) -
 def champion_rows(warehouse: Warehouse) -> pl.DataFrame:
     """The rows of `champion_model` as they are stored."""
     stored = warehouse.read("champion_model")
-    return with_inputs(aligned(pl.DataFrame() if stored is None else stored, CHAMPION_MODEL))
+    return all_champions(pl.DataFrame() if stored is None else stored)
 
 
 def past_decisions(warehouse: Warehouse, champion_model: pl.DataFrame) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 import dagster as dg
 import polars as pl
 
+from vps_assets.assets.champion_decisions import all_champions
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
@@ -19,7 +20,7 @@ def range_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFra
     """
     if champion_model.is_empty():
         raise dg.Failure("There is no champion: materialise champion_model first.")
-    champions = champion_model.to_dicts()
+    champions = all_champions(champion_model).to_dicts()
     model_ids = tuple(dict.fromkeys(id_ for row in champions for id_ in (row["model_id"], row["served_as"]) if id_))
     return RangeJob(rows, model_ids, settings.recipe.range_level, settings.artefacts)
 

@@ -38,11 +38,12 @@ EACH_LABEL = ", ".join(
     else f"case when {name} is null then [] else ['{name}{LABEL}' || {name}] end"
     for name in SAID_LABELS
 )
+NO_LABELS = ", ".join(f"null::{'varchar[]' if COLUMNS[name] == TEXTS else 'varchar'} as {name}" for name in SAID_LABELS)
 WITH_LABELS = f"""(
     select listed_on, sold_on, sold_price, unnest(list_distinct(list_concat({EACH_LABEL}))) as {LABEL_HISTORY}
-    from {SOURCE}
+    from (from {SOURCE} union all by name select {NO_LABELS} where false)
 )"""  # noqa: S608
-"""A row for each label of each listing."""
+"""A row for each label of each listing, also where a table that older code wrote lacks a column of labels."""
 
 
 def source_of(asset: str) -> str:

@@ -10,6 +10,7 @@ import polars as pl
 from jaxtyping import Bool, Float
 
 from vps_ml.features.given import inputs_of_rows
+from vps_ml.features.tabular import LOG_RATIO
 
 PIECES: Mapping[str, tuple[str, ...]] = {
     "title": ("title", "description"),
@@ -22,8 +23,9 @@ PHOTO, SHARPER = "photo", "sharper photo"
 
 
 def blanked(rows: pl.DataFrame, columns: tuple[str, ...]) -> pl.DataFrame:
-    """The rows as if their sellers had not given these; words are read again then."""
-    kept = rows.with_columns(pl.lit(None, rows.schema[name]).alias(name) for name in columns)
+    """The rows as if their sellers had not given these, nor labels had a history; words are read again then."""
+    gone = [*columns, *(ratio for name in columns if (ratio := f"{name}{LOG_RATIO}") in rows.columns)]
+    kept = rows.with_columns(pl.lit(None, rows.schema[name]).alias(name) for name in gone)
     return kept.drop("text_id") if "title" in columns else kept
 
 

@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from vps_ml.features.tabular import TABULAR
+from vps_ml.features.tabular import SAID_LABELS
 
-SAID: tuple[str, ...] = ("title", "description", *(name for name, column in TABULAR.items() if column.words))
+SAID = ("title", "description", *SAID_LABELS)
 """Columns of a listing that hold what its seller says."""
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sales import CLEAN, bent, clean_written, corrected, day, sale, tables, tables_of, with_the_sales
 
-from vps_assets.assets.checks import of_each_label, wrong_counts
+from vps_assets.assets.checks import of_each_label, sales_of, wrong_counts
 from vps_assets.home import Home
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.statistics_state import KEYS, Correction, correct_history
@@ -154,3 +154,15 @@ def test_a_table_is_the_same_to_the_last_bit_whichever_way_it_came_about(home: H
         corrected(warehouse)
     for name, table in tables(warehouse).items():
         assert table.sort(pl.all()).equals(tables_of(rows)[name].sort(pl.all()))
+
+
+def test_a_table_of_before_sellers_gave_a_condition_has_the_history_of_its_other_labels(home: Home) -> None:
+    warehouse = Warehouse(home)
+    clean_written(warehouse, CLEAN.drop("condition"))
+    corrected(warehouse)
+    labels = set(tables(warehouse)["label"]["label"])
+    assert {"brand=Acme", "attributes=wool"} <= labels
+    assert not [label for label in labels if label.startswith("condition")]
+    assert wrong_counts(warehouse, "label_statistics", "true", []) == 0
+    sold = sales_of(warehouse, ["brand", "condition"])
+    assert sold is not None and sold["condition"].null_count() == sold.height == 4

@@ -29,7 +29,10 @@ def test_a_listing_is_priced_by_both_where_its_seller_says_anything() -> None:
 
 def test_words_that_are_blanked_are_read_again_and_labels_are_not() -> None:
     assert "text_id" not in blanked(ROWS, ("title", "description")).columns
-    assert "text_id" in blanked(ROWS, ("brand",)).columns
+    known = ROWS.with_columns(brand_log_ratio=pl.lit(0.5), condition_log_ratio=pl.lit(0.2))
+    silent = blanked(known, ("brand",))
+    assert "text_id" in silent.columns
+    assert silent["brand_log_ratio"].null_count() == 4 and silent["condition_log_ratio"].null_count() == 0
 
 
 def test_gains_are_of_those_that_were_refused_by_the_inputs_of_before() -> None:
