@@ -102,6 +102,7 @@ def rows_in_copy(home: Home, *tables: str) -> list[int]:
         return [connection.execute(f"select count(*) from {table}").fetchall()[0][0] for table in tables]
 
 
+@pytest.mark.slow
 def test_a_table_that_fails_its_check_is_not_published_and_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

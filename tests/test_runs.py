@@ -77,6 +77,7 @@ def test_the_ablation_table_is_the_same_when_all_of_it_is_trained_again(
     assert Marketplace(Home(again), "", "").query(sql) == marketplace.query(sql)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_failed_and_its_slots_are_freed(marketplace: Marketplace) -> None:
     """A run holds the writer's slot and dies by SIGKILL; the next `vps run` frees it before it starts."""
     code = """

@@ -18,6 +18,7 @@ def test_the_demo_recipe_never_downloads() -> None:
     assert demo().backbone.start == "random"
 
 
+@pytest.mark.slow
 def test_the_paper_recipe_starts_and_trains_a_first_epoch_with_little_data(tmp_path: Path) -> None:
     """The configuration is the paper's own: ResNet-50, 224 px, batch 256; only the photos are few."""
     start = tmp_path / "imagenet.safetensors"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated_runs import fingerprints_of
 
@@ -241,6 +241,7 @@ EVENTS = st.one_of(
 )
 
 
+@settings(max_examples=settings.default.max_examples // 3)
 @given(st.lists(EVENTS, max_size=60))
 def test_whatever_happens_everything_is_made_in_the_end_and_only_what_is_out_of_date(events: list) -> None:
     world = World()
