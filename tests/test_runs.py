@@ -33,6 +33,7 @@ def test_what_the_command_line_ran_is_in_the_dagster_instance_with_its_logs(mark
     assert any("epoch 8 of 8" in message for message in logs)
 
 
+@pytest.mark.slow
 def test_one_date_can_be_made_again_by_name(marketplace: Marketplace) -> None:
     before = marketplace.frame("clean_listings").height
     ran = vps(

@@ -19,6 +19,7 @@ def test_open_listings_get_a_price_or_a_reason(marketplace: Marketplace) -> None
     assert set(refused["reason"]) <= {"blurred", "dark", "overexposed", "too_little_information"}
 
 
+@pytest.mark.slow
 def test_suggest_prices_one_photo(marketplace: Marketplace) -> None:
     photo = next((marketplace.home.path / "demo" / "images").glob("*.jpg"))
     ran = vps("suggest", str(photo), "--category", "phone", "--seller", "S001", home=marketplace.home.path)
