@@ -6,7 +6,8 @@ import unicodedata
 MASK = " price "
 AMOUNT = r"\d[\d.,' ]*\d|\d"
 SIGNS = "£€$¥₹"
-CODES = r"gbp|eur|euros?|usd|dollars?|pounds?|quid|pence|cents?|francs?|chf|yen|inr|rs|sek|nok|dkk|pln|zł"
+CODES = r"gbp|eur|euros?|usd|dollars?|pounds?|quid|pence|cents?|francs?|chf|yen|inr|rs\.?(?=\W)|sek|nok|dkk|pln|zł"
+UNITS = r"x|mm|cm|m|km|kg|g|gb|tb|inch|inches|in|ft|l|ml|cl|[gmk]hz|w|kw|v|mah|years?|months?|weeks?|days?"
 BARGAINED = r"o\.?n\.?o\b|o\.?b\.?o\b|ovno|vb\b|vhb|fp\b|fixed price|negotiable|each\b|,-|\.-|/-"
 ASKED = r"price|asking|only|just|for|offers?|now|was|rrp|cost|paid|worth|preis|nur|für|vb|fp"
 PRICES = tuple(
@@ -15,8 +16,8 @@ PRICES = tuple(
         rf"(?:[{SIGNS}]|\b(?:{CODES}))\s*(?:{AMOUNT})(?:\s*k\b)?(?:\s*p\b)?",
         rf"(?<![\w])(?:{AMOUNT})\s*k?\s*(?:[{SIGNS}]|(?:{CODES})\b)",
         rf"(?<![\w])(?:{AMOUNT})\s*(?:{BARGAINED})",
-        rf"\b(?:{ASKED})\b\s*[:=]?\s*(?:{AMOUNT})(?![\w%\"'])(?!\s*(?:x|mm|cm|m|kg|g|gb|tb|inch|in|years?|months?|weeks?|days?)\b)",
-        r"(?<![\w.,])\d{1,3}(?:[.,]\d{3})*[.,]\d{2}(?![\w.,])(?!\s*(?:x|mm|cm|m|kg|g|gb|tb|inch|in|l)\b)",
+        rf"\b(?:{ASKED})\b\s*[:=]?\s*(?:{AMOUNT})(?![\w%\"'])(?!\s*(?:{UNITS})\b)",
+        rf"(?<![\w.,])\d{{1,3}}(?:[.,]\d{{3}})*[.,]\d{{2}}(?![\w.,])(?!\s*(?:{UNITS})\b)",
     )
 )
 """A currency before or after a number, a number and how firm it is, a word of asking and a number, and a number with
