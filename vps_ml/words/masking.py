@@ -6,7 +6,7 @@ import unicodedata
 MASK = " price "
 AMOUNT = r"\d[\d.,' ]*\d|\d"
 SIGNS = "£€$¥₹"
-CODES = r"gbp|eur|euros?|usd|dollars?|pounds?|quid|pence|cents?|francs?|chf|yen|inr|rs\.?(?=\W)|sek|nok|dkk|pln|zł"
+CODES = r"gbp|eur|euros?|usd|dollars?|pounds?|quid|pence|cents?|francs?|chf|yen|inr|rs\b\.?|sek|nok|dkk|pln|zł"
 UNITS = r"x|mm|cm|m|km|kg|g|gb|tb|inch|inches|in|ft|l|ml|cl|[gmk]hz|w|kw|v|mah|years?|months?|weeks?|days?"
 BARGAINED = r"o\.?n\.?o\b|o\.?b\.?o\b|ovno|vb\b|vhb|fp\b|fixed price|negotiable|each\b|,-|\.-|/-"
 ASKED = r"price|asking|only|just|for|offers?|now|was|rrp|cost|paid|worth|preis|nur|für|vb|fp"

@@ -27,7 +27,8 @@ def test_a_price_is_masked(text: str) -> None:
     "text",
     [
         "iPhone 12 64GB", "size 10", "Ford Focus 2015", "trousers 32 x 34", "for 3 years", "5.5 inch", "set of 4",
-        "PS5", "100% cotton", "for 2 months", "Canon EOS 450D", "only 12 months old", "nike air max 90", "3 seater", "GT OMEGA RS9 seat",
+        "PS5", "100% cotton", "for 2 months", "Canon EOS 450D", "only 12 months old", "nike air max 90", "3 seater",
+        "GT OMEGA RS9 seat",
         "2.40 Ghz", "for 24 V",
     ],
 )  # fmt: skip
