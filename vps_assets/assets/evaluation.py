@@ -232,16 +232,18 @@ def words_reports(
     rows = rows.with_columns(inputs=pl.col("features").map_elements(inputs_of, pl.String))
     rows = rows.join(rescued(evaluation_predictions, models), on="model_id", how="left", maintain_order="left")
     whole = pl.col("segment") == ALL
-    rows = rows.with_columns(pl.when(whole).then("refused_by_photo"), pl.when(whole).then("priced_of_these"))
+    of_photo = ("refused_by_photo", "priced_of_these", "gained", "lost")
+    rows = rows.with_columns(pl.when(whole).then(name) for name in of_photo)
     context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(rows))})
     return rows
 
 
 def rescued(predictions: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
-    """Of each model: how many test rows the served model of the photo refuses, and the share of them that it prices.
+    """Of each model: how many test rows the served model of the photo refuses, and how many of them it would price.
 
-    Each model of words is read at the largest coverage at which its error is at most that of the photo's model on the
-    rows that this qualifies, so that more prices are not bought with worse ones.
+    `priced_of_these` reads a model of words at the largest coverage at which its error is at most that of the photo's
+    model on the rows that this qualifies: what is possible without worse prices, whatever its gate is set to. `gained`
+    and `lost` are by its own gate.
     """
     served = (pl.col(name) == value for name, value in SERVED.items() if name != "seed")
     photos = {
@@ -266,7 +268,9 @@ def rescued(predictions: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
             within = np.flatnonzero(running <= taken.mean())
             priced = order[: within[-1] + 1] if within.size else order[:0]
             share = float(refused[priced].sum() / refused.sum())
-        found = {"refused_by_photo": int(refused.sum()), "priced_of_these": share}
+        taken_now = own["qualified"].to_numpy()
+        gained, lost = int((refused & taken_now).sum()), int((~refused & ~taken_now).sum())
+        found = {"refused_by_photo": int(refused.sum()), "priced_of_these": share, "gained": gained, "lost": lost}
         rows.append({"model_id": model["model_id"], **found})
-    types = {"model_id": pl.String, "refused_by_photo": pl.Int64, "priced_of_these": pl.Float64}
-    return pl.DataFrame(rows, schema=types)
+    counts = dict.fromkeys(("refused_by_photo", "gained", "lost"), pl.Int64)
+    return pl.DataFrame(rows, schema_overrides={"model_id": pl.String, "priced_of_these": pl.Float64, **counts})

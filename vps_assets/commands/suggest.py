@@ -120,12 +120,12 @@ def advised(offer: Offer, inputs: str, reason: str, gains: pl.DataFrame) -> dict
     where this one's fault can be measured, or where nothing else is known to help.
     """
     missing = {name for name in PIECES if all(getattr(offer, column) is None for column in PIECES[name])}
-    missing |= {PHOTO} if offer.image is None else {SHARPER}
+    faulty = offer.image is not None and reason != "too_little_information"
+    missing |= {PHOTO} if offer.image is None else {SHARPER} if faulty else set()
     of_inputs = gains.filter(pl.col("inputs") == inputs, pl.col("piece").is_in(sorted(missing)))
     helped = of_inputs.filter(pl.col("gain") > pl.col("gain_error")).sort("priced_share", "gain", descending=True)
     expected = {row["piece"]: round(row["gain"], 4) for row in helped.to_dicts()}
-    faulty = offer.image is not None and reason != "too_little_information"
-    first = SHARPER if faulty else next((name for name in expected if name != SHARPER), SHARPER)
+    first = SHARPER if faulty else next(iter(expected), SHARPER)
     advice = WORDS_OF_ADVICE.get(first, ADVICE[reason])
     return {"advice": advice, "would_help": expected}
 

@@ -251,17 +251,19 @@ def words_table(published: Published, split_kind: str) -> Table:
                 with_ends(part, "male"),
                 over_seeds(part, "range_width"),
                 f"{percent(mean(part, 'priced_of_these'))} of {refused[0]:,}" if rescued.len() else "–",
+                f"+{mean(part, 'gained'):.0f}, -{mean(part, 'lost'):.0f}" if rescued.len() else "–",
             )
         )
     order = ["the photo", "words", *(f"photo, {words}" for words in SAID_BESIDE.values())]
     rows.sort(key=lambda row: (order.index(row[0]), row[1] != SERVED["objective"], row[1]))
     columns = (
         "by what", "model", "MALE of all", "AURC (95%)", "qualified", "MALE (95%)", "range width, ln",
-        "priced of those refused by the photo",
+        "could be priced of those refused by the photo", "priced now, refused now",
     )  # fmt: skip
     note = (
-        "Intervals are over other draws of listings. Last column: of the listings that the served model refuses by the "
-        "photo alone, how many are priced when as many are qualified as keep that model's own error. Words are title, "
+        "Intervals are over other draws of listings. Of the listings that the served model refuses by the photo alone, "
+        "so many could be priced were as many qualified as keep that model's own error; in the last column, how many "
+        "of them the model prices by its own gate, and how many that the photo alone prices it refuses. Words are title, "
         "description, brand, attributes, specifications and condition; prices in them are masked. Whether a difference "
         "is more than chance: model_comparisons, families `words`."
     )
@@ -304,7 +306,10 @@ def advice_table(published: Published) -> Table:
         for row in published["advice_gains"].sort("inputs", "priced_share", descending=[False, True]).to_dicts()
     ]
     columns = ("priced by", "what is added", "refused without it", "of these priced with it", "gain in qualification")
-    note = "Test listings that have the thing, as they are and as if they had not; `vps suggest` advises by it."
+    note = (
+        "Test listings that have the thing, as they are and as if they had not; a sharper photo: blurred on purpose, "
+        "and as they are. `vps suggest` advises by it."
+    )
     return Table("What would help a listing that cannot be priced", columns, rows, note)
 
 

@@ -149,8 +149,10 @@ WORDS_REPORTS = table(
         "inputs": column(pl.String, "What the model prices by", pa.Check.isin(list(INPUTS))),
         "refused_by_photo": column(pl.Int64, "Of the tested, those that the photo alone could not price", null=True),
         "priced_of_these": column(
-            pl.Float64, "Share of them priced once as many are qualified as keep the photo's own error", null=True
+            pl.Float64, "Share of them that would be priced were as many qualified as keep the photo's error", null=True
         ),
+        "gained": column(pl.Int64, "How many of them the model's own gate prices", null=True),
+        "lost": column(pl.Int64, "Listings that the photo alone prices and the model's own gate refuses", null=True),
     },
     unique=["model_id", "segment"],
 )

@@ -152,13 +152,18 @@ def test_rows_that_the_photo_refused_are_priced_as_long_as_its_own_error_is_kept
     models = pl.DataFrame(
         [{"model_id": "p", "features": "MSTFE"} | kind, {"model_id": "w", "features": "WORDS"} | kind]
     )
-    assert rescued(predictions, models).row(0) == ("w", 2, 1.0)  # c, a, d: their mean error is .2, the photo's own
+    assert rescued(predictions, models).row(0) == ("w", 2, 1.0, 2, 0)  # c, a, d: their mean error is the photo's own
     worse = predictions.with_columns(
         predicted_log_price=pl.when(pl.col("model_id") == "w", pl.col("listing_id") == "d")
         .then(1.5)
         .otherwise("predicted_log_price")
     )
-    assert rescued(worse, models).row(0) == ("w", 2, 0.5)
+    assert rescued(worse, models).row(0) == ("w", 2, 0.5, 2, 0)
+    refused = worse.with_columns(qualified=pl.col("qualified") & (pl.col("listing_id") != "a"))
+    refused = refused.with_columns(
+        qualified=pl.when(pl.col("model_id") == "p").then(worse["qualified"]).otherwise("qualified")
+    )
+    assert rescued(refused, models).row(0)[3:] == (2, 1)
 
 
 def test_what_is_read_of_a_listing_is_its_masked_title_and_description(dataset: PricingDataset) -> None:
