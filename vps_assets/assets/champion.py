@@ -15,6 +15,7 @@ from vps_assets.assets.champion_decisions import (
     champion_rows,
     decided,
     decision_row,
+    in_order,
     inputs_in,
     last_served_as,
     looks,
@@ -134,7 +135,7 @@ def record_decision(
         context.add_output_metadata(
             {f"{name} ({inputs})": str(row[name][0]) for name in ("model_id", "decision", "evidence")}
         )
-    return pl.concat([*rows, kept])
+    return in_order(pl.concat([*rows, kept]))
 
 
 def row_decided(
@@ -211,7 +212,7 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
     verdict = Verdict(ROLLED_BACK, config.to, evidence, served_as=served_as)
     row = decision_row(verdict, inputs, current, current, artefacts)
     history = with_decisions(secured_history(warehouse, in_force), row)
-    row = pl.concat([row, in_force.filter(pl.col("inputs") != inputs)])
+    row = in_order(pl.concat([row, in_force.filter(pl.col("inputs") != inputs)]))
     before = warehouse.records().made.get("champion_model", {}).get(WHOLE, Fingerprint(""))
     after = Fingerprint(before.basis, before.sales, content_of("champion_model", row))
     noted = basis_of("champion_history", WHOLE, settings.recipe, Records({"champion_model": {WHOLE: after}}))

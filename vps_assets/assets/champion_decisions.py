@@ -11,7 +11,7 @@ from vps_assets.tables.models import CHAMPION_HISTORY, CHAMPION_MODEL
 from vps_assets.tables.schemas import aligned, conforming
 from vps_assets.warehouse.database import Warehouse
 from vps_ml.artefacts import Artefacts
-from vps_ml.backbones.tasks import can_serve, inputs_of
+from vps_ml.backbones.tasks import INPUTS, can_serve, inputs_of
 from vps_ml.evaluation.comparison import Comparison, can_predict
 from vps_ml.evaluation.resampling import AT_ITS_COVERAGE
 from vps_ml.pricing.variants import SERVED
@@ -118,6 +118,12 @@ def with_inputs(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(pl.col("inputs").fill_null("photo"))
 
 
+def in_order(champions: pl.DataFrame) -> pl.DataFrame:
+    """The champions' rows, always in one order: what is made from them is made anew where their content is another."""
+    place = {inputs: number for number, inputs in enumerate(INPUTS)}
+    return champions.sort(pl.col("inputs").replace_strict(place, return_dtype=pl.Int64))
+
+
 def all_champions(champion_model: pl.DataFrame) -> pl.DataFrame:
     """The rows of the table `champion_model`, also of one that an older version wrote."""
     return with_inputs(aligned(champion_model, CHAMPION_MODEL))
@@ -150,7 +156,7 @@ def last_served_as(history: pl.DataFrame, model_id: str, artefacts: Artefacts) -
 def champion_rows(warehouse: Warehouse) -> pl.DataFrame:
     """The rows of `champion_model` as they are stored."""
     stored = warehouse.read("champion_model")
-    return all_champions(pl.DataFrame() if stored is None else stored)
+    return in_order(all_champions(pl.DataFrame() if stored is None else stored))
 
 
 def past_decisions(warehouse: Warehouse, champion_model: pl.DataFrame) -> pl.DataFrame:

@@ -128,12 +128,13 @@ def sales_of(warehouse: Warehouse, columns: Sequence[str]) -> pl.DataFrame | Non
 
 def of_each_label(sold: pl.DataFrame) -> pl.DataFrame:
     """The sales, once for each label of the item, with `label`; not by the SQL that the statistics are made with."""
-    rows = []
-    for sale in sold.iter_rows(named=True):
-        given = {kind: sale[kind] if isinstance(sale[kind], list) else [sale[kind]] for kind in SAID_LABELS}
-        labels = {f"{kind}{LABEL}{one}" for kind, many in given.items() for one in many or () if one is not None}
-        rows += [{"sold_on": sale["sold_on"], "sold_price": sale["sold_price"], "label": label} for label in labels]
-    return pl.DataFrame(rows, schema={"sold_on": pl.Date, "sold_price": pl.Float64, "label": pl.String})
+    parts = []
+    for kind in SAID_LABELS:
+        own = pl.col(kind) if sold.schema[kind] == pl.List else pl.concat_list(pl.col(kind).cast(pl.String))
+        each = sold.with_row_index("item").select("item", "sold_on", "sold_price", label=own)
+        each = each.explode("label", empty_as_null=False).drop_nulls("label").unique(["item", "label"])
+        parts.append(each.select("sold_on", "sold_price", label=pl.lit(f"{kind}{LABEL}") + pl.col("label")))
+    return pl.concat(parts)
 
 
 def leak_check(asset: str) -> dg.AssetChecksDefinition:

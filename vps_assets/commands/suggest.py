@@ -77,7 +77,10 @@ def suggest_one(offer: Offer, home: Home) -> str:
         currency = analytics.table("clean_listings", "currency is not null limit 1", ["currency"])["currency"]
     if champions.is_empty():
         raise NoChampion("there is no champion yet: `vps run` trains and promotes one")
-    row = with_statistics(offer.row(), histories)
+    try:
+        row = with_statistics(offer.row(), histories)
+    except UnicodeEncodeError as error:
+        raise UserError("what is given is no text: it has bytes that are not UTF-8") from error
     inputs = inputs_of_rows(row)[0] if offer.image is not None else "words"
     if offer.image is None and inputs_of_rows(row)[0] == "photo":
         raise UserError("there is neither a photo nor words: give a photo, or --title")
@@ -126,7 +129,7 @@ def advised(offer: Offer, inputs: str, reason: str, gains: pl.DataFrame) -> dict
     helped = of_inputs.filter(pl.col("gain") > pl.col("gain_error")).sort("priced_share", "gain", descending=True)
     expected = {row["piece"]: round(row["gain"], 4) for row in helped.to_dicts()}
     first = SHARPER if faulty else next(iter(expected), SHARPER)
-    advice = WORDS_OF_ADVICE.get(first, ADVICE[reason])
+    advice = WORDS_OF_ADVICE.get(first, ADVICE[reason] if offer.image is not None else WORDS_OF_ADVICE[PHOTO])
     return {"advice": advice, "would_help": expected}
 
 

@@ -13,9 +13,11 @@ from vps_assets.tables.listings import LANDED, WORDS
 
 COLUMN_TYPES: Mapping[str, pl.DataType] = {name: spec.dtype.type for name, spec in LANDED.items()}
 """What a user brings: column -> type."""
-CONTROLS = r"[\x00-\x08\x0B-\x1F\x7F-\x9F\u2028-\u202E\u2066-\u2069\uFEFF]"
+CONTROLS = (
+    r"[\x00-\x08\x0B-\x1F\x7F-\x9F\u00AD\u200B\u200E\u200F\u2028-\u202E\u2060-\u2064\u2066-\u2069\u2800\u3164\uFEFF]"
+)
 """Characters that no words need: control characters but tab and line feed, separators of lines and paragraphs, marks
-that turn the direction of a text, byte order marks."""
+that turn the direction of a text, and what takes no room or no ink (but for joiners, which scripts and emoji need)."""
 CODED_TEXT = (pl.Categorical, pl.Enum)
 FORMATS_WITH_ZONE = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M%#z")
 FORMATS_UTC = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M")

@@ -26,7 +26,7 @@ from vps_ml.atomic import untouched
 SETTING, DEFAULT_DAYS = "VPS_KEEP_DAYS", 30.0
 AT_A_TIME = 200
 CHAMPIONS_KEPT = 5
-"""Models that were in force, the newest, stay whole for a rollback."""
+"""Models that were in force, the newest of each kind of inputs, stay whole for a rollback."""
 UNFINISHED_DAYS = 3.0
 """Embeddings that no table names may be of a run that is under way; for so long."""
 
@@ -114,14 +114,17 @@ def remove(path: Path) -> None:
 
 
 def newest_champions(warehouse: Warehouse) -> set[str]:
-    """The last models that were put in force, and what they were served as."""
+    """Those in force, the last models that were for each kind of inputs, and what they were served as."""
+    in_force = warehouse.read("champion_model", columns=["model_id"])
+    kept: set[str] = set() if in_force is None else set(in_force["model_id"])
     history = warehouse.read("champion_history", "decision <> 'refused'")
     if history is None:
-        return set()
+        return kept
     newest_first = aligned(history, CHAMPION_HISTORY).sort("decided_at", descending=True)
-    kept = newest_first["model_id"].unique(maintain_order=True)[:CHAMPIONS_KEPT]
-    refits = newest_first.filter(pl.col("model_id").is_in(kept.implode()))["served_as"].drop_nulls()
-    return {*kept, *refits}
+    for (_,), rows in newest_first.with_columns(pl.col("inputs").fill_null("photo")).group_by("inputs"):
+        own = rows["model_id"].unique(maintain_order=True)[:CHAMPIONS_KEPT]
+        kept |= {*own, *rows.filter(pl.col("model_id").is_in(own.implode()))["served_as"].drop_nulls()}
+    return kept
 
 
 def closure(home: Home, model_id: str) -> list[tuple[Path, str]]:

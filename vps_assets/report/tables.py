@@ -263,9 +263,9 @@ def words_table(published: Published, split_kind: str) -> Table:
     note = (
         "Intervals are over other draws of listings. Of the listings that the served model refuses by the photo alone, "
         "so many could be priced were as many qualified as keep that model's own error; in the last column, how many "
-        "of them the model prices by its own gate, and how many that the photo alone prices it refuses. Words are title, "
-        "description, brand, attributes, specifications and condition; prices in them are masked. Whether a difference "
-        "is more than chance: model_comparisons, families `words`."
+        "of them the model prices by its own gate, and how many that the photo alone prices it refuses. Words are "
+        "title, description, brand, attributes, specifications and condition; prices in the first two are masked. "
+        "Whether a difference is more than chance: model_comparisons, families `words`."
     )
     return Table(f"What the seller's words are worth (split {SIDES[split_kind]})", columns, rows, note)
 

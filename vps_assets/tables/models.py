@@ -231,7 +231,7 @@ ADVICE_GAINS = table(
         "piece": column(pl.String, "title, brand, condition, photo, or sharper photo"),
         "inputs": column(pl.String, "What the listings were priced by without it", pa.Check.isin(list(INPUTS))),
         "refused": column(pl.Int64, "Test listings refused without it", pa.Check.gt(0)),
-        "priced_share": column(pl.Float64, "Share of these that get a price with it", fraction()),
+        "priced_share": column(pl.Float64, "How much more of these get a price with it than without, as a share"),
         "gain": column(pl.Float64, "Mean gain in qualification of these"),
         "gain_error": column(pl.Float64, "Its standard error over the listings"),
     },

@@ -36,20 +36,34 @@ def gains(
     after: Float[np.ndarray, " N"],
     has: Bool[np.ndarray, " N"],
     before_by: str | None = None,
+    reference: Float[np.ndarray, " N"] | None = None,
 ) -> list[dict]:
-    """A row for each kind of inputs before: of the listings refused then, how many are priced after, and the gain."""
+    """A row for each kind of inputs before: of the listings refused then, how many are priced after, and the gain.
+
+    Args:
+        piece: what is added.
+        rows: the listings without it.
+        before: their qualification then.
+        after: with it.
+        has: which listings have it.
+        before_by: what they were priced by; None: read off the rows.
+        reference: the qualification without it by the model that judges with it, where that is another: listings which
+            one model refused are less often refused by any other, so without it nothing added would be a gain as well.
+    """
+    reference = before if reference is None else reference
     inputs = np.full(rows.height, before_by) if before_by else inputs_of_rows(rows).to_numpy()
     found: list[dict] = []
     for name in np.unique(inputs):
         refused = (inputs == name) & has & (before < 0.5)
         if refused.any():
-            gain = (after - before)[refused]
+            gain = (after - reference)[refused]
+            more = (after >= 0.5)[refused].mean() - (reference >= 0.5)[refused].mean()
             found.append(
                 {
                     "piece": piece,
                     "inputs": str(name),
                     "refused": int(refused.sum()),
-                    "priced_share": float((after[refused] >= 0.5).mean()),
+                    "priced_share": float(more),
                     "gain": float(gain.mean()),
                     "gain_error": float(gain.std() / np.sqrt(len(gain))),
                 }

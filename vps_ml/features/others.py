@@ -55,7 +55,9 @@ class WithOthers(PricingDataset):
         if (~inside).any():
             tasks = [task for task in VISUAL_TASKS[features] if task in self.visual]
             chosen = rows[~inside] - self.own
-            yield np.flatnonzero(~inside), np.concatenate([self.visual[task][chosen] for task in tasks], axis=1)
+            none = np.empty((len(chosen), 0), dtype=np.float16)  # of a model that sees no photo
+            blocks = [none, *(self.visual[task][chosen] for task in tasks)]
+            yield np.flatnonzero(~inside), np.concatenate(blocks, axis=1)
 
     def word_blocks(self, rows: np.ndarray) -> Iterator[WordsBlock]:
         """As of any dataset: stored words, and behind them those that are read now."""

@@ -20,6 +20,8 @@ FEWEST_TEXTS = 2
 """Training texts that have a word; one that only one has is as good as unknown."""
 MOST_HASHES = 40_000
 """Of each kind that are kept, the most frequent: 20 MB of axes."""
+LEAST_SPREAD = 1e-3
+"""Of the components: where sellers all say the same, nothing is told apart, and there are no features of it."""
 PREFIX = "words."
 
 
@@ -47,22 +49,19 @@ class WordsMap:
         there = np.flatnonzero(np.diff(words.hashed.indptr) > 0)
         words = words.rows(there)
         kept, idf = weights(words.hashed)
-        if not len(kept):
-            none = np.empty((0, 0), dtype=np.float16)
-            return cls(
-                kept, idf, none, np.empty(0), np.zeros(words.encoded.shape[1]), np.zeros((words.encoded.shape[1], 0))
-            )
-        weighted = tf_idf(words.hashed, kept, idf)
-        most = min(components, len(kept) - 1, len(words) - 1)
-        svd = TruncatedSVD(max(most, 1), n_iter=4, random_state=seed)
-        reduced = svd.fit_transform(weighted)
-        size = np.sqrt(reduced.var(axis=0).mean())
-        axes = (svd.components_.T / max(size, 1e-6)).astype(np.float16)
+        axes, mean = np.zeros((len(kept), 0), dtype=np.float16), np.zeros(0, dtype=np.float32)
+        most, weighted = min(components, len(kept) - 1, len(words) - 1), tf_idf(words.hashed, kept, idf)
+        if most > 0 and total_variance(weighted) > LEAST_SPREAD:
+            svd = TruncatedSVD(most, n_iter=4, random_state=seed)
+            size = np.sqrt(svd.fit_transform(weighted).var(axis=0).mean())
+            if size > LEAST_SPREAD:
+                axes = (svd.components_.T / size).astype(np.float16)
+                mean = (weighted @ axes.astype(np.float32)).mean(axis=0)
         width = words.encoded.shape[1]
         encoded = np.zeros(width, dtype=np.float32), np.zeros((width, 0), dtype=np.float32)
-        if width and len(words) > 1:
+        if len(words) > 1 and width and words.encoded.astype(np.float32).std(axis=0).mean() > LEAST_SPREAD:
             encoded = principal_axes(words.encoded, min(components, width, len(words) - 1), seed)
-        return cls(kept, idf, axes, (weighted @ axes.astype(np.float32)).mean(axis=0), *encoded)
+        return cls(kept, idf, axes, mean, *encoded)
 
     @property
     def width(self) -> int:
@@ -79,7 +78,7 @@ class WordsMap:
         out = np.zeros((len(words), self.width), dtype=np.float32)
         there = np.flatnonzero(np.diff(words.hashed.indptr) > 0)
         said = words.rows(there)
-        if len(self.kept):
+        if self.axes.shape[1]:
             out[there, : self.axes.shape[1]] = (
                 tf_idf(said.hashed, self.kept, self.idf) @ self.axes.astype(np.float32) - self.mean
             )
@@ -97,6 +96,12 @@ class WordsMap:
         """The map of these arrays; None if it is not among them."""
         own = {name.removeprefix(PREFIX): value for name, value in arrays.items() if name.startswith(PREFIX)}
         return cls(**own) if own else None
+
+
+def total_variance(weighted: "csr_matrix") -> float:
+    """The sum of the columns' variances: of rows of length about one, between 0 (all alike) and 2."""
+    squares, means = weighted.multiply(weighted).mean(axis=0), weighted.mean(axis=0)
+    return float((squares - np.square(means)).sum())
 
 
 def weights(hashed: "csr_matrix") -> tuple[Int[np.ndarray, " K"], Float[np.ndarray, " K"]]:
@@ -118,7 +123,6 @@ def tf_idf(hashed: "csr_matrix", kept: Int[np.ndarray, " K"], idf: Float[np.ndar
     from sklearn.preprocessing import normalize
 
     weighted = hashed[:, kept].multiply(idf).tocsr()
-    if not weighted.shape[0]:  # which `normalize` refuses
-        return weighted
     pieces = int(np.searchsorted(kept, HASHES))
-    return hstack([normalize(weighted[:, :pieces]), normalize(weighted[:, pieces:])], format="csr")
+    parts = [weighted[:, :pieces], weighted[:, pieces:]]
+    return hstack([normalize(part) if min(part.shape) else part for part in parts], format="csr")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import numpy as np
@@ -12,6 +13,9 @@ from vps_ml.atomic import temporary_folder
 from vps_ml.evaluation.advice import PHOTO, PIECES, SHARPER, blanked, gains
 from vps_ml.features.given import SAID, inputs_of_rows
 from vps_ml.ops import GPU_POOL, GPU_TAGS
+
+if TYPE_CHECKING:
+    from vps_ml.pricing.predictor import Predictor
 
 BLURRED = 150
 """Photos that are blurred, an arbitrary but fixed choice of the listings."""
@@ -42,6 +46,7 @@ def measure_advice(context: dg.OpExecutionContext, job: AdviceJob) -> pl.DataFra
     visual = {inputs: model.visual_features(job.rows) for inputs, model in models.items()}
     whole, silent = served(models, visual, job.rows), blanked(job.rows, SAID)
     by_photo = served(models, visual, silent)
+    both_silent = predicted_by(models["both"], visual["both"], silent)
     found = []
     for piece, columns in PIECES.items():
         has = job.rows.select(pl.any_horizontal(pl.col(name).is_not_null() for name in columns)).to_series().to_numpy()
@@ -49,9 +54,10 @@ def measure_advice(context: dg.OpExecutionContext, job: AdviceJob) -> pl.DataFra
         still_said = has & (inputs_of_rows(without) == "both").to_numpy()
         found += gains(piece, without, served(models, visual, without), whole, still_said)
         alone = blanked(job.rows, tuple(name for name in SAID if name not in columns))
-        found += gains(piece, silent, by_photo, served(models, visual, alone), has)
-    said = without_photo(models["words"], job.rows)
-    found += gains(PHOTO, job.rows, said, whole, np.ones(len(said), dtype=bool), before_by="words")
+        found += gains(piece, silent, by_photo, served(models, visual, alone), has, reference=both_silent)
+    said = predicted_by(models["words"], visual["words"], job.rows)
+    spoken = (inputs_of_rows(job.rows) == "both").to_numpy()
+    found += gains(PHOTO, job.rows, said, whole, spoken, before_by="words")
     found += blurred_gains(models, job, whole)
     context.log.info(f"{job.rows.height:,} listings judged with and without {', '.join([*PIECES, PHOTO])}, and blurred")
     return pl.DataFrame(found, infer_schema_length=None)
@@ -67,10 +73,9 @@ def served(models: Mapping, visual: Mapping[str, np.ndarray], rows: pl.DataFrame
     return out
 
 
-def without_photo(model: object, rows: pl.DataFrame) -> np.ndarray:
-    """The rows' qualification by words alone."""
-    predicted = model.predict(np.empty((rows.height, 0)), rows)  # type: ignore[attr-defined]
-    return np.array([prediction.qualification for prediction in predicted])
+def predicted_by(model: "Predictor", visual: np.ndarray, rows: pl.DataFrame) -> np.ndarray:
+    """The rows' qualification by one model."""
+    return np.array([prediction.qualification for prediction in model.predict(visual, rows)])
 
 
 def blurred_gains(models: Mapping, job: AdviceJob, whole: np.ndarray) -> list[dict]:

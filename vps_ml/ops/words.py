@@ -9,7 +9,7 @@ import polars as pl
 from vps_ml.artefacts import Artefacts, identity
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.recipes import Recipe
-from vps_ml.words.masking import said, without_prices
+from vps_ml.words.masking import has_price, said
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_words(context: dg.OpExecutionContext, job: WordsJob) -> pl.DataFrame:
 def words_rows(path: str, rows: pl.DataFrame, texts: list[str], text_id: str) -> pl.DataFrame:
     """A date's rows of the table `text_embeddings`."""
     priced = [
-        any(part is not None and without_prices(part) != part for part in parts)
+        any(part is not None and has_price(part) for part in parts)
         for parts in rows.select("title", "description").iter_rows()
     ]
     return rows.select(

@@ -86,6 +86,8 @@ class Predictor:
         Args:
             rows: with embedding_id, embedding_path, embedding_row, tasks and photo_hash.
         """
+        if not VISUAL_TASKS[self.features]:
+            return np.empty((rows.height, 0))
         if set(rows["embedding_id"]) == {self.embedding_id}:
             files = [self.artefacts.embedding_file(path) for path in rows["embedding_path"]]
             return gathered(files, rows["embedding_row"].to_list(), self.tasks(rows["tasks"][0].to_list()))

@@ -57,8 +57,12 @@ class Encoder:
         config = BertConfig(**json.loads(artefacts.models.text(encoder_id, "config")))
         network = BertModel(config, add_pooling_layer=False)
         arrays = artefacts.models.arrays(encoder_id, STATE)
-        state = {name: torch.from_numpy(value) for name, value in arrays.items() if not name.startswith("pooler.")}
-        network.load_state_dict(state, strict=False)
+        state = {name: torch.from_numpy(value) for name, value in arrays.items() if "pooler." not in name}
+        state = {name.removeprefix("bert."): value for name, value in state.items()}
+        result = network.load_state_dict(state, strict=False)
+        if result.missing_keys:
+            missing = ", ".join(result.missing_keys[:3])
+            raise ValueError(f"encoder {encoder_id} is no BERT that can be read: its weights lack {missing} …")
         tokenizer = Tokenizer.from_str(artefacts.models.text(encoder_id, "tokenizer"))
         tokenizer.enable_truncation(MOST_TOKENS)
         tokenizer.enable_padding()

@@ -6,6 +6,8 @@ Axes: N text, H hash.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vps_ml.words.masking import MOST_CHARACTERS
+
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
@@ -15,8 +17,6 @@ WORDS = {"analyzer": "word", "ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+
 """Single words and pairs of them."""
 PIECES = {"analyzer": "char_wb", "ngram_range": (2, 5)}
 """Two to five letters within a word: another ending, a typing error or a compound still shares most of them."""
-MOST_CHARACTERS = 2_000
-"""Of a text that are read: what is worth saying stands at its beginning."""
 
 
 def hashed(texts: Sequence[str]) -> "csr_matrix":

@@ -4,35 +4,57 @@ import re
 import unicodedata
 
 MASK = " price "
-AMOUNT = r"\d[\d.,' ]*\d|\d"
-SIGNS = "£€$¥₹"
-CODES = r"gbp|eur|euros?|usd|dollars?|pounds?|quid|pence|cents?|francs?|chf|yen|inr|rs\b\.?|sek|nok|dkk|pln|zł"
+MOST_CHARACTERS = 2_000
+"""Of a text that are read: what is worth saying stands at its beginning."""
+# Every repetition is bounded: a long table of sizes must not take hours.
+AMOUNT = r"\d{1,9}(?:[.,' ]\d{1,3}){0,4}"
+GAP = r"\s{0,3}"
+SIGNS = "£€$¥₹₽元₩₺"
+CODES = (
+    r"gbp|eur|euros?|usd|cad|aud|dollars?|pounds?|quid|pence|cents?|francs?|chf|yen|rmb|inr|rs\b\.?|sek|nok|dkk|kr\b|pln"
+    r"|zł|czk|kč|huf|rub|try"
+)
 UNITS = r"x|mm|cm|m|km|kg|g|gb|tb|inch|inches|in|ft|l|ml|cl|[gmk]hz|w|kw|v|mah|years?|months?|weeks?|days?"
-BARGAINED = r"o\.?n\.?o\b|o\.?b\.?o\b|ovno|vb\b|vhb|fp\b|fixed price|negotiable|each\b|,-|\.-|/-"
-ASKED = r"price|asking|only|just|for|offers?|now|was|rrp|cost|paid|worth|preis|nur|für|vb|fp"
+FIRM = r"o\.?n\.?o\b|o\.?b\.?o\b|or best offer|ovno|vb\b|vhb|fp\b|fixed price|firm\b|negotiable|each\b|,-|,–|\.-|/-|:-"
+PRICED = r"price|asking|sold|rrp|paid|preis|festpreis|prix|precio|vhb|vb|fp"
+ASKED = r"for|only|just|now|was|offers?|cost|worth|nur|für"
+ROUGHLY = r"(?:\s{1,3}(?:price|for|is|of|about|around|ca\.?|approx\.?)){0,2}\s{0,3}(?:\(\w{3}\))?\s{0,3}[:=~–-]{0,2}~?"
+END = r"(?=\s{0,3}(?:$|[.,;:!?)\n]|ono\b|now\b))"
 PRICES = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"(?:[{SIGNS}]|\b(?:{CODES}))\s*(?:{AMOUNT})(?:\s*k\b)?(?:\s*p\b)?",
-        rf"(?<![\w])(?:{AMOUNT})\s*k?\s*(?:[{SIGNS}]|(?:{CODES})\b)",
-        rf"(?<![\w])(?:{AMOUNT})\s*(?:{BARGAINED})",
-        rf"\b(?:{ASKED})\b\s*[:=]?\s*(?:{AMOUNT})(?![\w%\"'])(?!\s*(?:{UNITS})\b)",
-        rf"(?<![\w.,])\d{{1,3}}(?:[.,]\d{{3}})*[.,]\d{{2}}(?![\w.,])(?!\s*(?:{UNITS})\b)",
+        rf"(?:[{SIGNS}]|\b(?:{CODES})){GAP}{AMOUNT}(?:\s?-\s?{AMOUNT})?(?:{GAP}[kp]\b)?",
+        rf"(?<!\w)(?:{AMOUNT}\s?-\s?)?{AMOUNT}{GAP}k?{GAP}(?:[{SIGNS}]|(?:{CODES})(?!\w))",
+        rf"(?<!\w){AMOUNT}{GAP}(?:{FIRM})",
+        rf"\b(?:{PRICED})\b{ROUGHLY}{GAP}{AMOUNT}(?![\w%\"'])(?!{GAP}(?:{UNITS})\b)",
+        rf"\b(?:{ASKED})\b{GAP}[:=]?{GAP}{AMOUNT}(?![\w%\"']){END}",
+        rf"(?<![\w.,])\d{{1,3}}(?:[.,]\d{{3}}){{0,3}}[.,]\d{{2}}(?![\w.,])(?!{GAP}(?:{UNITS})\b)",
     )
 )
-"""A currency before or after a number, a number and how firm it is, a word of asking and a number, and a number with
-two decimals. Model numbers, sizes and years stay: a bare number is no price as far as anyone can tell."""
+"""A currency before or after a number, or a range of them; a number and how firm it is; a word of pricing and a number;
+a word that often precedes a price, and a number that ends the phrase; a number with two decimals. Model numbers, sizes
+and years stay: a bare number is no price as far as anyone can tell. Words for numbers are not read, nor labels (brand,
+attributes, specifications, condition), which are taken as the marketplace's own."""
+UNSEEN = {ord(c): None for c in "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufe0f\u20e3"}
+"""Characters within which a price could be hidden."""
+
+
+def plain(text: str) -> str:
+    """The beginning of the text, in the plain forms of its characters (Unicode's NFKC), without what nobody sees."""
+    return unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).translate(UNSEEN)
 
 
 def without_prices(text: str) -> str:
-    """The text with every price in it replaced by the word `price`.
-
-    Compatibility forms of digits and signs are read as the plain ones (Unicode's NFKC), so that no other digit helps.
-    """
-    plain = unicodedata.normalize("NFKC", text)
+    """The plain text with every price in it replaced by the word `price`."""
+    masked = plain(text)
     for price in PRICES:
-        plain = price.sub(MASK, plain)
-    return plain
+        masked = price.sub(MASK, masked)
+    return masked
+
+
+def has_price(text: str) -> bool:
+    """Whether a price stands in the text, as far as it is read."""
+    return any(price.search(plain(text)) for price in PRICES)
 
 
 def said(title: str | None, description: str | None) -> str:

@@ -29,6 +29,7 @@ def test_a_column_that_the_seller_has_not_given_is_missing() -> None:
 def test_words_are_those_that_would_land() -> None:
     row = Offer("phone", title=" Aldera\u202e\n phone ", description="\x00", condition="new").row()
     assert row.select("title", "description", "condition").row(0) == ("Aldera phone", None, "new")
+    assert Offer("phone", title="\u200b\u00ad").row()["title"].to_list() == [None]
     with pytest.raises(UserError, match="title is longer than 2,000 characters"):
         Offer("phone", title="a" * 2001).row()
 

@@ -83,7 +83,7 @@ def test_models_without_a_use_go_once_they_are_old_and_what_is_needed_stays(home
     for asset in others:
         column = PARTITIONINGS[LINEAGE[asset].partitions].column or "model_id"
         name = "of words" if asset == "words_pricing_models" else "served"
-        warehouse.replace(asset, pl.DataFrame({column: ["0.3"], "path": [f"models/{name}"]}), "true", [], {})
+        warehouse.replace(asset, pl.DataFrame({column: [name], "path": [f"models/{name}"]}), "true", [], {})
     model("refit", feature_map_id="map", roles_id="roles", embedding_id="set", blend_id="blend")
     model("blend")
     history = {"model_id": ["champion before", "useless"], "decision": ["promoted", "refused"],

@@ -42,5 +42,9 @@ def test_gains_are_of_those_that_were_refused_by_the_inputs_of_before() -> None:
     assert both["gain"] == pytest.approx(0.2)
     assert (photo["inputs"], photo["refused"], photo["priced_share"]) == ("photo", 1, 1.0)
     assert gains("brand", ROWS, before, after, np.array([False] * 4)) == []
+    reference = np.array([0.55, 0.3, 0.6, 0.9])  # without it, by the model that judges with it
+    both, photo = gains("brand", ROWS, before, after, np.array([True] * 4), reference=reference)
+    assert both["gain"] == pytest.approx(0.075) and both["priced_share"] == 0.0
+    assert photo["gain"] == pytest.approx(0.1) and photo["priced_share"] == 0.0
     (words,) = gains("photo", ROWS, before, after, np.array([True] * 4), before_by="words")
     assert (words["inputs"], words["refused"]) == ("words", 3)

@@ -12,6 +12,7 @@ from vps_ml.artefacts import Artefacts
 from vps_ml.features.scaling import FeatureMap, principal_axes, tabular_moments
 from vps_ml.features.tabular import tabular_matrix
 from vps_ml.features.words_map import WordsMap, tf_idf, weights
+from vps_ml.pricing.ridge import WordsRidge
 from vps_ml.words.files import WordFeatures
 from vps_ml.words.hashing import HASHES, PIECES, WORDS, hashed
 
@@ -49,6 +50,28 @@ def test_training_rows_without_words_have_no_part_in_the_map_and_none_at_all_mak
     with_silent = WordsMap.fitted(words([*TEXTS, "", ""]), 8, 0)
     assert np.array_equal(spoken.features(words(TEXTS)), with_silent.features(words(TEXTS)))
     assert WordsMap.fitted(words(["", ""]), 8, 0).width == 0
+
+
+ALIKE = {
+    "nobody says anything": [""] * 60,
+    "one does": ["gold ring", *[""] * 59],
+    "two say other things": ["gold ring", "silver ring", *[""] * 58],
+    "all say the same": ["for sale"] * 60,
+    "only pieces of words recur": ["abcdefgh1", "abcdefgh2", *[""] * 58],
+}
+
+
+@pytest.mark.parametrize("texts", ALIKE.values(), ids=ALIKE)
+def test_words_that_tell_nothing_apart_are_no_features_and_nothing_fails(texts: list[str]) -> None:
+    encoded = np.zeros((60, 12), dtype=np.float16)
+    encoded[[bool(text) for text in texts]] = 0.3
+    said = WordFeatures(hashed(texts), encoded)
+    fitted = WordsMap.fitted(said, 8, 0)
+    assert np.isfinite(fitted.features(said)).all()
+    assert np.abs(fitted.features(said)).max(initial=0) < 100
+    price = np.arange(60) / 10
+    ridge = WordsRidge.fitted(said.hashed, np.ones((60, 1)), np.ones(1), price, np.arange(60).astype(str), 0)
+    assert np.isfinite(ridge.judge(said.hashed, np.ones((60, 1)))[0]).all()
 
 
 def test_a_stored_map_of_photo_and_words_is_the_same_again(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from vps_ml.pricing.predictor import Predictor
 from vps_ml.pricing.refit import can_refit
 from vps_ml.pricing.ridge import PENALTY, WordsRidge
 from vps_ml.pricing.variants import SERVED, WORDS_RIVALS, Variant, words_variants
+from vps_ml.words.files import save_words
 from vps_ml.words.hashing import hashed
 from vps_ml.words.masking import said
 from vps_ml.words.reading import Reader
@@ -84,6 +85,35 @@ def test_listings_that_were_not_stored_are_read_as_those_that_were(dataset: Pric
     for given in (rows, rows.drop("text_id")):  # stored, and read now
         served = [p.log_price for p in model.predict(visual, given)]
         assert served == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_others_are_priced_by_words_alone_too(dataset: PricingDataset) -> None:
+    variant = replace(BLENDED, features="WORDS")
+    test = dataset.role("group", "test")
+    beside = WithOthers(
+        dataset.rows, dataset.rows[test], {"category": np.ones((len(test), 6))}, dataset.recipe, dataset.artefacts
+    )
+    model_id = fit_variant(dataset, variant, quiet)
+    expected = Predictions(dataset).of(variant, model_id, test)["predicted_log_price"].to_list()
+    found = Predictions(beside).of(variant, model_id, beside.others)["predicted_log_price"].to_list()
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_market_whose_sellers_say_nothing_is_priced_all_the_same(tmp_path: Path) -> None:
+    artefacts = Artefacts(tmp_path)
+    rows = sold_rows(artefacts, 120)
+    text_id = rows["text_id"][0]
+    path = artefacts.embedding_path(text_id, "2024-01-01", "silent")
+    save_words(artefacts.embedding_file(path), Reader(artefacts, text_id).read([""] * rows.height))
+    said = [
+        pl.lit(None, rows.schema[name]).alias(name)
+        for name in ("title", "brand", "condition", "attributes", "specifications")
+    ]
+    dataset = PricingDataset(rows.with_columns(*said, text_path=pl.lit(path)), quick_recipe(), artefacts)
+    for variant in words_variants(1):
+        if (variant.split_kind, variant.constraint_value) == ("group", 0.7):
+            frame = predicted(dataset, variant, dataset.role("group", "test"))
+            assert frame["predicted_log_price"].is_finite().all(), variant
 
 
 def test_a_title_that_tells_its_price_moves_nothing(dataset: PricingDataset) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.recipes import WordsRecipe, demo, encoder_folder, recipe_named, small, with_encoder
@@ -48,6 +49,31 @@ def test_the_encoder_is_kept_with_what_it_made_and_has_a_part_in_the_id(tmp_path
     assert reader_id(gone, artefacts) == text_id
     read = Reader(artefacts, text_id).read(["phone", ""])
     assert read.encoded.shape == (2, 384) and read.encoded[0].any()
+
+
+@needs_encoder
+def test_a_network_whose_weights_have_other_names_is_refused_and_one_in_a_larger_network_is_found(
+    tmp_path: Path,
+) -> None:
+    folder = encoder_folder(PACKAGED)
+    assert folder is not None
+    state = load_file(folder / "model.safetensors")
+    text = "grey couch"
+    expected = None
+    for name, prefix in (("bare", ""), ("larger", "bert."), ("other", "roberta.")):
+        (tmp_path / name).mkdir()
+        for file in ("config.json", "tokenizer.json"):
+            (tmp_path / name / file).write_text((folder / file).read_text())
+        save_file({prefix + key: value for key, value in state.items()}, tmp_path / name / "model.safetensors")
+        artefacts = Artefacts(tmp_path / "home")
+        encoder_id = str(stored(with_encoder(PACKAGED, str(tmp_path / name)), artefacts))
+        if name == "other":
+            with pytest.raises(ValueError, match="no BERT that can be read"):
+                Encoder.load(artefacts, encoder_id)
+            return
+        found = Encoder.load(artefacts, encoder_id).encode([text])
+        expected = found if expected is None else expected
+        assert np.array_equal(found, expected)
 
 
 def test_a_recipe_without_its_encoder_reads_hashed_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
