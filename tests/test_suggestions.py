@@ -63,6 +63,7 @@ def test_suggest_agrees_with_the_table_of_suggestions(marketplace: Marketplace) 
         assert price is None or answer["suggested_price"] == pytest.approx(price, rel=0.3)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_photo_is_the_users_mistake(marketplace: Marketplace, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("<html>")
     ran = vps("suggest", str(tmp_path / "a.jpg"), "--category", "phone", home=marketplace.home.path)

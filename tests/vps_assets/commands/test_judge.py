@@ -29,6 +29,7 @@ def others(marketplace: Marketplace, folder: Path) -> tuple[Path, str]:
     return file, str(day)
 
 
+@pytest.mark.slow
 def test_every_model_judges_the_listings_as_the_tables_have_it(marketplace: Marketplace, tmp_path: Path) -> None:
     """As of their own day, so that the same statistics are seen: the predictions are those of the evaluation."""
     file, day = others(marketplace, tmp_path)

@@ -53,6 +53,7 @@ def test_whichever_landing_comes_first_by_name_decides_nothing(home: Home, tmp_p
     assert found.rows() == [("L1", None, 13.0), ("L2", "Acme", 14.0)]
 
 
+@pytest.mark.slow
 def test_a_data_directory_of_before_runs_on_with_a_landing_that_lacks_a_column(home: Home, tmp_path: Path) -> None:
     """As one made by an older version: the landed files, and the table in the warehouse, have no `brand`."""
     land.land([listings_file(tmp_path / "a", [listing(n) for n in range(1, 6)])], None, home, quiet)

@@ -107,7 +107,7 @@ SALE = st.tuples(
 )
 
 
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(st.lists(st.lists(SALE, max_size=5), min_size=2, max_size=4))
 def test_however_sales_land_change_and_go_the_tables_are_those_of_brute_force(states: list[list[tuple]]) -> None:
     """Each state takes the place of the one before: sales of any day appear, change and disappear."""
