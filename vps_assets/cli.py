@@ -53,7 +53,7 @@ def one_line_errors() -> Iterator[None]:
 
 @app.command()
 def demo(
-    listings: Annotated[int, typer.Option(help="How many listings the marketplace has.", min=300)] = 3600,
+    listings: Annotated[int, typer.Option(help="How many listings the marketplace has.", min=300)] = 3200,
     seed: Annotated[int, typer.Option(help="The same seed draws the same marketplace.")] = 0,
 ) -> None:
     """Make a small marketplace with photos, land it, materialise the whole lineage, print the tables."""
