@@ -3,12 +3,11 @@
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.champion_decisions import champion_of
+from vps_assets.assets.champion_decisions import champions_by_inputs
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.tables.splits import in_fixed_order
 from vps_assets.warehouse.settings import Settings
-from vps_ml.backbones.tasks import INPUTS
 from vps_ml.features.roles import unseen
 from vps_ml.ops.advice import AdviceJob, measure_advice
 
@@ -19,8 +18,7 @@ LISTINGS = 1000
 @dg.op
 def advice_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame) -> AdviceJob:
     """Test listings that none of the champions as they were judged, nor a backbone, has learnt from."""
-    found = {inputs: champion_of(champion_model, inputs) for inputs in INPUTS}
-    champions = {inputs: row["model_id"][0] for inputs, row in found.items() if row is not None}
+    champions = {inputs: row["model_id"][0] for inputs, row in champions_by_inputs(champion_model).items()}
     cards = {inputs: settings.artefacts.models.card(model_id) for inputs, model_id in champions.items()}
     for card in cards.values():
         rows = rows.filter(pl.col(f"{card['split_kind']}_role") == "test")

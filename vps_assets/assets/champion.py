@@ -8,7 +8,6 @@ import polars as pl
 from vps_assets.assets.champion_decisions import (
     ROLLED_BACK,
     Verdict,
-    all_champions,
     beside_baselines,
     challenger,
     champion_of,
@@ -21,6 +20,7 @@ from vps_assets.assets.champion_decisions import (
     looks,
     past_decisions,
     rolled_back,
+    served_by_inputs,
     served_in_force,
     with_decisions,
 )
@@ -45,8 +45,7 @@ def champion_jobs(settings: Settings, rows: pl.DataFrame, champion_model: pl.Dat
     Raises:
         dg.Failure: no model of the photo has been promoted.
     """
-    champions = all_champions(champion_model).to_dicts()
-    serving = {row["inputs"]: row["served_as"] or row["model_id"] for row in champions}
+    serving = served_by_inputs(champion_model)
     if "photo" not in serving:
         raise dg.Failure("There is no champion: materialise champion_model first.")
     return ChampionJob(rows, serving, settings.artefacts)

@@ -135,6 +135,17 @@ def champion_of(champion_model: pl.DataFrame, inputs: str) -> pl.DataFrame | Non
     return None if rows.is_empty() else rows
 
 
+def served_by_inputs(champion_model: pl.DataFrame) -> dict[str, str]:
+    """Inputs -> the model that prices by them."""
+    return {inputs: served_id(champion) for inputs, champion in champions_by_inputs(champion_model).items()}
+
+
+def champions_by_inputs(champion_model: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Inputs -> the champion's row, of those that there are."""
+    found = {inputs: champion_of(champion_model, inputs) for inputs in INPUTS}
+    return {inputs: row for inputs, row in found.items() if row is not None}
+
+
 def served_id(champion: pl.DataFrame) -> str:
     """The model that prices: the champion's refit, or the champion itself if it has none."""
     row = champion.row(0, named=True)

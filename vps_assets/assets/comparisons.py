@@ -8,7 +8,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from vps_assets.assets.evaluation import items, variants_of
+from vps_assets.assets.evaluation import each_once, items, variants_of
 from vps_assets.assets.options import table_options
 from vps_ml.backbones.tasks import BESIDE_A_PHOTO, can_serve, inputs_of, sees_words
 from vps_ml.evaluation.resampling import (
@@ -317,7 +317,7 @@ def model_comparisons(
         ablation_pricing_models,
         words_pricing_models,
     ]
-    models = variants_of(pl.concat(tables)).unique("model_id", keep="first", maintain_order=True)
+    models = variants_of(each_once(tables))
     rows = comparison_rows(Evaluated(evaluation_predictions, models, items(clean_listings)))
     counts = rows["verdict"].value_counts() if rows.height else pl.DataFrame({"verdict": [], "count": []})
     context.add_output_metadata({str(name): int(count) for name, count in counts.iter_rows()})

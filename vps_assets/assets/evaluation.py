@@ -1,5 +1,6 @@
 """How good the models are: predictions on test rows, reports, ablations."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -109,6 +110,11 @@ def variants_of(models: pl.DataFrame) -> pl.DataFrame:
     return models.drop(*CALIBRATION, "trained_on", "path")
 
 
+def each_once(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The models of several tables; one that stands in two, as it stands in the first."""
+    return pl.concat(tables).unique("model_id", keep="first", maintain_order=True)
+
+
 def report_markdown(rows: pl.DataFrame) -> str:
     """The rows over all test listings, for the Dagster UI."""
     lines = ["| model | split | coverage | MALE | RMSLE | AURC |", "|---|---|---|---|---|---|"]
@@ -140,8 +146,7 @@ def prediction_job(
         ablation_pricing_models,
         words_pricing_models,
     ]
-    models = pl.concat(tables).unique("model_id", keep="first", maintain_order=True)
-    return PredictionJob(rows, models, settings.recipe, settings.artefacts)
+    return PredictionJob(rows, each_once(tables), settings.recipe, settings.artefacts)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from vps_assets.assets.champion_decisions import champion_of, served_in_force
+from vps_assets.assets.champion_decisions import champions_by_inputs, served_in_force
 from vps_assets.assets.features import sold_rows, with_features
 from vps_assets.errors import UserError, one_line
 from vps_assets.home import Home
@@ -17,7 +17,6 @@ from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.named_files import EMBEDDINGS
 from vps_ml.artefacts import id_in_path
 from vps_ml.atomic import whole_file
-from vps_ml.backbones.tasks import INPUTS
 from vps_ml.evaluation.resampling import EQUAL_COVERAGES, Draws, Interval, Judged, aurc, male_at, male_of_all, numbered
 from vps_ml.features.others import WithOthers, embedded_now
 from vps_ml.features.statistics import with_statistics
@@ -159,12 +158,10 @@ def judged(
         (row["model_id"], variant_of(row), id_in_path(row["path"]) if row["path"] else None)
         for row in models.iter_rows(named=True)
     ]
-    for inputs in INPUTS:
-        champion = champion_of(tables["champion_model"], inputs)
-        if champion is not None:
-            model_id = served_in_force(champion, dataset.artefacts) or champion["model_id"][0]
-            if model_id not in models["model_id"]:
-                variants.append((model_id, variant_of(load_model(dataset.artefacts, model_id)[2]), model_id))
+    for champion in champions_by_inputs(tables["champion_model"]).values():
+        model_id = served_in_force(champion, dataset.artefacts) or champion["model_id"][0]
+        if model_id not in models["model_id"]:
+            variants.append((model_id, variant_of(load_model(dataset.artefacts, model_id)[2]), model_id))
     for model_id, variant, artefact_id in variants:
         read_at = f" at {variant.constraint_value}" if variant.constraint_kind == "baseline" else ""
         name = f"{named(vars(variant))}{read_at}; {variant.split_kind}, seed {variant.seed}"

@@ -81,10 +81,10 @@ def suggest_one(offer: Offer, home: Home) -> str:
         row = with_statistics(offer.row(), histories)
     except UnicodeEncodeError as error:
         raise UserError("what is given is no text: it has bytes that are not UTF-8") from error
-    inputs = inputs_of_rows(row)[0] if offer.image is not None else "words"
-    if offer.image is None and inputs_of_rows(row)[0] == "photo":
+    with_photo = inputs_of_rows(row)[0]
+    if offer.image is None and with_photo == "photo":
         raise UserError("there is neither a photo nor words: give a photo, or --title")
-    inputs, champion = serving(champions, inputs, home)
+    inputs, champion = serving(champions, "words" if offer.image is None else with_photo, home)
     try:
         visual, quality = seen(champion, offer.image)
         (predicted,) = champion.predict(visual, row, rates_in_force(adaptation, champion.model_id))

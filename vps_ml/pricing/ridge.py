@@ -3,7 +3,7 @@
 Axes: N item, K kept hash, F dense feature, P = K + F.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,8 @@ class WordsRidge:
         x = joined(hashed, dense, kept, idf, scale)
         fold, residual = fold_of_group(group, FOLDS, seed), np.zeros(len(price))
         for k in range(FOLDS):
-            residual[fold == k] = price[fold == k] - ridge(x[fold != k], price[fold != k])(x[fold == k])
+            coefficients, intercept = linear(x[fold != k], price[fold != k])
+            residual[fold == k] = price[fold == k] - (x[fold == k] @ coefficients + intercept)
         of_price, of_error = (linear(x, target) for target in (price, np.abs(residual)))
         intercepts = np.array([of_price[1], of_error[1]])
         return cls(kept, idf, scale, of_price[0], of_error[0], intercepts)
@@ -88,9 +89,3 @@ def linear(x: "csr_matrix", target: Float[np.ndarray, " N"]) -> tuple[np.ndarray
 
     fitted = Ridge(alpha=PENALTY, solver="sparse_cg", tol=1e-4).fit(x, target - target.mean())
     return fitted.coef_, float(fitted.intercept_) + float(target.mean())
-
-
-def ridge(x: "csr_matrix", target: Float[np.ndarray, " N"]) -> Callable[["csr_matrix"], np.ndarray]:
-    """A fitted ridge regression as a function."""
-    coefficients, intercept = linear(x, target)
-    return lambda rows: rows @ coefficients + intercept
