@@ -35,12 +35,15 @@ def examine_disk(home: Home) -> Finding:
     if not os.access(existing, os.W_OK):
         return Finding(BAD, f"{home.path} cannot be written", "give the user that runs this the right to")
     free = shutil.disk_usage(existing).free / 2**30
-    message = f"{free:.1f} GiB free"
-    if free < LITTLE_FREE_GIB:
-        return Finding(BAD if free < LEAST_FREE_GIB else LOOK, message, "make room before the next run")
+    messages, to_do = [f"{free:.1f} GiB free"], []
     if home.path.exists() and home.path.stat().st_mode & stat.S_IRWXO:
-        return Finding(LOOK, f"{message}; every account can read {home.path}", f"chmod -R o-rwx {home.path}")
-    return ok(message)
+        messages.append(f"every account can read {home.path}")
+        to_do.append(f"chmod -R o-rwx {shlex.quote(str(home.path))}")
+    if free < LITTLE_FREE_GIB:
+        to_do.append("make room before the next run")
+    if not to_do:
+        return ok(messages[0])
+    return Finding(BAD if free < LEAST_FREE_GIB else LOOK, "; ".join(messages), "; ".join(to_do))
 
 
 def examine_warehouse(examined: Examined) -> Finding:

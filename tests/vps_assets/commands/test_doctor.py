@@ -1,10 +1,12 @@
 """`vps doctor` on what is broken: a finding for each, and a cure that works."""
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import pyarrow.parquet as pq
@@ -31,9 +33,14 @@ def found(home: Home) -> dict[str, Finding]:
     return {line.subject: line.finding for line in lines}
 
 
+def with_free_bytes(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+
+
 @pytest.fixture
-def healthy(home: Home) -> Home:
-    """One table, published, and a Dagster instance."""
+def healthy(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """One table, published, a Dagster instance, and room on the disk, whatever this machine's has."""
+    with_free_bytes(monkeypatch, 100 * 2**30)
     publish(with_prices(home))
     home.path.chmod(0o700)
     with open_instance(home):
@@ -105,6 +112,20 @@ def test_a_data_directory_that_every_account_can_read_is_named(healthy: Home) ->
     assert finding.state == LOOK
     subprocess.run(finding.to_do, shell=True, check=True)
     assert found(healthy)["disk"].state == OK
+
+
+@pytest.mark.parametrize(("free_gib", "state"), [(0.5, BAD), (5, LOOK), (50, OK)])
+def test_a_disk_with_little_room_is_a_finding_and_does_not_hide_who_can_read(
+    healthy: Home, monkeypatch: pytest.MonkeyPatch, free_gib: float, state: str
+) -> None:
+    with_free_bytes(monkeypatch, free_gib * 2**30)
+    assert found(healthy)["disk"].state == state
+    assert found(healthy)["disk"].message == f"{free_gib:.1f} GiB free"
+    healthy.path.chmod(0o755)
+    finding = found(healthy)["disk"]
+    assert finding.state == (BAD if state == BAD else LOOK)
+    assert "every account can read" in finding.message
+    assert f"chmod -R o-rwx {healthy.path}" in finding.to_do
 
 
 def test_a_table_that_failed_its_check_is_named(healthy: Home) -> None:
