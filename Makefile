@@ -8,7 +8,7 @@ export VPS_HOME
 KNOWN_BAD := https://pypi.org/pypi/requests/2.25.0/json
 BENCHMARKS := statistics landing embedding embedding_files words training lineage year
 
-.PHONY: install demo test test-all check audit bench ui report clean
+.PHONY: install demo test test-of-marketplace test-of-parts test-all check audit bench ui report clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version}"'
@@ -25,8 +25,15 @@ demo: install
 report: install
 	$(BIN)/vps report
 
+# Two processes on two cores: making the tests' marketplace takes as long as all tests without it.
 test: install
-	$(BIN)/pytest -m "not slow"
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-of-marketplace test-of-parts
+
+test-of-marketplace test-of-parts: export OMP_WAIT_POLICY := passive
+test-of-marketplace:
+	$(BIN)/pytest -m "not slow and marketplace"
+test-of-parts:
+	$(BIN)/pytest -m "not slow and not marketplace"
 
 test-all: install
 	HYPOTHESIS_PROFILE=search $(BIN)/pytest

@@ -27,6 +27,14 @@ VPS = [sys.executable, "-c", "from vps_assets.cli import main; main()"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before markers select
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests on the small marketplace: `make test` gives them a process, and all others one beside it."""
+    for item in items:
+        if "marketplace" in getattr(item, "fixturenames", ()):
+            item.add_marker("marketplace")
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("VPS_RECIPE", "VPS_WEIGHTS", "VPS_ENCODER", "VPS_FIRST_DATE", "DAGSTER_HOME"):

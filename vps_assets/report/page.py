@@ -15,7 +15,7 @@ from vps_assets.report.headline import headline
 from vps_assets.report.published import Published, read_published
 from vps_assets.report.shapes import shapes
 from vps_assets.report.tables import all_tables
-from vps_assets.report.truth import fault_table, oracle, read_truth
+from vps_assets.report.truth import fault_table, faulty_photo_table, limit_table, oracle, read_truth
 from vps_assets.tables.splits import in_fixed_order
 from vps_ml.atomic import whole_file
 from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
@@ -178,11 +178,12 @@ def write_report(home: Home) -> Path:
     clean = published["clean_listings"]
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(TEMPLATE.read_text())
     suggestions = published["price_suggestions"]
-    faults = [] if truth is None else [fault_table(published, truth)]
+    made = (limit_table, faulty_photo_table, fault_table)
+    of_truth = [] if truth is None else [table(published, truth) for table in made]
     models = home.artefacts.models
     page = template.render(
         headline=headline(published),
-        tables=[*all_tables(published), *faults],
+        tables=[*all_tables(published), *of_truth],
         shapes=shapes(published),
         galleries=galleries(published, home),
         drawings=drawings(published, truth),

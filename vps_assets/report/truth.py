@@ -3,11 +3,14 @@
 import numpy as np
 import polars as pl
 
+from vps_assets.demo.catalogue import BROKEN_EFFECT, RECEIPT_EFFECT
 from vps_assets.home import Home
-from vps_assets.report.comparisons import Models, overall, shown
+from vps_assets.report.comparisons import Models, mean, overall, percent, shown
 from vps_assets.report.published import Published
-from vps_assets.report.tables import Table
-from vps_ml.evaluation.metrics import risk_coverage
+from vps_assets.report.tables import READ, SIDES, Table
+from vps_ml.backbones.tasks import can_serve
+from vps_ml.evaluation.metrics import aurc, male, risk_coverage
+from vps_ml.pricing.variants import SERVED
 
 
 def read_truth(home: Home) -> pl.DataFrame | None:
@@ -25,6 +28,68 @@ def oracle(predictions: pl.DataFrame, truth: pl.DataFrame) -> tuple[str, np.ndar
     error = (rows["noise_free_log_price"] - rows["log_price"]).to_numpy()
     risk = risk_coverage(error, -rows["noise"].to_numpy(), rows["listing_id"].to_numpy())
     return f"oracle (AURC {risk.mean():.3f})", risk
+
+
+def eye_log_price(truth: pl.DataFrame) -> pl.DataFrame:
+    """The truth with `eye_log_price`: the worth to an eye that sees all there is to see, and is told nothing.
+
+    Defects and receipts are in words alone; to the eye each item is as its category's median in them.
+    """
+    hidden = (~pl.col("works")).cast(pl.Float64) * BROKEN_EFFECT + pl.col("receipt").cast(pl.Float64) * RECEIPT_EFFECT
+    usual = pl.col("_hidden").median().over("true_category")
+    seen = pl.col("noise_free_log_price") - pl.col("_hidden") + usual
+    return truth.with_columns(_hidden=hidden).with_columns(eye_log_price=seen).drop("_hidden")
+
+
+def serving_kinds(published: Published) -> pl.DataFrame:
+    """The report rows, over all test listings, of the served kind of models by photo, words and both."""
+    models = overall(published["words_reports"]).filter(*(pl.col(k) == v for k, v in SERVED.items() if k != "seed"))
+    return models.filter(pl.col("features").map_elements(can_serve, pl.Boolean))
+
+
+def faulty_photo_table(published: Published, truth: pl.DataFrame) -> Table:
+    """Whether a listing with a bad photo is priced once its seller says what it is, and how well."""
+    judged = published["evaluation_predictions"].join(truth.select("listing_id", "fault"), on="listing_id")
+    judged = judged.with_columns(error=pl.col("predicted_log_price") - pl.col("log_price"))
+    models = serving_kinds(published).sort("split_kind", pl.col("inputs").cast(pl.Enum(list(READ))))
+    rows = []
+    for (split, inputs), part in models.group_by("split_kind", "inputs", maintain_order=True):
+        mine = judged.filter(pl.col("model_id").is_in(part["model_id"].implode()))
+        cells = [SIDES[str(split)], READ[str(inputs)]]
+        for fault in (False, True):
+            of_kind = mine.filter(pl.col("fault").is_not_null() == fault)
+            taken = of_kind.filter("qualified")
+            share = taken.height / of_kind.height if of_kind.height else None
+            cells += [percent(share), shown(male(taken["error"].to_numpy()) if taken.height else None)]
+        rows.append(tuple(cells))
+    columns = ("split", "by what", "sound photo: qualified", "MALE", "faulty photo: qualified", "MALE")
+    note = "No model is told which photos are faulty. With words beside it, a faulty photo is no reason to refuse."
+    return Table("A faulty photo, and words beside it", columns, rows, note)
+
+
+def limit_table(published: Published, truth: pl.DataFrame) -> Table:
+    """What photo, words and both reach, beside what an eye and an oracle would, on the same test rows."""
+    models, knowing = serving_kinds(published), eye_log_price(truth)
+    rows = []
+    for split in SIDES:
+        mine = models.filter(pl.col("split_kind") == split)
+        for inputs in READ:
+            own = mine.filter(pl.col("inputs") == inputs)
+            if own.height:
+                rows.append((SIDES[split], READ[inputs], *(shown(mean(own, name)) for name in ("male_of_all", "aurc"))))
+        tested = published["evaluation_predictions"].filter(pl.col("model_id") == mine["model_id"].first())
+        judged = tested.select("listing_id", "log_price").join(knowing, on="listing_id")
+        for name, column in (("an eye", "eye_log_price"), ("the oracle", "noise_free_log_price")):
+            if judged.height:
+                error = (judged[column] - judged["log_price"]).to_numpy()
+                risk = risk_coverage(error, -judged["noise"].to_numpy(), judged["listing_id"].to_numpy())
+                rows.append((SIDES[split], name, shown(male(error)), shown(aurc(risk))))
+    note = (
+        "Only the demo marketplace has an oracle, which knows each item's worth and how scattered its kind's prices "
+        "are. An eye knows the same but for defects and receipts, which no photo shows: words can close what lies "
+        "between the photo and the oracle, and nothing can go below it but by chance."
+    )
+    return Table("How much is left to know", ("split", "by what", "MALE of all", "AURC"), rows, note)
 
 
 def auroc_within(judged: pl.DataFrame) -> float | None:

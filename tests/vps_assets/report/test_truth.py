@@ -3,8 +3,11 @@
 import numpy as np
 import polars as pl
 import pytest
+from conftest import Marketplace
 
-from vps_assets.report.truth import auroc_within, oracle
+from vps_assets.demo.catalogue import BROKEN_EFFECT, RECEIPT_EFFECT
+from vps_assets.report.published import read_published
+from vps_assets.report.truth import auroc_within, eye_log_price, limit_table, oracle, read_truth
 
 
 def test_auroc_within_category_does_not_reward_knowing_the_category() -> None:
@@ -26,3 +29,27 @@ def test_the_oracle_orders_items_by_how_scattered_their_kind_is() -> None:
     truth = pl.DataFrame({"listing_id": ["a", "b"], "noise_free_log_price": [3.4, 5.1], "noise": [0.5, 0.2]})
     _, risk = oracle(predictions, truth)
     assert np.allclose(risk, [0.1, 0.25])
+
+
+def test_an_eye_knows_neither_defects_nor_receipts() -> None:
+    truth = pl.DataFrame(
+        {
+            "true_category": ["phone"] * 3 + ["dress"],
+            "works": [True, False, True, True],
+            "receipt": [False, False, True, True],
+            "noise_free_log_price": [4.0, 3.0, 4.2, 2.0],
+        }
+    )
+    as_seen = [4.0, 3.0 - BROKEN_EFFECT, 4.2 - RECEIPT_EFFECT, 2.0]  # the only dress is as the usual dress
+    assert eye_log_price(truth)["eye_log_price"].to_list() == pytest.approx(as_seen)
+
+
+def test_nothing_knows_more_than_the_oracle(marketplace: Marketplace) -> None:
+    truth = read_truth(marketplace.home)
+    assert truth is not None
+    table = limit_table(read_published(marketplace.home), truth)
+    for split in {row[0] for row in table.rows}:
+        male = {row[1]: float(row[2]) for row in table.rows if row[0] == split}
+        assert set(male) == {"the photo", "words", "photo and words", "an eye", "the oracle"}
+        assert male["the oracle"] < male["an eye"]
+        assert all(male["the oracle"] < male[name] for name in ("the photo", "words", "photo and words"))
