@@ -141,7 +141,8 @@ def suggest(
     specification: Annotated[list[str] | None, typer.Option(help="A specification label; likewise.")] = None,
 ) -> None:
     """Suggest a price by a photo, by what the seller says, or by both, as JSON on stdout."""
-    from vps_assets.commands.suggest import Offer, suggest_one
+    from vps_assets.commands.suggest import suggest_one
+    from vps_assets.serving.offers import Offer
 
     with one_line_errors():
         if image is not None and not image.is_file():
@@ -149,6 +150,19 @@ def suggest(
         labels = tuple(attribute or ()), tuple(specification or ())
         offer = Offer(category, image, seller, title, description, brand, condition, *labels)
         print(suggest_one(offer, Home.from_environment()))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Where to listen; another than loopback needs VPS_API_KEY.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = 8000,
+    requests_per_minute: Annotated[int, typer.Option(help="Suggestions that a client may ask for.", min=1)] = 60,
+) -> None:
+    """Suggest prices over HTTP; what is promoted or published meanwhile is served within seconds."""
+    from vps_assets.commands import serve as serving
+
+    with one_line_errors():
+        serving.serve(Home.from_environment(), host, port, requests_per_minute)
 
 
 @app.command()

@@ -6,6 +6,7 @@ websocket alike. The rules are those of OWASP's "Cross-Site Request Forgery Prev
 metadata) and, against DNS rebinding, a list of hosts.
 """
 
+import os
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -16,6 +17,12 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 FRAMES = [(b"x-frame-options", b"SAMEORIGIN"), (b"content-security-policy", b"frame-ancestors 'self'")]
 """Beside the application's own policy; browsers hold to both."""
+
+
+def allowed_hosts() -> frozenset[str]:
+    """Loopback, and the names in `VPS_ALLOWED_HOSTS`, with commas: those under which a proxy is reached."""
+    named = os.environ.get("VPS_ALLOWED_HOSTS", "").split(",")
+    return LOOPBACK | {name.strip().lower() for name in named if name.strip()}
 
 
 class Guard:

@@ -7,7 +7,6 @@ One code server is shared by both. If the daemon dies, the UI ends too, so that 
 
 import argparse
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -29,18 +28,12 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
 from vps_assets.home import Home, private_files
-from vps_assets.orchestration.guard import LOOPBACK, Guard
+from vps_assets.orchestration.guard import Guard, allowed_hosts
 from vps_assets.orchestration.instance import open_instance
 
 ENDS_WITHIN_S = 60.0
 DRAINS_WITHIN_S = 5
 log = logging.getLogger("vps")
-
-
-def allowed_hosts() -> frozenset[str]:
-    """Loopback, and the names in `VPS_ALLOWED_HOSTS`, with commas: those under which a proxy is reached."""
-    named = os.environ.get("VPS_ALLOWED_HOSTS", "").split(",")
-    return LOOPBACK | {name.strip().lower() for name in named if name.strip()}
 
 
 @contextmanager

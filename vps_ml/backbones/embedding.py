@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16
+from jaxtyping import Float, Float16, UInt8
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -78,12 +78,18 @@ def embedded(
     batches: Sequence[Sequence[Path]], extractors: FeatureExtractors
 ) -> Iterator[tuple[dict[str, Float16[np.ndarray, "photo feature"]], Float[np.ndarray, "photo 4"]]]:
     """Batches of each task's second-last-layer features, in half precision, with the photos' quality, in order."""
-    device = next(next(iter(extractors.stages.values())).parameters()).device
     for photos, quality in photo_batches(batches, extractors.photo_px):
-        with torch.inference_mode(), autocast(device):
-            shared = extractors.trunk(normalised(torch.from_numpy(photos).to(device)))
-            features = {task: stage(shared).half().cpu().numpy() for task, stage in extractors.stages.items()}
-        yield features, quality
+        yield network_features(photos, extractors), quality
+
+
+def network_features(
+    photos: UInt8[np.ndarray, "photo 3 y x"], extractors: FeatureExtractors
+) -> dict[str, Float16[np.ndarray, "photo feature"]]:
+    """Each task's second-last-layer features of decoded photos, in half precision."""
+    device = next(next(iter(extractors.stages.values())).parameters()).device
+    with torch.inference_mode(), autocast(device):
+        shared = extractors.trunk(normalised(torch.from_numpy(photos).to(device)))
+        return {task: stage(shared).half().cpu().numpy() for task, stage in extractors.stages.items()}
 
 
 def embed(

@@ -100,7 +100,7 @@ def unqualified_reason(quality: PhotoQuality) -> str:
     return "too_little_information"
 
 
-def open_photo(path: Path) -> Image.Image:
+def open_photo(file: Path | BytesIO) -> Image.Image:
     """Decode a photo whole, upright (EXIF orientation applied), as RGB; of an animation the first frame.
 
     One of more than `LARGE_PIXELS` is reduced to fewer, by a whole factor.
@@ -108,7 +108,7 @@ def open_photo(path: Path) -> Image.Image:
     Raises:
         ValueError: it cannot be decoded, or is too large; the message has the reason.
     """
-    with decoding(path) as image:
+    with decoding(file) as image:
         factor = ceil(sqrt(image.width * image.height / LARGE_PIXELS))
         if factor > 1:
             image.draft("RGB", (image.width // factor, image.height // factor))  # a JPEG is decoded smaller
@@ -220,9 +220,9 @@ def on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(canvas, image).convert("RGB")
 
 
-def decoded(path: Path, photo_px: int) -> tuple[UInt8[np.ndarray, "3 y x"], PhotoQuality]:
+def decoded(file: Path | BytesIO, photo_px: int) -> tuple[UInt8[np.ndarray, "3 y x"], PhotoQuality]:
     """One photo as a centred square of `photo_px`, and its quality before the resize."""
-    photo = open_photo(path)
+    photo = open_photo(file)
     square = ImageOps.fit(photo, (photo_px, photo_px), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)), photo_quality(photo)
 

@@ -66,6 +66,10 @@ class Predictor:
         """The tasks whose features the model takes, of those that are trained, in its order."""
         return [task for task in VISUAL_TASKS[self.features] if task in trained]
 
+    def trained_tasks(self) -> list[str]:
+        """The tasks of the backbones that it was trained with."""
+        return list(backbones_of(self.artefacts, self.embedding_id))
+
     def extractors(self) -> FeatureExtractors:
         """The backbones that the model was trained with."""
         backbones = backbones_of(self.artefacts, self.embedding_id)
@@ -77,8 +81,13 @@ class Predictor:
     def embedded(self, photos: Sequence[Path], extractors: FeatureExtractors) -> tuple[np.ndarray, np.ndarray]:
         """(the photos' features as the model was trained on, their quality)."""
         features, quality = embed(photos, extractors)
+        return self.visual(features), quality
+
+    def visual(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Networks' features of some photos, as the model was trained on."""
+        photos = len(next(iter(features.values())))
         taken = [features[task] for task in self.tasks(list(features))]
-        return np.concatenate([np.empty((len(photos), 0)), *taken], axis=1), quality
+        return np.concatenate([np.empty((photos, 0)), *taken], axis=1)
 
     def visual_features(self, rows: pl.DataFrame) -> np.ndarray:
         """The rows' visual features as the model was trained on: stored ones, or embedded by its own backbones.

@@ -5,9 +5,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from vps_assets.commands.suggest import NoChampion, Offer, suggest_one
+from vps_assets.commands.suggest import suggest_one
 from vps_assets.errors import UserError
 from vps_assets.home import Home
+from vps_assets.serving.offers import Offer
+from vps_assets.serving.snapshot import NoChampion
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_ml.features.tabular import TABULAR, TabularColumn, log_count
 
@@ -36,6 +38,6 @@ def test_words_are_those_that_would_land() -> None:
 
 def test_a_column_named_like_a_statistic_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     rated = CLEAN_LISTINGS.add_columns({"seller_rating": CLEAN_LISTINGS.columns["price"]})
-    monkeypatch.setattr("vps_assets.commands.suggest.CLEAN_LISTINGS", rated)
+    monkeypatch.setattr("vps_assets.serving.offers.CLEAN_LISTINGS", rated)
     monkeypatch.setitem(TABULAR, "seller_rating", TabularColumn(log_count))
     assert "seller_rating" in Offer("phone", seller="ann").row().columns

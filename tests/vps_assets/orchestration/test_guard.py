@@ -9,8 +9,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import Message, Scope
 from starlette.websockets import WebSocket
 
-from vps_assets.orchestration.guard import LOOPBACK, Guard, refusal
-from vps_assets.orchestration.web import allowed_hosts
+from vps_assets.orchestration.guard import LOOPBACK, Guard, allowed_hosts, refusal
 
 OURS = {"host": "127.0.0.1:3000"}
 JSON = {"content-type": "application/json"}

@@ -1,0 +1,99 @@
+"""What a client sends: a form with a photo and words, checked field by field."""
+
+import asyncio
+from datetime import UTC, date, datetime
+from typing import Any
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartParser
+from starlette.requests import Request
+
+from vps_assets.serving.gate import MOST_BODY_BYTES
+from vps_assets.serving.offers import Offer
+from vps_assets.serving.problems import Refused
+
+ARRIVES_WITHIN_S = 30.0
+MOST_FIELD_BYTES = 4 * 20_000
+"""The longest text that may land, in UTF-8."""
+TEXTS = ("category", "seller", "title", "description", "brand", "condition")
+LISTS = ("attributes", "specifications")
+FIELDS = (*TEXTS, *LISTS, "listed_on")
+PHOTO = "photo"
+MultiPartParser.spool_max_size = MOST_BODY_BYTES
+"""Photos stay in memory: Starlette writes what is larger than this to a file."""
+TEXT_FIELD = {"type": "string"}
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["category"],
+                    "additionalProperties": False,
+                    "properties": {
+                        PHOTO: {"type": "string", "format": "binary", "description": "JPEG, PNG or WebP."},
+                        **dict.fromkeys(TEXTS, TEXT_FIELD),
+                        **{name: {**TEXT_FIELD, "description": "Labels, separated by |."} for name in LISTS},
+                        "listed_on": {**TEXT_FIELD, "format": "date", "description": "By default today, UTC."},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+async def offer_in(request: Request) -> Offer:
+    """The offer in a request's form.
+
+    Raises:
+        Refused: it is none.
+    """
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "multipart/form-data":
+        raise Refused(415, "Send a form, multipart/form-data.")
+    photo: bytes | None = None
+    given: dict[str, str] = {}
+    try:
+        async with (
+            asyncio.timeout(ARRIVES_WITHIN_S),
+            request.form(max_files=1, max_fields=len(FIELDS) + 1, max_part_size=MOST_FIELD_BYTES) as form,
+        ):
+            for name, value in form.multi_items():
+                if name in given or (name == PHOTO and photo is not None):
+                    raise Refused(422, f"{shown(name)} is given twice.")
+                if name == PHOTO and isinstance(value, UploadFile):
+                    photo = await value.read() or None
+                elif name in FIELDS and isinstance(value, str):
+                    given[name] = value
+                else:
+                    raise Refused(422, f"{shown(name)} is not one of photo (a file), {', '.join(FIELDS)}.")
+    except TimeoutError:
+        raise Refused(400, f"The request has not arrived within {ARRIVES_WITHIN_S:.0f} s.") from None
+    if not given.get("category"):
+        raise Refused(422, "Say which category it is.")
+    said: dict[str, Any] = {name: given[name] for name in TEXTS if given.get(name)}
+    said |= {name: tuple(filter(None, given[name].split("|"))) for name in LISTS if name in given}
+    return Offer(**said, image=photo, listed_on=day(given.get("listed_on")))
+
+
+def shown(name: str) -> str:
+    """A field's name as an answer may repeat it."""
+    return repr(name[:40])
+
+
+def day(text: str | None) -> date | None:
+    """The day that a form names.
+
+    Raises:
+        Refused: it is none, or has not come.
+    """
+    if not text:
+        return None
+    try:
+        named = date.fromisoformat(text)
+    except ValueError:
+        raise Refused(422, "listed_on is a day like 2024-05-31.") from None
+    if named > datetime.now(UTC).date():
+        raise Refused(422, "listed_on has not come yet.")
+    return named

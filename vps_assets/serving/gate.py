@@ -1,0 +1,110 @@
+"""Before the application: who may ask, how large a request may be; and after it the headers and the line in the log.
+
+An ASGI wrapper, so that a body is counted while it arrives, and refused before it has.
+"""
+
+import hmac
+import logging
+import uuid
+from time import perf_counter
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vps_assets.orchestration.guard import only, wrong_host, wrong_origin, wrong_site
+from vps_assets.serving.observed import Metrics
+from vps_assets.serving.problems import Refused, problem
+
+MOST_BODY_BYTES = 20 * 2**20
+OPEN = frozenset({"/v1/health/live", "/v1/health/ready"})
+"""What needs no key: whoever watches over the process has none."""
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
+log = logging.getLogger("vps")
+
+
+class Gate:
+    """An ASGI application around another.
+
+    Args:
+        app: what answers.
+        metrics: where responses are counted.
+        hosts: names that it is served under.
+        key: what a client has to show as `Authorization: Bearer KEY`; None: nothing.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, hosts: frozenset[str], key: str | None) -> None:
+        self.app = app
+        self.metrics = metrics
+        self.hosts = hosts
+        self.key = key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id, began, status = uuid.uuid4().hex, perf_counter(), 0
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "log": {}}
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = [*HEADERS, (b"x-request-id", request_id.encode())]
+                message = {**message, "headers": [*message.get("headers", []), *own]}
+            await send(message)
+
+        try:
+            refusal = self.refusal(scope)
+            if refusal is None:
+                await self.app(scope, counted(receive), sent)
+            else:
+                await problem(refusal.status, refusal.detail, request_id, refusal.headers)(scope, receive, sent)
+        finally:
+            milliseconds = round(1000 * (perf_counter() - began), 2)
+            fields = {"request_id": request_id, "method": scope["method"], "path": scope["path"], "status": status}
+            self.metrics.responses.labels(status).inc()
+            log.info("request", extra={"fields": {**fields, "ms": milliseconds, **scope["state"]["log"]}})
+
+    def refusal(self, scope: Scope) -> Refused | None:
+        """Why a request is refused by its headers alone; None if it is not."""
+        headers: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        reason = wrong_host(headers, self.hosts) or wrong_origin(headers) or wrong_site(scope, headers)
+        if reason is not None:
+            return Refused(403, f"{reason}.")
+        if self.key is not None and scope["path"] not in OPEN:
+            shown = only(headers, "authorization") or ""
+            if not hmac.compare_digest(shown.encode(), f"Bearer {self.key}".encode()):
+                return Refused(401, "Send the key as `Authorization: Bearer KEY`.")
+        length = only(headers, "content-length") or "0"
+        if length.isdecimal() and int(length) > MOST_BODY_BYTES:
+            return too_large()
+        return None
+
+
+def too_large() -> Refused:
+    return Refused(413, f"A request may have {MOST_BODY_BYTES // 2**20} MiB: send a smaller photo.")
+
+
+def counted(receive: Receive) -> Receive:
+    """Receive as before, until a body is larger than one may be.
+
+    Raises:
+        Refused: it is.
+    """
+    total = 0
+
+    async def receiving() -> Message:
+        nonlocal total
+        message = await receive()
+        total += len(message.get("body", b""))
+        if total > MOST_BODY_BYTES:
+            raise too_large()
+        return message
+
+    return receiving

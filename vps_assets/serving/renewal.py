@@ -1,0 +1,102 @@
+"""The snapshot in force: whatever is published next is loaded and warmed beside it, then takes its place."""
+
+import logging
+import threading
+from datetime import UTC, datetime
+from io import BytesIO
+from time import monotonic
+
+from PIL import Image
+
+from vps_assets.errors import UserError, one_line
+from vps_assets.home import Home
+from vps_assets.serving.offers import Offer
+from vps_assets.serving.snapshot import Snapshot
+from vps_ml.backbones.tasks import INPUTS
+
+LOOKS_EVERY_S = 1.0
+TRIES_AGAIN_AFTER_S = 30.0
+"""A publication that could not be loaded is tried again: what it lacks may have been mended."""
+log = logging.getLogger("vps")
+
+
+def warmed(snapshot: Snapshot) -> Snapshot:
+    """The snapshot with every champion loaded and run once.
+
+    Raises:
+        UserError: one of them gives no answer.
+    """
+    photo = BytesIO()
+    Image.new("RGB", (64, 64), "grey").save(photo, "JPEG")
+    trials = {
+        "photo": Offer("", photo.getvalue()),
+        "words": Offer("", title="a trial"),
+        "both": Offer("", photo.getvalue(), title="a trial"),
+    }
+    there = set(snapshot.tables["champion_model"]["inputs"].fill_null("photo"))
+    for answer in snapshot.suggestions([trials[inputs] for inputs in INPUTS if inputs in there]):
+        if isinstance(answer, UserError):
+            raise answer
+    return snapshot
+
+
+class Renewal:
+    """Looks for a new publication every second, in a thread of its own."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.snapshot: Snapshot | None = None
+        self.loaded_at: datetime | None = None
+        self.failure: str | None = None
+        """Why the newest publication is not the one in force."""
+        self._seen: tuple[int, int] | None = None
+        self._tried = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="renewal", daemon=True)
+
+    def start(self) -> None:
+        """Load the newest publication, and look for others from then on."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._ended.set()
+        self._thread.join()
+
+    def in_force(self) -> Snapshot:
+        """The snapshot to answer from.
+
+        Raises:
+            RuntimeError: none is loaded yet.
+        """
+        if self.snapshot is None:
+            raise RuntimeError("no snapshot is loaded yet")
+        return self.snapshot
+
+    def look(self) -> None:
+        """Load what has been published since; what cannot be loaded leaves all as it was."""
+        published = self.published()
+        again = self.failure is not None and monotonic() - self._tried >= TRIES_AGAIN_AFTER_S
+        if published is None or (published == self._seen and not again):
+            return
+        self._seen, self._tried = published, monotonic()
+        try:
+            self.snapshot = warmed(Snapshot.read(self.home, self.snapshot)).alone()
+            self.loaded_at, self.failure = datetime.now(UTC), None
+            log.info("a publication is served", extra={"fields": {"champions": self.snapshot.model_ids()}})
+        except Exception as error:  # whatever it is, the one before serves on
+            self.failure = one_line(error)
+            log.error("a publication cannot be served, the one before goes on: %s", self.failure)
+
+    def published(self) -> tuple[int, int] | None:
+        """What tells one publication from another; None where there is none."""
+        try:
+            status = self.home.analytics.stat()
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            self.look()
+            self._ended.wait(LOOKS_EVERY_S)
