@@ -98,8 +98,6 @@ class Marketplace:
 @pytest.fixture(scope="session")
 def marketplace(tmp_path_factory: pytest.TempPathFactory) -> Marketplace:
     """`vps demo` on 500 listings: the whole lineage, networks and all, in about two minutes."""
-    if os.environ.get("MK"):
-        return Marketplace(Home(Path(os.environ["MK"])), "", "")
     home = Home(tmp_path_factory.mktemp("marketplace") / "home")
     ran = vps("demo", "--listings", "500", home=home.path)
     assert ran.returncode == 0, ran.stderr[-3000:]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, vps
 
-COMMANDS = ("demo", "land", "run", "suggest", "report", "rollback", "forget", "doctor", "judge")
+COMMANDS = ("demo", "land", "run", "suggest", "report", "rollback", "forget", "doctor", "judge", "serve")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -105,3 +107,16 @@ def test_a_promotion_is_served_within_five_seconds_and_no_request_fails(
             time.sleep(0.1)
         ends = time.monotonic() + 2
         assert set(sum((one.result() for one in asking), [])) <= {200, 429}
+
+
+def test_the_readmes_request_gets_an_answer(marketplace: Marketplace, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    readme = (REPOSITORY / "README.md").read_text()
+    command = next(line for line in readme.splitlines() if line.startswith("curl "))
+    photo = next((marketplace.home.path / "demo" / "images").glob("*.jpg"))
+    shutil.copy(photo, tmp_path / "photo.jpg")
+    with served(marketplace.home) as (address, _):
+        asked = shlex.split(command.replace("http://127.0.0.1:8000", address))
+        ran = subprocess.run([*asked, "--silent"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert json.loads(ran.stdout)["inputs"] == "both"
