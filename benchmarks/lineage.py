@@ -2,7 +2,7 @@
 
     python benchmarks/lineage.py [--listings 700] [--full]
 
-The demo marketplace is stretched over 90 days. All but the last day lands and is run; then the last day lands (its new
+All but the demo marketplace's last day lands and is run; then the last day lands (its new
 listings, and what was sold on it of older ones) and is run. Seconds by stage are the steps' own, from Dagster's event
 log; what is left of the wall-clock time is Dagster's overhead. `new_day_share` is the second run's time, publishing and
 what it retrained aside, over the whole first run's, publishing aside; and beside it over the first run's without its
@@ -24,18 +24,9 @@ from pathlib import Path
 import polars as pl
 from measure import report, tell
 
-STRETCH = 3
-"""The demo's 30 days become 90."""
 TRAINING = {
     "train_task_backbones", "train_pricing_models",
 }  # fmt: skip
-
-
-def stretched(listings: pl.DataFrame) -> pl.DataFrame:
-    """Listing and sale moments three times as far from the first."""
-    first = listings["listed_at"].min()
-    moments = [(pl.lit(first) + (pl.col(name) - first) * STRETCH).alias(name) for name in ("listed_at", "sold_at")]
-    return listings.with_columns(moments)
 
 
 def evening_and_morning(listings: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -102,7 +93,7 @@ def measured(folder: str, count: int) -> dict[str, dict[str, float]]:
         """No progress."""
 
     market = make_market(Path(folder) / "market", count, 0, quiet)
-    listings = stretched(pl.read_parquet(market / "listings.parquet"))
+    listings = pl.read_parquet(market / "listings.parquet")
     home = Home(Path(folder) / "home")
     found = {}
     for name, rows in zip(("first", "new day"), evening_and_morning(listings), strict=True):

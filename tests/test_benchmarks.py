@@ -14,6 +14,15 @@ FIGURES = {
     "embedding_files": {"date_growth", "matrix"},
     "words": {"titles", "hashed_s", "hashed_speedup", "encoder"},
     "training": {"gemm_fraction", "ten_models_speedup", "reduction_speedup"},
+    "serving": {
+        "throughput_16",
+        "p50_1",
+        "p99_over_p50_4",
+        "http_cpu_ms",
+        "cold_start_cpu_s",
+        "swaps_failed",
+        "swaps_p99",
+    },
     "lineage": {"new_day_share", "loading_s", "by_listings"},
     "year": {"mib", "idle_tick_ms", "tick_growth", "runs"},
 }

@@ -53,8 +53,9 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = [*HEADERS, (b"x-request-id", request_id.encode())]
-                message = {**message, "headers": [*message.get("headers", []), *own]}
+                told = list(message.get("headers", []))
+                own = [pair for pair in HEADERS if pair[0] not in {name for name, _ in told}]
+                message = {**message, "headers": [*told, *own, (b"x-request-id", request_id.encode())]}
             await send(message)
 
         try:
@@ -74,6 +75,8 @@ class Gate:
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        if headers.get("origin") == ["null"] and only(headers, "sec-fetch-site") == "same-origin":
+            del headers["origin"]  # our own form: a page without a referrer does not name its origin either
         reason = wrong_host(headers, self.hosts) or wrong_origin(headers) or wrong_site(scope, headers)
         if reason is not None:
             return Refused(403, f"{reason}.")

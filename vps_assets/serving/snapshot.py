@@ -134,6 +134,10 @@ class Snapshot:
         """Inputs -> the model that prices by them, of those that are loaded."""
         return {inputs: champion.predictor.model_id for inputs, champion in self.loaded.items()}
 
+    def categories(self) -> list[str]:
+        """Those in which anything has sold."""
+        return sorted(self.histories["category"]["category"].unique())
+
     def knows(self, category: str) -> bool:
         """Whether anything of the category has sold."""
         return category in self.histories["category"]["category"]

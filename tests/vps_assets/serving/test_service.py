@@ -16,7 +16,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from vps_assets.home import Home
-from vps_assets.serving import app as service
+from vps_assets.serving import service
 from vps_assets.serving.app import create_app
 from vps_assets.serving.form import FIELDS
 from vps_assets.serving.gate import MOST_BODY_BYTES, Gate

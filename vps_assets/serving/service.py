@@ -1,0 +1,154 @@
+"""A request's way to its answer: let in, read, put in the queue, counted, logged."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from datetime import date
+from time import time
+from typing import Any
+
+from limits import RateLimitItemPerMinute
+from limits.strategies import MovingWindowRateLimiter
+from pydantic import BaseModel
+from starlette.requests import Request
+
+from vps_assets.errors import UserError
+from vps_assets.serving.batches import MOST_WAITING, Answered, Batcher, QueueFull
+from vps_assets.serving.form import offer_in
+from vps_assets.serving.observed import Metrics
+from vps_assets.serving.offers import Offer
+from vps_assets.serving.problems import Refused
+from vps_assets.serving.renewal import Renewal
+from vps_assets.serving.snapshot import NoChampion, Snapshot, Suggested
+
+ANSWERED_WITHIN_S = 5.0
+COME_AGAIN_S = 1
+"""Where the queue is full, or nothing is loaded yet."""
+log = logging.getLogger("vps")
+
+
+class Suggestion(BaseModel):
+    """A price with its range, or what to do about the photo."""
+
+    qualified: bool
+    suggested_price: float | None
+    low: float | None
+    high: float | None
+    currency: str | None
+    qualification: float
+    inputs: str
+    """What it was priced by: photo, words or both."""
+    reason: str | None
+    model_id: str
+    data_until: date | None
+    """The newest sale that it knows."""
+    advice: str | None = None
+    would_help: dict[str, float] | None = None
+    """What could be added -> the gain in qualification that others had from it."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes share."""
+
+    renewal: Renewal
+    batcher: Batcher
+    metrics: Metrics
+    limit: RateLimitItemPerMinute
+    """Of a client's suggestions."""
+    limiter: MovingWindowRateLimiter
+
+    def served(self) -> Snapshot:
+        """What is answered from.
+
+        Raises:
+            Refused: nothing is loaded yet.
+        """
+        if self.renewal.snapshot is None:
+            raise Refused(503, "The models are being loaded.", COME_AGAIN_S)
+        return self.renewal.snapshot
+
+    def admit(self, client: str) -> None:
+        """Let a client's request for a suggestion in.
+
+        Raises:
+            Refused: it asks too often, nothing is loaded yet, or too many wait.
+        """
+        if not self.limiter.hit(self.limit, client):
+            again = self.limiter.get_window_stats(self.limit, client).reset_time - time()
+            raise Refused(429, f"A client may ask {self.limit.amount} times a minute.", max(1, round(again)))
+        self.served()
+        if self.batcher.full():
+            raise busy()
+
+
+def service_of(request: Request) -> Service:
+    """What the request's application was made with."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def suggestion_for(request: Request) -> Suggestion:
+    """The suggestion that a request's form asks for.
+
+    Raises:
+        Refused: there is none.
+    """
+    service = service_of(request)
+    service.admit(request.client.host if request.client else "")
+    offer = await offer_in(request)
+    answered = await answer_to(service.batcher, offer)
+    if not answered.snapshot.knows(offer.category):
+        service.metrics.unknown.inc()
+    return Suggestion(**told(answered, request, service.metrics))
+
+
+def busy() -> Refused:
+    return Refused(503, f"{MOST_WAITING} others wait already: come again in a second.", COME_AGAIN_S)
+
+
+async def answer_to(batcher: Batcher, offer: Offer) -> Answered:
+    """The batcher's answer.
+
+    Raises:
+        Refused: there is none, or none in time.
+    """
+    try:
+        future = batcher.submit(offer)
+    except QueueFull:
+        raise busy() from None
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(future), ANSWERED_WITHIN_S)
+    except TimeoutError:
+        raise Refused(503, f"There was no answer within {ANSWERED_WITHIN_S:.0f} s.", COME_AGAIN_S) from None
+    except Exception as error:  # its message may have what the seller says in it
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        line = None if where is None else f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}"
+        log.error("a suggestion failed", extra={"fields": {"error": type(error).__name__, "line": line}})
+        raise Refused(500, "Something did not work; the service's log has a line of it.") from error
+
+
+def told(answered: Answered, request: Request, metrics: Metrics) -> dict[str, Any]:
+    """The answer, counted and logged.
+
+    Raises:
+        Refused: the offer cannot be priced.
+    """
+    milliseconds = {stage: round(1000 * taken, 2) for stage, taken in answered.seconds.items()}
+    request.state.log.update(stages_ms=milliseconds, batch=answered.batch)
+    result = answered.result
+    if not isinstance(result, Suggested):
+        raise Refused(503 if isinstance(result, NoChampion) else 422, sentence(result))
+    answer = dict(result.answer)
+    names = ("inputs", "reason", "model_id", "qualified")
+    request.state.log.update({name: answer[name] for name in names})
+    metrics.of_answer(answered.seconds, answered.batch, answer["inputs"], answer["reason"])
+    return answer
+
+
+def sentence(error: UserError) -> str:
+    """What is wrong, for a person."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
