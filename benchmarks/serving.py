@@ -40,7 +40,7 @@ from vps_assets.serving.observed import Metrics
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.renewal import Renewal
 from vps_assets.serving.snapshot import Suggested
-from vps_ml.pricing.predictor import Prediction
+from vps_ml.pricing.calibration import Prediction
 
 COMMAND = [sys.executable, "-c", "from vps_assets.cli import main; main()"]
 ROUNDS = 3

@@ -1,7 +1,8 @@
 """How good the models are: predictions on test rows, reports, ablations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -11,12 +12,13 @@ from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
 from vps_assets.report.figures import risk_coverage_curves
 from vps_assets.warehouse.settings import Settings
-from vps_ml.backbones.tasks import inputs_of, sees_words
+from vps_ml.backbones.tasks import WORDS, can_serve, inputs_of, sees_words
 from vps_ml.evaluation import metrics
 from vps_ml.evaluation.resampling import Draws, Judged, intervals, numbered
 from vps_ml.ops.pricing import PredictionJob, predict_test_rows
 from vps_ml.pricing.baselines import is_gated
 from vps_ml.pricing.calibration import ALL
+from vps_ml.pricing.chosen import by_words_alone
 from vps_ml.pricing.variants import CALIBRATION, SERVED
 
 
@@ -237,7 +239,7 @@ def words_reports(
     rows = rows.with_columns(inputs=pl.col("features").map_elements(inputs_of, pl.String))
     rows = rows.join(rescued(evaluation_predictions, models), on="model_id", how="left", maintain_order="left")
     whole = pl.col("segment") == ALL
-    of_photo = ("refused_by_photo", "priced_of_these", "gained", "lost")
+    of_photo = ("refused_by_photo", "priced_of_these", "gained", "lost", *BY_WORDS)
     rows = rows.with_columns(pl.when(whole).then(name) for name in of_photo)
     context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(rows))})
     return rows
@@ -248,7 +250,7 @@ def rescued(predictions: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
 
     `priced_of_these` reads a model of words at the largest coverage at which its error is at most that of the photo's
     model on the rows that this qualifies: what is possible without worse prices, whatever its gate is set to. `gained`
-    and `lost` are by its own gate.
+    and `lost` are by its own gate. `by_words` are what words alone price beside a model of photo and words.
     """
     served = (pl.col(name) == value for name, value in SERVED.items() if name != "seed")
     photos = {
@@ -276,6 +278,24 @@ def rescued(predictions: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
         taken_now = own["qualified"].to_numpy()
         gained, lost = int((refused & taken_now).sum()), int((~refused & ~taken_now).sum())
         found = {"refused_by_photo": int(refused.sum()), "priced_of_these": share, "gained": gained, "lost": lost}
-        rows.append({"model_id": model["model_id"], **found})
-    counts = dict.fromkeys(("refused_by_photo", "gained", "lost"), pl.Int64)
-    return pl.DataFrame(rows, schema_overrides={"model_id": pl.String, "priced_of_these": pl.Float64, **counts})
+        rows.append({"model_id": model["model_id"], **found, **said_beside(model, models, photo, by_model)})
+    counts = dict.fromkeys(("refused_by_photo", "gained", "lost", "by_words"), pl.Int64)
+    shares = dict.fromkeys(("priced_of_these", "by_words_male", "by_words_in_range"), pl.Float64)
+    return pl.DataFrame(rows, schema_overrides={"model_id": pl.String, **shares, **counts})
+
+
+BY_WORDS = ("by_words", "by_words_male", "by_words_in_range")
+
+
+def said_beside(
+    model: Mapping[str, Any], models: pl.DataFrame, photo: pl.DataFrame, by_model: Mapping[Any, pl.DataFrame]
+) -> dict[str, float | None]:
+    """What words alone price of what a model of photo and words, and the photo's, refuse (`by_words_alone`)."""
+    kin = [pl.col(name) == model[name] for name in ("split_kind", "seed", "constraint_kind", "objective")]
+    said = models.filter(pl.col("features") == WORDS, pl.col("constraint_value") == model["constraint_value"], *kin)
+    if inputs_of(model["features"]) != "both" or not can_serve(model["features"]) or said.is_empty():
+        return dict.fromkeys(BY_WORDS)
+    words, both = by_model[(said["model_id"][0],)], by_model[(model["model_id"],)]
+    taken = words.filter(by_words_alone(*(part["qualification"].to_numpy() for part in (both, photo, words))))
+    in_range = taken.select(pl.col("log_price").is_between("low_log_price", "high_log_price").mean()).item()
+    return dict(zip(BY_WORDS, (taken.height, taken["error"].mean(), in_range), strict=True))

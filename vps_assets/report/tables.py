@@ -240,7 +240,7 @@ def words_table(published: Published, split_kind: str) -> Table:
     rows = []
     for (seen, objective), part in reports.group_by("features", "objective", maintain_order=True):
         rescued = part["priced_of_these"].drop_nulls()
-        refused = part["refused_by_photo"].drop_nulls()
+        refused, by_words = part["refused_by_photo"].drop_nulls(), mean(part.drop_nulls("by_words"), "by_words")
         rows.append(
             (
                 read_words(str(seen)),
@@ -252,18 +252,20 @@ def words_table(published: Published, split_kind: str) -> Table:
                 over_seeds(part, "range_width"),
                 f"{percent(mean(part, 'priced_of_these'))} of {refused[0]:,}" if rescued.len() else "–",
                 f"+{mean(part, 'gained'):.0f}, -{mean(part, 'lost'):.0f}" if rescued.len() else "–",
+                f"+{by_words:.0f} at {shown(mean(part, 'by_words_male'))}" if by_words is not None else "–",
             )
         )
     order = ["the photo", "words", *(f"photo, {words}" for words in SAID_BESIDE.values())]
     rows.sort(key=lambda row: (order.index(row[0]), row[1] != SERVED["objective"], row[1]))
     columns = (
         "by what", "model", "MALE of all", "AURC (95%)", "qualified", "MALE (95%)", "range width, ln",
-        "could be priced of those refused by the photo", "priced now, refused now",
+        "could be priced of those refused by the photo", "priced now, refused now", "and by words alone, at MALE",
     )  # fmt: skip
     note = (
         "Intervals are over other draws of listings. Of the listings that the served model refuses by the photo alone, "
-        "so many could be priced were as many qualified as keep that model's own error; in the last column, how many "
-        "of them the model prices by its own gate, and how many that the photo alone prices it refuses. Words are "
+        "so many could be priced were as many qualified as keep that model's own error; then how many of them the "
+        "model prices by its own gate, and how many that the photo alone prices it refuses; last, what it and the "
+        "photo alone refuse and words alone price, as is served. Words are "
         "title, description, brand, attributes, specifications and condition; prices in the first two are masked. "
         "Whether a difference is more than chance: model_comparisons, families `words`."
     )

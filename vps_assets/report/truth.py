@@ -10,6 +10,7 @@ from vps_assets.report.published import Published
 from vps_assets.report.tables import READ, SIDES, Table
 from vps_ml.backbones.tasks import can_serve
 from vps_ml.evaluation.metrics import aurc, male, risk_coverage
+from vps_ml.pricing.chosen import by_words_alone
 from vps_ml.pricing.variants import SERVED
 
 
@@ -47,24 +48,44 @@ def serving_kinds(published: Published) -> pl.DataFrame:
     return models.filter(pl.col("features").map_elements(can_serve, pl.Boolean))
 
 
+def as_served(by_inputs: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Predictions of the same listings by photo, words and both -> the rows of the model whose answer is given."""
+    sides = {inputs: rows.sort("listing_id") for inputs, rows in by_inputs.items()}
+    said = by_words_alone(*(sides[inputs]["qualification"].to_numpy() for inputs in ("both", "photo", "words")))
+    return pl.concat([sides["both"].filter(~said), sides["words"].filter(said)])
+
+
 def faulty_photo_table(published: Published, truth: pl.DataFrame) -> Table:
     """Whether a listing with a bad photo is priced once its seller says what it is, and how well."""
     judged = published["evaluation_predictions"].join(truth.select("listing_id", "fault"), on="listing_id")
     judged = judged.with_columns(error=pl.col("predicted_log_price") - pl.col("log_price"))
-    models = serving_kinds(published).sort("split_kind", pl.col("inputs").cast(pl.Enum(list(READ))))
-    rows = []
-    for (split, inputs), part in models.group_by("split_kind", "inputs", maintain_order=True):
-        mine = judged.filter(pl.col("model_id").is_in(part["model_id"].implode()))
-        cells = [SIDES[str(split)], READ[str(inputs)]]
-        for fault in (False, True):
-            of_kind = mine.filter(pl.col("fault").is_not_null() == fault)
-            taken = of_kind.filter("qualified")
-            share = taken.height / of_kind.height if of_kind.height else None
-            cells += [percent(share), shown(male(taken["error"].to_numpy()) if taken.height else None)]
-        rows.append(tuple(cells))
+    models, rows = serving_kinds(published), []
+    for split in SIDES:
+        ways: dict[str, list[pl.DataFrame]] = {}
+        for _, seed in models.filter(pl.col("split_kind") == split).group_by("seed", maintain_order=True):
+            ids = dict(seed.select("inputs", "model_id").iter_rows())
+            mine = {inputs: judged.filter(pl.col("model_id") == ids[inputs]) for inputs in READ if inputs in ids}
+            for inputs, predictions in mine.items():
+                ways.setdefault(READ[inputs], []).append(predictions)
+            if len(mine) == len(READ):
+                ways.setdefault("as served", []).append(as_served(mine))
+        for way, seeds in ways.items():
+            every = pl.concat(seeds)
+            sides = (every.filter(pl.col("fault").is_not_null() == faulty) for faulty in (False, True))
+            rows.append((SIDES[split], way, *(cell for side in sides for cell in qualified_cells(side))))
     columns = ("split", "by what", "sound photo: qualified", "MALE", "faulty photo: qualified", "MALE")
-    note = "No model is told which photos are faulty. With words beside it, a faulty photo is no reason to refuse."
+    note = (
+        "No model is told which photos are faulty. As served: by photo and words, but by words alone where that model "
+        "and the photo's both refuse. With words beside it, a faulty photo is no reason to refuse."
+    )
     return Table("A faulty photo, and words beside it", columns, rows, note)
+
+
+def qualified_cells(predictions: pl.DataFrame) -> tuple[str, str]:
+    """(share that is qualified, MALE of these)."""
+    taken = predictions.filter("qualified")
+    share = taken.height / predictions.height if predictions.height else None
+    return percent(share), shown(male(taken["error"].to_numpy()) if taken.height else None)
 
 
 def limit_table(published: Published, truth: pl.DataFrame) -> Table:

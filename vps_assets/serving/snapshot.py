@@ -24,7 +24,9 @@ from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import ALL_HISTORIES
 from vps_ml.photos.decoding import ADVICE, PhotoQuality, decoded, refuse_shape
-from vps_ml.pricing.predictor import Prediction, Predictor, suggestion
+from vps_ml.pricing.calibration import Prediction
+from vps_ml.pricing.chosen import said_instead
+from vps_ml.pricing.predictor import Predictor, suggestion
 
 
 class NoChampion(UserError):
@@ -68,6 +70,8 @@ class Champion:
     miss_rates: Mapping[str, float]
 
 
+Photos = Sequence[Any]
+"""For each offer its decoded photo and the photo's measures; None of one without."""
 Each = Callable[[Callable[[Offer], Any], Iterable[Offer]], Iterable[Any]]
 """How several photos are decoded: `map`, or a pool's."""
 
@@ -229,12 +233,36 @@ class Snapshot:
         good = [place for place, photo in enumerate(photos) if not isinstance(photo, UserError)]
         answers: list[Suggested | UserError] = list(photos)
         if good:
+            shown, rows = [photos[place] for place in good], listings[good]
             with clock.of("predict"):
-                predicted = predictions(champion, [photos[place] for place in good], listings[good])
-            for place, prediction in zip(good, predicted, strict=True):
+                predicted = predictions(champion, shown, rows)
+                instead = self.by_words_alone(champion, predicted, [offers[place] for place in good], shown, rows)
+            for number, place in enumerate(good):
                 quality = None if photos[place] is None else vars(photos[place][1])
-                answers[place] = self.answer(champion, offers[place], prediction, quality)
+                by, prediction = instead.get(number, (champion, predicted[number]))
+                answers[place] = self.answer(by, offers[place], prediction, quality)
         return answers
+
+    def by_words_alone(
+        self, champion: Champion, predicted: Sequence[Prediction], offers: Sequence[Offer], photos: Photos,
+        listings: pl.DataFrame,
+    ) -> dict[int, tuple[Champion, Prediction]]:  # fmt: skip
+        """Number of an offer that words alone price -> their champion and its prediction (`said_instead`)."""
+        if champion.inputs != "both" or champion_of(self.tables["champion_model"], "words") is None:
+            return {}
+        sees, says = self.champion("photo"), self.champion("words")
+        assert champion.extractors is not None, "the model of both sees photos"
+        assert sees.extractors is not None, "the model of a photo sees it"
+        px, same = sees.extractors.photo_px, sees.extractors.photo_px == champion.extractors.photo_px
+
+        def of_photos(numbers: Sequence[int]) -> Sequence[Prediction]:
+            some = [photos[number] if same else seen(offers[number], px) for number in numbers]
+            return predictions(sees, some, listings[list(numbers)])
+
+        def of_words(numbers: Sequence[int]) -> Sequence[Prediction]:
+            return predictions(says, [None] * len(numbers), listings[list(numbers)])
+
+        return {number: (says, one) for number, one in said_instead(predicted, of_photos, of_words).items()}
 
     def answer(
         self, champion: Champion, offer: Offer, prediction: Prediction, quality: Mapping[str, float] | None
@@ -273,9 +301,7 @@ def file_of(image: Path | bytes) -> Path | BytesIO:
     return BytesIO(image) if isinstance(image, bytes) else image
 
 
-def predictions(
-    champion: Champion, photos: Sequence[tuple[np.ndarray, PhotoQuality] | None], listings: pl.DataFrame
-) -> list[Prediction]:
+def predictions(champion: Champion, photos: Photos, listings: pl.DataFrame) -> list[Prediction]:
     """The model's predictions for listings with these photos."""
     visual = np.empty((listings.height, 0))
     if champion.extractors is not None:

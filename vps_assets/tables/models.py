@@ -153,6 +153,9 @@ WORDS_REPORTS = table(
         ),
         "gained": column(pl.Int64, "How many of them the model's own gate prices", null=True),
         "lost": column(pl.Int64, "Listings that the photo alone prices and the model's own gate refuses", null=True),
+        "by_words": column(pl.Int64, "Listings that it and the photo alone refuse, and words alone price", null=True),
+        "by_words_male": column(pl.Float64, "Mean |predicted - actual log price| of these by words alone", null=True),
+        "by_words_in_range": column(pl.Float64, "Share of these that sold within their range", null=True),
     },
     unique=["model_id", "segment"],
 )

@@ -13,6 +13,7 @@ from vps_ml.atomic import temporary_folder
 from vps_ml.evaluation.advice import PHOTO, PIECES, SHARPER, blanked, gains
 from vps_ml.features.given import SAID, inputs_of_rows
 from vps_ml.ops import GPU_POOL, GPU_TAGS
+from vps_ml.pricing.chosen import by_words_alone
 
 if TYPE_CHECKING:
     from vps_ml.pricing.predictor import Predictor
@@ -46,7 +47,7 @@ def measure_advice(context: dg.OpExecutionContext, job: AdviceJob) -> pl.DataFra
     visual = {inputs: model.visual_features(job.rows) for inputs, model in models.items()}
     whole, silent = served(models, visual, job.rows), blanked(job.rows, SAID)
     by_photo = served(models, visual, silent)
-    both_silent = predicted_by(models["both"], visual["both"], silent)
+    both_silent = judged_by_both(models, visual, silent)
     found = []
     for piece, columns in PIECES.items():
         has = job.rows.select(pl.any_horizontal(pl.col(name).is_not_null() for name in columns)).to_series().to_numpy()
@@ -68,9 +69,16 @@ def served(models: Mapping, visual: Mapping[str, np.ndarray], rows: pl.DataFrame
     inputs, out = inputs_of_rows(rows).to_numpy(), np.zeros(rows.height)
     for name in np.unique(inputs):
         mine = inputs == name
-        predicted = models[name].predict(visual[name][mine], rows.filter(pl.Series(mine)))
-        out[mine] = [prediction.qualification for prediction in predicted]
+        some, of_these = rows.filter(pl.Series(mine)), {kind: visual[kind][mine] for kind in visual}
+        judged = judged_by_both(models, of_these, some) if name == "both" else None
+        out[mine] = predicted_by(models[name], of_these[name], some) if judged is None else judged
     return out
+
+
+def judged_by_both(models: Mapping, visual: Mapping[str, np.ndarray], rows: pl.DataFrame) -> np.ndarray:
+    """The rows' qualification by the model of both, and by that of words where it is asked instead."""
+    by = {inputs: predicted_by(models[inputs], visual[inputs], rows) for inputs in ("both", "photo", "words")}
+    return np.where(by_words_alone(by["both"], by["photo"], by["words"]), by["words"], by["both"])
 
 
 def predicted_by(model: "Predictor", visual: np.ndarray, rows: pl.DataFrame) -> np.ndarray:
@@ -94,4 +102,5 @@ def blurred_gains(models: Mapping, job: AdviceJob, whole: np.ndarray) -> list[di
             photo = shrunk(job.artefacts.photo(photo_hash), 2 * extractors.photo_px)
             blur.apply(photo, strength=blur.strengths[len(blur.strengths) // 2]).save(path, compress_level=1)
         visual = {inputs: models[inputs].embedded(paths, extractors)[0] for inputs in ("photo", "both")}
+        visual["words"] = np.empty((len(paths), 0))
     return gains(SHARPER, rows, served(models, visual, rows), whole[chosen], np.ones(len(chosen), dtype=bool))

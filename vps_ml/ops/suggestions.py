@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
@@ -9,6 +10,11 @@ import polars as pl
 from vps_ml.artefacts import Artefacts
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.ops import GPU_POOL, GPU_TAGS
+
+if TYPE_CHECKING:
+    from vps_ml.pricing.calibration import Prediction
+    from vps_ml.pricing.chosen import Predicting
+    from vps_ml.pricing.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -30,25 +36,45 @@ class ChampionJob:
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataFrame:
     """One row per open listing: a price with its range, or the reason why there is none."""
+    from vps_ml.pricing.chosen import said_instead
     from vps_ml.pricing.predictor import Predictor, suggestion
 
-    suggested = []
+    suggested: list[dict] = []
+    loaded = {inputs: Predictor.load(job.artefacts, model_id) for inputs, model_id in job.champions.items()}
     given = inputs_of_rows(job.rows)
     served = given.replace_strict({name: name if name in job.champions else "photo" for name in ("photo", "both")})
     for inputs in served.unique(maintain_order=True):
         rows = job.rows.filter(served == inputs)
-        champion = Predictor.load(job.artefacts, job.champions[inputs])
-        predicted = champion.predict(champion.visual_features(rows), rows, job.miss_rates.get(champion.model_id))
-        qualified = sum(prediction.qualification >= 0.5 for prediction in predicted)
-        context.log.info(f"{rows.height:,} open listings by {inputs}, {qualified:,} qualified")
+        predicted = predictions(job, loaded[inputs], rows)
+        instead: Mapping[int, Prediction] = {}
+        if inputs == "both" and "words" in loaded:
+            photo, words = (asked(job, loaded[name], rows) for name in ("photo", "words"))
+            instead = said_instead(predicted, photo, words)
+        answers = [
+            (inputs, prediction) if number not in instead else ("words", instead[number])
+            for number, prediction in enumerate(predicted)
+        ]
+        qualified = sum(prediction.qualification >= 0.5 for _, prediction in answers)
+        by_words = f", {len(instead):,} of them by words alone" if instead else ""
+        context.log.info(f"{rows.height:,} open listings by {inputs}, {qualified:,} qualified{by_words}")
         suggested += [
             {
                 "listing_id": row["listing_id"],
                 "listed_on": row["listed_on"],
-                "inputs": inputs,
+                "inputs": by,
                 **suggestion(prediction, row),
-                "model_id": champion.model_id,
+                "model_id": loaded[by].model_id,
             }
-            for row, prediction in zip(rows.iter_rows(named=True), predicted, strict=True)
+            for row, (by, prediction) in zip(rows.iter_rows(named=True), answers, strict=True)
         ]
     return pl.DataFrame(suggested, infer_schema_length=None)
+
+
+def predictions(job: ChampionJob, model: "Predictor", rows: pl.DataFrame) -> "list[Prediction]":
+    """A model's predictions for some of the job's listings, with the ranges in force."""
+    return model.predict(model.visual_features(rows), rows, job.miss_rates.get(model.model_id))
+
+
+def asked(job: ChampionJob, model: "Predictor", rows: pl.DataFrame) -> "Predicting":
+    """The model's predictions for those of the rows that it will be asked for."""
+    return lambda numbers: predictions(job, model, rows[list(numbers)])

@@ -10,6 +10,16 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """A model's prediction for one listing; prices in ln units."""
+
+    log_price: float
+    low_log_price: float
+    high_log_price: float
+    qualification: float
+
+
+@dataclass(frozen=True)
 class Judgement:
     """Predictions of a model or a baseline for some rows, before calibration."""
 

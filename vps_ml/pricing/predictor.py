@@ -16,23 +16,13 @@ from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.roles import backbones_of
 from vps_ml.features.scaling import FeatureMap
 from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
-from vps_ml.pricing.calibration import ALL, Calibration, Judgement, price_range
+from vps_ml.pricing.calibration import ALL, Calibration, Judgement, Prediction, price_range
 from vps_ml.pricing.models import CALIBRATING, load_model
 from vps_ml.pricing.networks import PricingModel
 from vps_ml.recipes import BackboneRecipe
 from vps_ml.words.files import WordFeatures, joined_words, word_blocks
 from vps_ml.words.masking import said
 from vps_ml.words.reading import Reader
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A model's prediction for one listing; prices in ln units."""
-
-    log_price: float
-    low_log_price: float
-    high_log_price: float
-    qualification: float
 
 
 @dataclass(frozen=True)

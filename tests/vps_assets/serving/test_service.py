@@ -75,7 +75,8 @@ def test_it_agrees_with_the_table_of_suggestions(client: TestClient, marketplace
     """With the statistics of the listing's day; ranges move with what has sold since, prices do not."""
     rows = marketplace.polars("""
         select s.qualified, s.suggested_price, s.qualification, s.inputs, s.model_id, c.*
-        from price_suggestions as s join clean_listings as c using (listing_id) order by listing_id limit 12
+        from price_suggestions as s join clean_listings as c using (listing_id)
+        qualify row_number() over (partition by s.inputs order by listing_id) <= 6
     """)
     for row in rows.to_dicts():
         photo = marketplace.home.artefacts.photo(row["photo_hash"]).read_bytes()

@@ -10,7 +10,7 @@ from datasets import photographed_rows, quick_recipe, sold_rows
 from sklearn.linear_model import Ridge
 from worlds import quiet
 
-from vps_assets.assets.evaluation import rescued
+from vps_assets.assets.evaluation import BY_WORDS, rescued
 from vps_ml.artefacts import Artefacts
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.others import WithOthers
@@ -182,18 +182,44 @@ def test_rows_that_the_photo_refused_are_priced_as_long_as_its_own_error_is_kept
     models = pl.DataFrame(
         [{"model_id": "p", "features": "MSTFE"} | kind, {"model_id": "w", "features": "WORDS"} | kind]
     )
-    assert rescued(predictions, models).row(0) == ("w", 2, 1.0, 2, 0)  # c, a, d: their mean error is the photo's own
+    assert rescued(predictions, models).row(0)[:5] == (
+        "w",
+        2,
+        1.0,
+        2,
+        0,
+    )  # c, a, d: their mean error is the photo's own
     worse = predictions.with_columns(
         predicted_log_price=pl.when(pl.col("model_id") == "w", pl.col("listing_id") == "d")
         .then(1.5)
         .otherwise("predicted_log_price")
     )
-    assert rescued(worse, models).row(0) == ("w", 2, 0.5, 2, 0)
+    assert rescued(worse, models).row(0)[:5] == ("w", 2, 0.5, 2, 0)
     refused = worse.with_columns(qualified=pl.col("qualified") & (pl.col("listing_id") != "a"))
     refused = refused.with_columns(
         qualified=pl.when(pl.col("model_id") == "p").then(worse["qualified"]).otherwise("qualified")
     )
-    assert rescued(refused, models).row(0)[3:] == (2, 1)
+    assert rescued(refused, models).row(0)[3:5] == (2, 1)
+
+
+def test_what_words_alone_price_beside_a_model_of_both_is_told_with_its_error() -> None:
+    """a is qualified by both, b by the photo, d by none; c by words alone, .3 off and within its range."""
+    common = {"log_price": [1.0] * 4, "low_log_price": [0.9] * 4, "high_log_price": [1.2] * 4, "listing_id": [*"abcd"]}
+    judged = {"p": [0.1, 0.9, 0.1, 0.1], "w": [0.9, 0.9, 0.9, 0.1], "b": [0.9, 0.1, 0.1, 0.1]}
+    predictions = pl.concat(
+        [
+            pl.DataFrame(
+                {"model_id": [name] * 4, "qualification": q, "predicted_log_price": [1.1, 1.2, 1.3, 1.4]} | common
+            )
+            for name, q in judged.items()
+        ]
+    ).with_columns(qualified=pl.col("qualification") >= 0.5)
+    kind = {"split_kind": "time", "seed": 0, "objective": "blended", "constraint_kind": "percentile"}
+    features = {"p": "MSTFE", "w": "WORDS", "b": "MSTFE+WORDS"}
+    models = pl.DataFrame([{"model_id": m, "features": f, "constraint_value": 0.7} | kind for m, f in features.items()])
+    told = {row["model_id"]: row for row in rescued(predictions, models).to_dicts()}
+    assert [told["b"][name] for name in BY_WORDS] == [1, pytest.approx(0.3), 1.0]
+    assert [told["w"][name] for name in BY_WORDS] == [None] * 3
 
 
 def test_what_is_read_of_a_listing_is_its_masked_title_and_description(dataset: PricingDataset) -> None:
