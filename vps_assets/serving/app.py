@@ -99,10 +99,12 @@ async def model(request: Request) -> ServedModel:
     )
 
 
-@router.get("/v1/health/live")
-async def live() -> Health:
-    """Whether the process answers."""
-    return Health(state="live")
+@router.get("/v1/health/live", responses={503: {"model": Health}})
+async def live(request: Request, response: Response) -> Health:
+    """Whether the process answers, and the thread that answers suggestions lives."""
+    lives = service_of(request).batcher.thread.is_alive()
+    response.status_code = 200 if lives else 503
+    return Health(state="live" if lives else "dead")
 
 
 @router.get("/v1/health/ready", responses={503: {"model": Health}})

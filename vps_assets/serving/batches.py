@@ -76,8 +76,9 @@ class Batcher:
 
     def close(self) -> None:
         """Answer what waits, then end."""
-        self.waiting.put(None)
-        self.thread.join()
+        if self.thread.is_alive():
+            self.waiting.put(None)
+            self.thread.join()
         self.decoders.shutdown()
 
     def run(self) -> None:

@@ -232,6 +232,13 @@ def test_a_service_that_is_not_warm_yet_says_so(marketplace: Marketplace, monkey
     assert refused[2].headers["retry-after"] == "1"
 
 
+def test_a_service_whose_thread_has_died_does_not_live(marketplace: Marketplace) -> None:
+    with client_of(marketplace.home) as client:
+        assert once_ready(client).get("/v1/health/live").status_code == 200
+        client.app.app.state.service.batcher.close()  # type: ignore[attr-defined]
+        assert client.get("/v1/health/live").json() == {"state": "dead", "failure": None}
+
+
 def test_an_answer_that_takes_too_long_is_given_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "ANSWERED_WITHIN_S", 0.0)
     response = ask(client, category="phone", title="a phone")
