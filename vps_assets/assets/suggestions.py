@@ -10,7 +10,6 @@ from vps_assets.assets.champion import champion_jobs
 from vps_assets.assets.features import open_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
-from vps_ml.evaluation.adaptation import rates_in_force
 from vps_ml.ops.suggestions import ChampionJob, suggest_prices
 
 
@@ -18,9 +17,8 @@ from vps_ml.ops.suggestions import ChampionJob, suggest_prices
 def suggestion_job(
     settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame, range_adaptation: pl.DataFrame
 ) -> ChampionJob:
-    """The dates' open listings with their features, the champions, and the ranges in force."""
-    job = champion_jobs(settings, rows, champion_model)
-    return replace(job, miss_rates={id_: rates_in_force(range_adaptation, id_) for id_ in job.champions.values()})
+    """The dates' open listings with their features, the champions, and how their ranges followed the market."""
+    return replace(champion_jobs(settings, rows, champion_model), range_adaptation=range_adaptation)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

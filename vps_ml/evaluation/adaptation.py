@@ -126,6 +126,30 @@ def learnt_until(
     return [item for item in waiting if item not in taken]
 
 
+def rates_as_of(range_adaptation: pl.DataFrame, model_id: str, listings: pl.DataFrame) -> Float[np.ndarray, " N"]:
+    """What share of each listing's ranges may miss, as of its listing day; NaN where nothing was known by then.
+
+    Of its category, or overall where nothing of the category has sold. As statistics are: what a listing is told does
+    not depend on when it is made again.
+
+    Args:
+        range_adaptation: the table of that name.
+        model_id: the model that prices.
+        listings: with `listed_on` and `category`.
+    """
+    states = range_adaptation.filter(pl.col("model_id") == model_id).sort("as_of")
+    rates = states.select("as_of", "segment", "miss_rate")
+    asked = listings.select("listed_on", "category", segment=pl.lit(ALL)).with_row_index("_order").sort("listed_on")
+    found = asked
+    for name, key in (("_own", "category"), ("_all", "segment")):
+        right = rates.rename({"segment": key, "miss_rate": name})
+        found = found.join_asof(
+            right, left_on="listed_on", right_on="as_of", by=key, strategy="backward", check_sortedness=False
+        ).drop("as_of")
+    of_each = found.sort("_order").select(pl.coalesce("_own", "_all").cast(pl.Float64).fill_null(float("nan")))
+    return of_each.to_series().to_numpy()
+
+
 def rates_in_force(range_adaptation: pl.DataFrame, model_id: str) -> dict[str, float]:
     """Segment -> the miss rate in force now; empty if nothing has sold that the model has not learnt from.
 

@@ -1,13 +1,14 @@
 """The op that prices open listings with the champion."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 
 from vps_ml.artefacts import Artefacts
+from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 
@@ -29,8 +30,8 @@ class ChampionJob:
     champions: Mapping[str, str]
     """Inputs -> the model that prices by them; there is one of the photo."""
     artefacts: Artefacts
-    miss_rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Model -> segment -> what share of its ranges may miss now; none: as the model was calibrated."""
+    range_adaptation: pl.DataFrame | None = None
+    """How often the models' ranges may miss, day by day; None: as they were calibrated."""
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
@@ -71,8 +72,11 @@ def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataF
 
 
 def predictions(job: ChampionJob, model: "Predictor", rows: pl.DataFrame) -> "list[Prediction]":
-    """A model's predictions for some of the job's listings, with the ranges in force."""
-    return model.predict(model.visual_features(rows), rows, job.miss_rates.get(model.model_id))
+    """A model's predictions for some of the job's listings, with the ranges in force on their listing days."""
+    rates = None
+    if job.range_adaptation is not None:
+        rates = rates_as_of(job.range_adaptation, model.model_id, rows)
+    return model.predict(model.visual_features(rows), rows, rates)
 
 
 def asked(job: ChampionJob, model: "Predictor", rows: pl.DataFrame) -> "Predicting":

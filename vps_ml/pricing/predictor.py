@@ -16,7 +16,7 @@ from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.roles import backbones_of
 from vps_ml.features.scaling import FeatureMap
 from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
-from vps_ml.pricing.calibration import ALL, Calibration, Judgement, Prediction, price_range
+from vps_ml.pricing.calibration import Calibration, Judgement, Prediction, price_range
 from vps_ml.pricing.models import CALIBRATING, load_model
 from vps_ml.pricing.networks import PricingModel
 from vps_ml.recipes import BackboneRecipe
@@ -111,29 +111,27 @@ class Predictor:
         """The judgement of listings with these visual features, words and tabular columns."""
         return self.model.judge(self.feature_map.matrix(visual, rows, self.words(rows)))
 
-    def predict(
-        self, visual: np.ndarray, rows: pl.DataFrame, miss_rates: Mapping[str, float] | None = None
-    ) -> list[Prediction]:
+    def predict(self, visual: np.ndarray, rows: pl.DataFrame, miss_rates: np.ndarray | None = None) -> list[Prediction]:
         """Predictions for listings with these visual features, words and tabular columns.
 
         Args:
             visual: as the model was trained on.
             rows: the listings, with title and description.
-            miss_rates: what share of a category's ranges may miss, `ALL` for the other categories
-                (`vps_ml.evaluation.adaptation`); None: as it was calibrated.
+            miss_rates: what share of each one's ranges may miss (`vps_ml.evaluation.adaptation.rates_as_of`); NaN, or
+                None: as it was calibrated.
         """
         judged = self.judge(visual, rows)
-        columns = judged.log_price, *self.log_range(judged, rows, miss_rates), self.calibration.qualification(judged)
+        columns = judged.log_price, *self.log_range(judged, miss_rates), self.calibration.qualification(judged)
         return [Prediction(*(float(value) for value in row)) for row in zip(*columns, strict=True)]
 
-    def log_range(
-        self, judged: Judgement, rows: pl.DataFrame, miss_rates: Mapping[str, float] | None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def log_range(self, judged: Judgement, miss_rates: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """(low, high) ends of the price range, as log prices."""
-        if not miss_rates or self.calibrating is None:
+        if miss_rates is None or self.calibrating is None:
             return self.calibration.log_range(judged)
-        ends = {name: price_range(self.calibrating, 1 - rate) for name, rate in miss_rates.items()}
-        low, high = np.array([ends.get(name, ends[ALL]) for name in rows["category"]]).reshape(-1, 2).T
+        calibrated = self.calibration.range_low, self.calibration.range_high
+        rates, which = np.unique(miss_rates, return_inverse=True)
+        ends = [calibrated if np.isnan(rate) else price_range(self.calibrating, 1 - rate) for rate in rates]
+        low, high = np.array(ends).reshape(-1, 2)[which].T
         return judged.log_price + low * judged.expected_error, judged.log_price + high * judged.expected_error
 
 

@@ -1,6 +1,7 @@
 """A range that follows the market: what had sold moves it, nothing later does."""
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from vps_ml.evaluation.adaptation import (
     STEP,
     MissRates,
     Sold,
+    rates_as_of,
     rates_in_force,
     replayed,
 )
@@ -98,6 +100,18 @@ def test_a_rate_stays_within_its_bounds() -> None:
         rates.learn("a", missed=False)
     assert rates.of("a") == MOST
     assert rates.of("never sold") == pytest.approx(rates.overall)
+
+
+def test_a_listing_has_the_rate_of_its_category_as_of_its_day() -> None:
+    days = [date(2024, 5, day) for day in range(1, 8)]
+    table = pl.DataFrame(
+        {"model_id": ["m"] * 4 + ["n"], "as_of": [days[1], days[3], days[3], days[5], days[0]],
+         "segment": ["all", "all", "a", "a", "all"], "miss_rate": [0.2, 0.1, 0.15, 0.3, 0.5]}
+    )  # fmt: skip
+    listings = pl.DataFrame({"listed_on": [days[6], days[3], days[2], days[0], days[4]], "category": [*"aaaab"]})
+    found = rates_as_of(table, "m", listings)
+    assert found == pytest.approx([0.3, 0.15, 0.2, float("nan"), 0.1], nan_ok=True)
+    assert np.isnan(rates_as_of(table.clear(), "m", listings)).all()
 
 
 def test_the_newest_day_of_the_model_that_prices_is_what_is_in_force() -> None:
