@@ -239,8 +239,8 @@ def words_table(published: Published, split_kind: str) -> Table:
     reports = reports.filter(pl.col("constraint_kind") != "threshold")
     rows = []
     for (seen, objective), part in reports.group_by("features", "objective", maintain_order=True):
-        rescued = part["priced_of_these"].drop_nulls()
-        refused, by_words = part["refused_by_photo"].drop_nulls(), mean(part.drop_nulls("by_words"), "by_words")
+        rescued, refused = part["priced_of_these"].drop_nulls(), mean(part, "refused_by_photo")
+        by_words = mean(part.drop_nulls("by_words"), "by_words")
         rows.append(
             (
                 read_words(str(seen)),
@@ -250,7 +250,7 @@ def words_table(published: Published, split_kind: str) -> Table:
                 over_seeds(part, "coverage", percent),
                 with_ends(part, "male"),
                 over_seeds(part, "range_width"),
-                f"{percent(mean(part, 'priced_of_these'))} of {refused[0]:,}" if rescued.len() else "–",
+                f"{percent(mean(part, 'priced_of_these'))} of {refused:.0f}" if refused is not None else "–",
                 f"+{mean(part, 'gained'):.0f}, -{mean(part, 'lost'):.0f}" if rescued.len() else "–",
                 f"+{by_words:.0f} at {shown(mean(part, 'by_words_male'))}" if by_words is not None else "–",
             )
@@ -307,7 +307,13 @@ def advice_table(published: Published) -> Table:
         )
         for row in published["advice_gains"].sort("inputs", "priced_share", descending=[False, True]).to_dicts()
     ]
-    columns = ("priced by", "what is added", "refused without it", "of these priced with it", "gain in qualification")
+    columns = (
+        "priced by",
+        "what is added",
+        "refused without it",
+        "more of these priced with it",
+        "gain in qualification",
+    )
     note = (
         "Test listings that have the thing, as they are and as if they had not; a sharper photo: blurred on purpose, "
         "and as they are. `vps suggest` advises by it."

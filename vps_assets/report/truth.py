@@ -76,7 +76,8 @@ def faulty_photo_table(published: Published, truth: pl.DataFrame) -> Table:
     columns = ("split", "by what", "sound photo: qualified", "MALE", "faulty photo: qualified", "MALE")
     note = (
         "No model is told which photos are faulty. As served: by photo and words, but by words alone where that model "
-        "and the photo's both refuse. With words beside it, a faulty photo is no reason to refuse."
+        "and the photo's both refuse: a faulty photo is refused less often then, though where photo and words price it "
+        "they do so worse than words alone would."
     )
     return Table("A faulty photo, and words beside it", columns, rows, note)
 
@@ -85,7 +86,9 @@ def qualified_cells(predictions: pl.DataFrame) -> tuple[str, str]:
     """(share that is qualified, MALE of these)."""
     taken = predictions.filter("qualified")
     share = taken.height / predictions.height if predictions.height else None
-    return percent(share), shown(male(taken["error"].to_numpy()) if taken.height else None)
+    return f"{percent(share)} of {len(set(predictions['listing_id']))}", shown(
+        male(taken["error"].to_numpy()) if taken.height else None
+    )
 
 
 def limit_table(published: Published, truth: pl.DataFrame) -> Table:
@@ -107,8 +110,8 @@ def limit_table(published: Published, truth: pl.DataFrame) -> Table:
                 rows.append((SIDES[split], name, shown(male(error)), shown(aurc(risk))))
     note = (
         "Only the demo marketplace has an oracle, which knows each item's worth and how scattered its kind's prices "
-        "are. An eye knows the same but for defects and receipts, which no photo shows: words can close what lies "
-        "between the photo and the oracle, and nothing can go below it but by chance."
+        "are. An eye knows the same but for defects and receipts, which no photo shows and words may tell: what lies "
+        "between the photo and the eye, the networks do not see. Nothing can go below the oracle but by chance."
     )
     return Table("How much is left to know", ("split", "by what", "MALE of all", "AURC"), rows, note)
 

@@ -84,10 +84,11 @@ async def not_found(request: Request, error: HTTPException) -> Response:
     return problem(error.status_code, f"{error.detail}.", request.state.request_id, error.headers)
 
 
-@router.post("/v1/suggestions", openapi_extra=BODY, responses=PROBLEMS)
+@router.post("/v1/suggestions", openapi_extra=BODY, responses=PROBLEMS, response_model_exclude_unset=True)
 async def suggestions(request: Request) -> Suggestion:
     """Suggest a price by a photo, by what the seller says, or by both."""
-    return await suggestion_for(request)
+    _, suggestion = await suggestion_for(request)
+    return suggestion
 
 
 @router.get("/v1/model", responses={503: PROBLEMS[503]})

@@ -54,6 +54,7 @@ async def offer_in(request: Request) -> Offer:
         raise Refused(415, "Send a form, multipart/form-data.")
     photo: bytes | None = None
     given: dict[str, str] = {}
+    request.state.given = given  # the page shows it again
     try:
         async with (
             asyncio.timeout(ARRIVES_WITHIN_S),
@@ -64,6 +65,8 @@ async def offer_in(request: Request) -> Offer:
                     raise Refused(422, f"{shown(name)} is given twice.")
                 if name == PHOTO and isinstance(value, UploadFile):
                     photo = await value.read() or None
+                elif name == PHOTO:
+                    raise Refused(422, "The photo has to be a file; with curl: -F photo=@FILE.")
                 elif name in FIELDS and isinstance(value, str):
                     given[name] = value
                 else:

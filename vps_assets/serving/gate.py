@@ -16,7 +16,7 @@ from vps_assets.serving.problems import Refused, problem
 
 MOST_BODY_BYTES = 20 * 2**20
 OPEN = frozenset({"/v1/health/live", "/v1/health/ready"})
-"""What needs no key: whoever watches over the process has none."""
+"""What everybody may ask, under whichever name: whoever watches over the process has no key."""
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -72,6 +72,8 @@ class Gate:
 
     def refusal(self, scope: Scope) -> Refused | None:
         """Why a request is refused by its headers alone; None if it is not."""
+        if scope["path"] in OPEN:
+            return None
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
@@ -80,7 +82,7 @@ class Gate:
         reason = wrong_host(headers, self.hosts) or wrong_origin(headers) or wrong_site(scope, headers)
         if reason is not None:
             return Refused(403, f"{reason}.")
-        if self.key is not None and scope["path"] not in OPEN:
+        if self.key is not None:
             shown = only(headers, "authorization") or ""
             if not hmac.compare_digest(shown.encode(), f"Bearer {self.key}".encode()):
                 return Refused(401, "Send the key as `Authorization: Bearer KEY`.")

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, StrictUndefined
 from starlette.responses import HTMLResponse, JSONResponse
 
+from vps_assets.serving.offers import Offer
 from vps_assets.serving.problems import TITLES, Refused
 from vps_assets.serving.service import Suggestion, service_of, suggestion_for
 from vps_assets.serving.snapshot import Snapshot
@@ -46,7 +47,7 @@ async def page(request: Request) -> Response:
 async def answered_page(request: Request) -> Response:
     """The answer to a form that was sent without JavaScript."""
     try:
-        return rendered(request, view_of(await suggestion_for(request)))
+        return rendered(request, view_of(*await suggestion_for(request)))
     except Refused as error:
         state = "busy" if error.status in (429, 503) else "refused"
         view = {"state": state, "headline": TITLES[error.status], "sentence": error.detail, "bar": None}
@@ -56,7 +57,7 @@ async def answered_page(request: Request) -> Response:
 @router.post("/page/answer")
 async def answer(request: Request) -> Response:
     """The answer as the page shows it."""
-    return JSONResponse(view_of(await suggestion_for(request)))
+    return JSONResponse(view_of(*await suggestion_for(request)))
 
 
 @router.get("/page/{name}")
@@ -84,6 +85,7 @@ def rendered(request: Request, view: Mapping[str, Any], status: int = 200) -> Re
     snapshot = service_of(request).renewal.snapshot
     content = template().render(
         view=view,
+        given=getattr(request.state, "given", {}),
         categories=[] if snapshot is None else snapshot.categories(),
         conditions=[] if snapshot is None else conditions(snapshot),
         data_until="" if snapshot is None or snapshot.data_until is None else snapshot.data_until.isoformat(),
@@ -98,7 +100,10 @@ def conditions(snapshot: Snapshot) -> list[str]:
     return mine["label"].str.strip_prefix("condition=").unique().sort().to_list()
 
 
-def view_of(suggestion: Suggestion) -> dict[str, Any]:
+BY_WORDS = "By your words alone, as the photo shows too little: a better one may change it. "
+
+
+def view_of(offer: Offer, suggestion: Suggestion) -> dict[str, Any]:
     """What a seller reads: one price with its range, or one sentence on what to do."""
     price, low, high = suggestion.suggested_price, suggestion.low, suggestion.high
     if price is None or low is None or high is None:
@@ -109,9 +114,10 @@ def view_of(suggestion: Suggestion) -> dict[str, Any]:
         return round(100 * log(value / (low / AROUND)) / log(high * AROUND / (low / AROUND)), 2)
 
     currency = suggestion.currency or ""
+    by = BY_WORDS if suggestion.inputs == "words" and offer.image is not None else ""
     return {
         "state": "priced",
         "headline": f"{price:,.2f} {currency}".strip(),
-        "sentence": f"Most such items sell for {low:,.2f} to {high:,.2f} {currency}".strip() + ".",
+        "sentence": f"{by}Most such items sell for {low:,.2f} to {high:,.2f} {currency}".strip() + ".",
         "bar": {"low": place(low), "width": round(place(high) - place(low), 2), "price": place(price)},
     }

@@ -88,8 +88,8 @@ def service_of(request: Request) -> Service:
     return service
 
 
-async def suggestion_for(request: Request) -> Suggestion:
-    """The suggestion that a request's form asks for.
+async def suggestion_for(request: Request) -> tuple[Offer, Suggestion]:
+    """(what a request's form offers, the suggestion for it).
 
     Raises:
         Refused: there is none.
@@ -100,7 +100,7 @@ async def suggestion_for(request: Request) -> Suggestion:
     answered = await answer_to(service.batcher, offer)
     if not answered.snapshot.knows(offer.category):
         service.metrics.unknown.inc()
-    return Suggestion(**told(answered, request, service.metrics))
+    return offer, Suggestion(**told(answered, request, service.metrics))
 
 
 def busy() -> Refused:

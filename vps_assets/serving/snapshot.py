@@ -18,7 +18,7 @@ from vps_assets.home import Home
 from vps_assets.serving.offers import Offer
 from vps_assets.warehouse.analytics import open_analytics
 from vps_ml.backbones.embedding import FeatureExtractors, network_features
-from vps_ml.evaluation.adaptation import rates_in_force
+from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.evaluation.advice import PHOTO, PIECES, SHARPER
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
@@ -61,13 +61,12 @@ class Clock:
 
 @dataclass(frozen=True)
 class Champion:
-    """A loaded price model, the networks that its photos go through, and how often its ranges may miss."""
+    """A loaded price model, and the networks that its photos go through."""
 
     inputs: str
     predictor: Predictor
     extractors: FeatureExtractors | None
     """None: it takes no photo."""
-    miss_rates: Mapping[str, float]
 
 
 Photos = Sequence[Any]
@@ -164,12 +163,11 @@ class Snapshot:
         if row is None:
             raise NoChampion(f"there is no champion that prices by {inputs} yet: `vps run` trains and promotes one")
         model_id = served_in_force(row, self.home.artefacts) or row["model_id"][0]
-        rates = rates_in_force(self.tables["range_adaptation"], model_id)
         for before in (*self.loaded.values(), *(self._before.loaded.values() if self._before else ())):
             if before.predictor.model_id == model_id:
-                return Champion(inputs, before.predictor, before.extractors, rates)
+                return Champion(inputs, before.predictor, before.extractors)
         predictor = Predictor.load(self.home.artefacts, model_id)
-        return Champion(inputs, predictor, self.extractors(predictor) if inputs != "words" else None, rates)
+        return Champion(inputs, predictor, self.extractors(predictor) if inputs != "words" else None)
 
     def extractors(self, predictor: Predictor) -> FeatureExtractors:
         """The networks of a model's photos, those of another model where they are the same."""
@@ -235,13 +233,22 @@ class Snapshot:
         if good:
             shown, rows = [photos[place] for place in good], listings[good]
             with clock.of("predict"):
-                predicted = predictions(champion, shown, rows)
+                predicted = self.predictions(champion, shown, rows)
                 instead = self.by_words_alone(champion, predicted, [offers[place] for place in good], shown, rows)
             for number, place in enumerate(good):
                 quality = None if photos[place] is None else vars(photos[place][1])
                 by, prediction = instead.get(number, (champion, predicted[number]))
                 answers[place] = self.answer(by, offers[place], prediction, quality)
         return answers
+
+    def predictions(self, champion: Champion, photos: Photos, listings: pl.DataFrame) -> list[Prediction]:
+        """The model's predictions for listings with these photos, with the ranges of their days."""
+        visual = np.empty((listings.height, 0))
+        if champion.extractors is not None:
+            features = network_features(np.stack([photo[0] for photo in photos]), champion.extractors)
+            visual = champion.predictor.visual(features)
+        rates = rates_as_of(self.tables["range_adaptation"], champion.predictor.model_id, listings)
+        return champion.predictor.predict(visual, listings, rates)
 
     def by_words_alone(
         self, champion: Champion, predicted: Sequence[Prediction], offers: Sequence[Offer], photos: Photos,
@@ -257,10 +264,10 @@ class Snapshot:
 
         def of_photos(numbers: Sequence[int]) -> Sequence[Prediction]:
             some = [photos[number] if same else seen(offers[number], px) for number in numbers]
-            return predictions(sees, some, listings[list(numbers)])
+            return self.predictions(sees, some, listings[list(numbers)])
 
         def of_words(numbers: Sequence[int]) -> Sequence[Prediction]:
-            return predictions(says, [None] * len(numbers), listings[list(numbers)])
+            return self.predictions(says, [None] * len(numbers), listings[list(numbers)])
 
         return {number: (says, one) for number, one in said_instead(predicted, of_photos, of_words).items()}
 
@@ -293,21 +300,12 @@ def seen(offer: Offer, photo_px: int) -> tuple[np.ndarray, PhotoQuality] | UserE
         refuse_shape(file_of(offer.image))
         return decoded(file_of(offer.image), photo_px)
     except ValueError as error:
-        return UserError(str(error))
+        return UserError(f"the photo cannot be taken: {error}")
 
 
 def file_of(image: Path | bytes) -> Path | BytesIO:
     """What a decoder reads, from its beginning."""
     return BytesIO(image) if isinstance(image, bytes) else image
-
-
-def predictions(champion: Champion, photos: Photos, listings: pl.DataFrame) -> list[Prediction]:
-    """The model's predictions for listings with these photos."""
-    visual = np.empty((listings.height, 0))
-    if champion.extractors is not None:
-        features = network_features(np.stack([photo[0] for photo in photos if photo]), champion.extractors)
-        visual = champion.predictor.visual(features)
-    return champion.predictor.predict(visual, listings, champion.miss_rates)
 
 
 WORDS_OF_ADVICE = {
@@ -317,6 +315,10 @@ WORDS_OF_ADVICE = {
     PHOTO: "Add a photo of the whole item.",
 }
 """What can be added -> what to tell the seller."""
+
+
+HARD_TO_TELL = "What such items have sold for differs too much to suggest one price."
+"""Where nothing is wrong with the photo, and nothing that could be added is known to help."""
 
 
 def advised(offer: Offer, inputs: str, reason: str, gains: pl.DataFrame) -> dict[str, object]:
@@ -331,6 +333,7 @@ def advised(offer: Offer, inputs: str, reason: str, gains: pl.DataFrame) -> dict
     of_inputs = gains.filter(pl.col("inputs") == inputs, pl.col("piece").is_in(sorted(missing)))
     helped = of_inputs.filter(pl.col("gain") > pl.col("gain_error")).sort("priced_share", "gain", descending=True)
     expected = {row["piece"]: round(row["gain"], 4) for row in helped.to_dicts()}
-    first = SHARPER if faulty else next(iter(expected), SHARPER)
-    advice = WORDS_OF_ADVICE.get(first, ADVICE[reason] if offer.image is not None else WORDS_OF_ADVICE[PHOTO])
-    return {"advice": advice, "would_help": expected}
+    first = SHARPER if faulty else next(iter(expected), PHOTO if offer.image is None else None)
+    if first is None and inputs == "both":
+        return {"advice": HARD_TO_TELL, "would_help": expected}
+    return {"advice": WORDS_OF_ADVICE.get(first or SHARPER, ADVICE[reason]), "would_help": expected}
