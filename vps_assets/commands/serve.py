@@ -1,6 +1,7 @@
 """`vps serve`: suggestions over HTTP, from the newest publication at any time."""
 
 import os
+import re
 import signal
 import socket
 from contextlib import suppress
@@ -28,6 +29,8 @@ def serve(home: Home, host: str, port: int, requests_a_minute: int) -> None:
         Failure: the address is taken.
     """
     key = os.environ.get("VPS_API_KEY") or None
+    if key is not None and not re.fullmatch(r"[!-~]+", key):
+        raise UserError("VPS_API_KEY has spaces or letters that a header cannot carry: choose one of ASCII")
     if host not in LOOPBACK and key is None:
         raise UserError(f"others can reach {host}: set VPS_API_KEY to a key that clients have to send")
     Snapshot.read(home)  # refuses before anything is bound

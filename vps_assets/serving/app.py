@@ -67,7 +67,7 @@ def create_app(renewal: Renewal, metrics: Metrics, requests_a_minute: int) -> Fa
         await asyncio.to_thread(renewal.close)
 
     # Without its pages of documentation, which load scripts from elsewhere.
-    routes = {"docs_url": None, "redoc_url": None, "openapi_url": "/v1/openapi.json"}
+    routes = {"docs_url": None, "redoc_url": None, "openapi_url": "/v1/openapi.json", "redirect_slashes": False}
     handlers: Any = {Refused: refused, HTTPException: not_found}
     app = FastAPI(title="Price suggestions", version="1", lifespan=lifespan, exception_handlers=handlers, **routes)  # type: ignore[arg-type]
     app.state.service = service
@@ -81,7 +81,7 @@ async def refused(request: Request, error: Refused) -> Response:
 
 
 async def not_found(request: Request, error: HTTPException) -> Response:
-    return problem(error.status_code, f"{error.detail}.", request.state.request_id, error.headers)
+    return problem(error.status_code, f"{str(error.detail).rstrip('.')}.", request.state.request_id, error.headers)
 
 
 @router.post("/v1/suggestions", openapi_extra=BODY, responses=PROBLEMS, response_model_exclude_unset=True)
@@ -111,10 +111,13 @@ async def live(request: Request, response: Response) -> Health:
 @router.get("/v1/health/ready", responses={503: {"model": Health}})
 async def ready(request: Request, response: Response) -> Health:
     """Whether suggestions are answered: 503 until the models are loaded and warm."""
-    renewal = service_of(request).renewal
-    is_ready = renewal.snapshot is not None
+    renewal, batcher = service_of(request).renewal, service_of(request).batcher
+    is_ready = renewal.snapshot is not None and batcher.thread.is_alive()
     response.status_code = 200 if is_ready else 503
-    return Health(state="ready" if is_ready else "loading", failure=renewal.failure)
+    failure = None if renewal.failure is None else "The newest publication cannot be served: /v1/model says why."
+    if not renewal.looks():
+        failure = "New publications are not looked for any more: restart."
+    return Health(state="ready" if is_ready else "loading", failure=failure)
 
 
 @router.get("/metrics", response_class=Response)

@@ -5,6 +5,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -76,9 +77,10 @@ class Batcher:
 
     def close(self) -> None:
         """Answer what waits, then end."""
-        if self.thread.is_alive():
-            self.waiting.put(None)
-            self.thread.join()
+        while self.thread.is_alive():
+            with suppress(queue.Full):
+                self.waiting.put(None, timeout=1)
+                self.thread.join()
         self.decoders.shutdown()
 
     def run(self) -> None:
@@ -102,7 +104,7 @@ class Batcher:
         try:
             snapshot = self.snapshot()
             results = snapshot.suggestions([one.offer for one in batch], self.decoders.map, clock)
-        except Exception as error:
+        except BaseException as error:  # a library's panic is no Exception, and this thread must live
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
                 return

@@ -17,6 +17,8 @@ from vps_assets.serving.problems import Refused, problem
 MOST_BODY_BYTES = 20 * 2**20
 OPEN = frozenset({"/v1/health/live", "/v1/health/ready"})
 """What everybody may ask, under whichever name: whoever watches over the process has no key."""
+TAIL_BYTES = 1024
+"""Where a form's last line stands."""
 HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -47,7 +49,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
         request_id, began, status = uuid.uuid4().hex, perf_counter(), 0
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "log": {}}
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "log": {}, "tail": bytearray()}
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -61,12 +63,13 @@ class Gate:
         try:
             refusal = self.refusal(scope)
             if refusal is None:
-                await self.app(scope, counted(receive), sent)
+                await self.app(scope, counted(receive, scope["state"]["tail"]), sent)
             else:
                 await problem(refusal.status, refusal.detail, request_id, refusal.headers)(scope, receive, sent)
         finally:
             milliseconds = round(1000 * (perf_counter() - began), 2)
-            fields = {"request_id": request_id, "method": scope["method"], "path": scope["path"], "status": status}
+            path = getattr(scope.get("route"), "path", None)  # never what somebody has typed
+            fields = {"request_id": request_id, "method": scope["method"], "path": path, "status": status}
             self.metrics.responses.labels(status).inc()
             log.info("request", extra={"fields": {**fields, "ms": milliseconds, **scope["state"]["log"]}})
 
@@ -83,9 +86,10 @@ class Gate:
         if reason is not None:
             return Refused(403, f"{reason}.")
         if self.key is not None:
-            shown = only(headers, "authorization") or ""
-            if not hmac.compare_digest(shown.encode(), f"Bearer {self.key}".encode()):
-                return Refused(401, "Send the key as `Authorization: Bearer KEY`.")
+            scheme, _, shown = (only(headers, "authorization") or "").partition(" ")
+            right = hmac.compare_digest(shown.strip().encode(), self.key.encode())
+            if not right or scheme.lower() != "bearer":
+                return Refused(401, "Send the key as `Authorization: Bearer KEY`.", {"WWW-Authenticate": "Bearer"})
         length = only(headers, "content-length") or "0"
         if length.isdecimal() and int(length) > MOST_BODY_BYTES:
             return too_large()
@@ -96,8 +100,8 @@ def too_large() -> Refused:
     return Refused(413, f"A request may have {MOST_BODY_BYTES // 2**20} MiB: send a smaller photo.")
 
 
-def counted(receive: Receive) -> Receive:
-    """Receive as before, until a body is larger than one may be.
+def counted(receive: Receive, tail: bytearray) -> Receive:
+    """Receive as before, until a body is larger than one may be; `tail` gets the body's last bytes.
 
     Raises:
         Refused: it is.
@@ -107,7 +111,9 @@ def counted(receive: Receive) -> Receive:
     async def receiving() -> Message:
         nonlocal total
         message = await receive()
-        total += len(message.get("body", b""))
+        body = message.get("body", b"")
+        total += len(body)
+        tail[:] = (tail + body[-TAIL_BYTES:])[-TAIL_BYTES:]
         if total > MOST_BODY_BYTES:
             raise too_large()
         return message

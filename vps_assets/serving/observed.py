@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -18,7 +19,16 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"at": datetime.fromtimestamp(record.created, UTC).isoformat(), "level": record.levelname.lower()}
-        return json.dumps(line | {"message": record.getMessage()} | getattr(record, "fields", {}))
+        error = record.exc_info[1] if record.exc_info else None
+        told = {} if error is None else trace(error)
+        return json.dumps(line | {"message": record.getMessage().strip()} | getattr(record, "fields", {}) | told)
+
+
+def trace(error: BaseException) -> dict[str, str]:
+    """An error's kind and the line of ours that it passed last: its message may have what a seller says in it."""
+    frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
+    ours = [frame for frame in frames if "/vps_" in frame]
+    return {"error": type(error).__name__, "line": (ours or frames or [""])[-1]}
 
 
 def log_as_json() -> None:

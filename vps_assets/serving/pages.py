@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, StrictUndefined
 from starlette.responses import HTMLResponse, JSONResponse
 
+from vps_assets.serving.form import FIELDS
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.problems import TITLES, Refused
 from vps_assets.serving.service import Suggestion, service_of, suggestion_for
@@ -51,7 +52,7 @@ async def answered_page(request: Request) -> Response:
     except Refused as error:
         state = "busy" if error.status in (429, 503) else "refused"
         view = {"state": state, "headline": TITLES[error.status], "sentence": error.detail, "bar": None}
-        return rendered(request, view, error.status)
+        return rendered(request, view, error.status, error.headers)
 
 
 @router.post("/page/answer")
@@ -80,17 +81,19 @@ def template() -> Any:
     return environment.from_string((FOLDER / "page.html").read_text())
 
 
-def rendered(request: Request, view: Mapping[str, Any], status: int = 200) -> Response:
+def rendered(
+    request: Request, view: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """The page; with its categories, once models are loaded."""
     snapshot = service_of(request).renewal.snapshot
     content = template().render(
         view=view,
-        given=getattr(request.state, "given", {}),
+        given=dict.fromkeys(FIELDS, "") | getattr(request.state, "given", {}),
         categories=[] if snapshot is None else snapshot.categories(),
         conditions=[] if snapshot is None else conditions(snapshot),
         data_until="" if snapshot is None or snapshot.data_until is None else snapshot.data_until.isoformat(),
     )
-    return HTMLResponse(content, status, {"content-security-policy": CONTENT_SECURITY_POLICY})
+    return HTMLResponse(content, status, {**(headers or {}), "content-security-policy": CONTENT_SECURITY_POLICY})
 
 
 def conditions(snapshot: Snapshot) -> list[str]:

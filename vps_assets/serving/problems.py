@@ -36,11 +36,16 @@ class Problem(BaseModel):
 class Refused(Exception):
     """A request that gets a problem instead of an answer."""
 
-    def __init__(self, status: int, detail: str, retry_after_s: int | None = None) -> None:
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
+        self.headers = dict(headers or {})
+
+
+def later(status: int, detail: str, seconds: int) -> Refused:
+    """A refusal of a request that may come again after so many seconds."""
+    return Refused(status, detail, {"Retry-After": str(seconds)})
 
 
 def problem(status: int, detail: str, request_id: str, headers: Mapping[str, str] | None = None) -> JSONResponse:

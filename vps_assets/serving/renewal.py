@@ -75,18 +75,26 @@ class Renewal:
 
     def look(self) -> None:
         """Load what has been published since; what cannot be loaded leaves all as it was."""
-        published = self.published()
-        again = self.failure is not None and monotonic() - self._tried >= TRIES_AGAIN_AFTER_S
-        if published is None or (published == self._seen and not again):
-            return
-        self._seen, self._tried = published, monotonic()
         try:
+            published = self.published()
+            again = self.failure is not None and monotonic() - self._tried >= TRIES_AGAIN_AFTER_S
+            if published == self._seen and not again:
+                return
+            self._seen, self._tried = published, monotonic()
+            if published is None and self.snapshot is None:
+                return  # nothing was ever published
             self.snapshot = warmed(Snapshot.read(self.home, self.snapshot)).alone()
             self.loaded_at, self.failure = datetime.now(UTC), None
             log.info("a publication is served", extra={"fields": {"champions": self.snapshot.model_ids()}})
-        except Exception as error:  # whatever it is, the one before serves on
-            self.failure = one_line(error)
-            log.error("a publication cannot be served, the one before goes on: %s", self.failure)
+        except BaseException as error:  # whatever it is (a panic in a library, too), the one before serves on
+            self._tried, told = monotonic(), one_line(error)
+            if told != self.failure:
+                log.error("a publication cannot be served, the one before goes on: %s", told)
+            self.failure = told
+
+    def looks(self) -> bool:
+        """Whether new publications are looked for."""
+        return self._thread.is_alive()
 
     def published(self) -> tuple[int, int] | None:
         """What tells one publication from another; None where there is none."""

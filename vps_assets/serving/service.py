@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date
 from time import time
 from typing import Any
@@ -13,17 +15,19 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from vps_assets.errors import UserError
-from vps_assets.serving.batches import MOST_WAITING, Answered, Batcher, QueueFull
+from vps_assets.serving.batches import Answered, Batcher, QueueFull
 from vps_assets.serving.form import offer_in
-from vps_assets.serving.observed import Metrics
+from vps_assets.serving.gate import MOST_BODY_BYTES
+from vps_assets.serving.observed import Metrics, trace
 from vps_assets.serving.offers import Offer
-from vps_assets.serving.problems import Refused
+from vps_assets.serving.problems import Refused, later
 from vps_assets.serving.renewal import Renewal
 from vps_assets.serving.snapshot import NoChampion, Snapshot, Suggested
 
 ANSWERED_WITHIN_S = 5.0
 COME_AGAIN_S = 1
 """Where the queue is full, or nothing is loaded yet."""
+MOST_ARRIVING_BYTES = 512 * 2**20
 log = logging.getLogger("vps")
 
 
@@ -47,6 +51,34 @@ class Suggestion(BaseModel):
     """What could be added -> the gain in qualification that others had from it."""
 
 
+@dataclass
+class Arriving:
+    """How much of requests may be in memory at once: a photo stays there until it is answered."""
+
+    free_bytes: int
+
+    @contextmanager
+    def taken(self, count: int) -> Iterator[None]:
+        """Hold so many bytes.
+
+        Raises:
+            Refused: so many are not free.
+        """
+        if count > self.free_bytes:
+            raise busy()
+        self.free_bytes -= count
+        try:
+            yield
+        finally:
+            self.free_bytes += count
+
+
+def bytes_of(request: Request) -> int:
+    """How large a request is, by its header; without one, as large as one may be."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else MOST_BODY_BYTES
+
+
 @dataclass(frozen=True)
 class Service:
     """What the routes share."""
@@ -57,6 +89,7 @@ class Service:
     limit: RateLimitItemPerMinute
     """Of a client's suggestions."""
     limiter: MovingWindowRateLimiter
+    arriving: Arriving = field(default_factory=lambda: Arriving(MOST_ARRIVING_BYTES))
 
     def served(self) -> Snapshot:
         """What is answered from.
@@ -65,7 +98,7 @@ class Service:
             Refused: nothing is loaded yet.
         """
         if self.renewal.snapshot is None:
-            raise Refused(503, "The models are being loaded.", COME_AGAIN_S)
+            raise later(503, "The models are being loaded.", COME_AGAIN_S)
         return self.renewal.snapshot
 
     def admit(self, client: str) -> None:
@@ -76,7 +109,7 @@ class Service:
         """
         if not self.limiter.hit(self.limit, client):
             again = self.limiter.get_window_stats(self.limit, client).reset_time - time()
-            raise Refused(429, f"A client may ask {self.limit.amount} times a minute.", max(1, round(again)))
+            raise later(429, f"A client may ask {self.limit.amount} times a minute.", max(1, round(again)))
         self.served()
         if self.batcher.full():
             raise busy()
@@ -96,18 +129,19 @@ async def suggestion_for(request: Request) -> tuple[Offer, Suggestion]:
     """
     service = service_of(request)
     service.admit(request.client.host if request.client else "")
-    offer = await offer_in(request)
-    answered = await answer_to(service.batcher, offer)
+    with service.arriving.taken(bytes_of(request)):
+        offer = await offer_in(request)
+        answered = await answer_to(service.batcher, offer, request.state.request_id)
     if not answered.snapshot.knows(offer.category):
         service.metrics.unknown.inc()
     return offer, Suggestion(**told(answered, request, service.metrics))
 
 
 def busy() -> Refused:
-    return Refused(503, f"{MOST_WAITING} others wait already: come again in a second.", COME_AGAIN_S)
+    return later(503, "Too many others wait already: come again in a second.", COME_AGAIN_S)
 
 
-async def answer_to(batcher: Batcher, offer: Offer) -> Answered:
+async def answer_to(batcher: Batcher, offer: Offer, request_id: str) -> Answered:
     """The batcher's answer.
 
     Raises:
@@ -120,13 +154,11 @@ async def answer_to(batcher: Batcher, offer: Offer) -> Answered:
     try:
         return await asyncio.wait_for(asyncio.wrap_future(future), ANSWERED_WITHIN_S)
     except TimeoutError:
-        raise Refused(503, f"There was no answer within {ANSWERED_WITHIN_S:.0f} s.", COME_AGAIN_S) from None
-    except Exception as error:  # its message may have what the seller says in it
-        where = error.__traceback__
-        while where is not None and where.tb_next is not None:
-            where = where.tb_next
-        line = None if where is None else f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}"
-        log.error("a suggestion failed", extra={"fields": {"error": type(error).__name__, "line": line}})
+        raise later(503, f"There was no answer within {ANSWERED_WITHIN_S:.0f} s.", COME_AGAIN_S) from None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # its message may have what the seller says in it
+        log.error("a suggestion failed", extra={"fields": {"request_id": request_id, **trace(error)}})
         raise Refused(500, "Something did not work; the service's log has a line of it.") from error
 
 

@@ -6,9 +6,9 @@ megapixels and a thumbnail.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from io import BytesIO
+from io import SEEK_CUR, BytesIO
 from math import ceil, sqrt
 from pathlib import Path
 from threading import Condition
@@ -156,6 +156,33 @@ class PixelBudget:
 BUDGET = PixelBudget(MOST_PIXELS)
 
 
+MOST_PARTS = 20_000
+"""Segments of a JPEG before its pixels, chunks of a PNG: Pillow goes through them one by one, and photos have dozens;
+a PNG of 20 MB in the smallest pieces that encoders write has some 2,500."""
+
+
+def refuse_many_parts(file: Path | BytesIO) -> None:
+    """Refuse a file that consists of so many parts that reading their headers alone takes seconds.
+
+    Raises:
+        ValueError: it does.
+    """
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
+        stream.seek(0)
+        start, parts = stream.read(8), 0
+        is_png = start == b"\x89PNG\r\n\x1a\n"
+        stream.seek(8 if is_png else 2)
+        while (is_png or start[:2] == b"\xff\xd8") and len(header := stream.read(8 if is_png else 4)) >= 4:
+            if not is_png and (header[0] != 0xFF or header[1] == 0xDA):
+                break
+            length = int.from_bytes(header[:4]) + 4 if is_png else int.from_bytes(header[2:4]) - 2
+            stream.seek(max(0, length), SEEK_CUR)
+            parts += 1
+            if parts > MOST_PARTS:
+                raise ValueError(f"it consists of over {MOST_PARTS:,} parts")
+        stream.seek(0)
+
+
 @contextmanager
 def decoding(file: Path | BytesIO) -> Iterator[Image.Image]:
     """The image of a file that is, by its header, a photo and not too large; nothing of it is decoded yet.
@@ -164,6 +191,7 @@ def decoding(file: Path | BytesIO) -> Iterator[Image.Image]:
         ValueError: it is not, or what the block does with it fails: decoders raise errors of many kinds.
     """
     try:
+        refuse_many_parts(file)
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,12 @@ class Predictor:
         photos = [self.artefacts.photo(photo_hash) for photo_hash in rows["photo_hash"]]
         return self.embedded(photos, self.extractors())[0]
 
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads words as the model was trained on them, its encoder loaded once."""
+        assert self.text_id is not None, "a model without words reads none"
+        return Reader(self.artefacts, self.text_id)
+
     def words(self, rows: pl.DataFrame) -> WordFeatures | None:
         """What the rows' sellers say, as the model was trained on it: as it was stored, or read now; None: no words.
 
@@ -105,7 +112,7 @@ class Predictor:
             files = [self.artefacts.embedding_file(path) for path in rows["text_path"]]
             return joined_words(word_blocks(files, rows["text_row"].to_list()))
         texts = [said(*parts) for parts in rows.select("title", "description").iter_rows()]
-        return Reader(self.artefacts, self.text_id).read(texts)
+        return self.reader.read(texts)
 
     def judge(self, visual: np.ndarray, rows: pl.DataFrame) -> Judgement:
         """The judgement of listings with these visual features, words and tabular columns."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from conftest import Marketplace
 
@@ -74,6 +75,21 @@ def test_one_that_makes_a_batch_fail_fails_alone(slow: Slow, batcher: Batcher) -
     assert (good.result(10).result, better.result(10).result) == ("good", "better")
     with pytest.raises(LookupError, match="alone"):
         bad.result(10)
+    batcher.close()
+
+
+def test_a_panic_of_a_library_does_not_end_the_thread(
+    slow: Slow, batcher: Batcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def panics(*_: object) -> list:
+        raise pl.exceptions.PanicException("a panic")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(slow, "suggestions", panics)
+        with pytest.raises(pl.exceptions.PanicException):
+            batcher.submit(Offer("", title="first")).result(10)
+    slow.may.set()
+    assert batcher.submit(Offer("", title="second")).result(10).result == "second"
     batcher.close()
 
 

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 from conftest import Marketplace
 from publications import published_again
@@ -61,6 +62,28 @@ def test_a_publication_that_does_not_load_leaves_the_one_before_and_is_told(
     renewal.look()
     assert renewal.failure is None
     assert renewal.in_force() is not before
+
+
+@pytest.mark.parametrize("error", [PermissionError("no"), pl.exceptions.PanicException("a panic")])
+def test_whatever_goes_wrong_the_one_before_serves_and_it_is_looked_for_another(
+    home: Home, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """As with a folder that cannot be read for a while, or a library that panics, which is no Exception."""
+
+    def fails(_: Renewal) -> None:
+        raise error
+
+    renewal = Renewal(home)
+    renewal.look()
+    before = renewal.in_force()
+    with monkeypatch.context() as patched:
+        patched.setattr(Renewal, "published", fails)
+        renewal.look()
+        assert renewal.failure == str(error)
+    home.analytics.rename(home.analytics.with_name("away"))
+    renewal.look()
+    assert renewal.in_force() is before
+    assert "no champion" in str(renewal.failure)
 
 
 def test_what_failed_is_tried_again_after_a_while(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

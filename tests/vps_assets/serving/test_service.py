@@ -15,6 +15,8 @@ from conftest import Marketplace
 from PIL import Image
 from starlette.testclient import TestClient
 
+from vps_assets.commands.serve import serve
+from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.serving import service
 from vps_assets.serving.app import create_app
@@ -104,6 +106,8 @@ REFUSED = {
     "a day to come": ({"category": "phone", "title": "a", "listed_on": "2999-01-01"}, {}, 422, "not come"),
     "a long title": ({"category": "phone", "title": "a" * 2001}, {}, 422, "2,000"),
     "a longer field than any": ({"category": "phone", "title": "a" * 200_000}, {}, 400, "Part exceeded"),
+    "a day without dashes": ({"category": "phone", "title": "a", "listed_on": "20240531"}, {}, 422, "2024-05-31"),
+    "a category of spaces": ({"category": " ", "title": "a"}, {}, 422, "category"),
 }
 
 
@@ -127,6 +131,40 @@ def test_a_field_that_comes_twice_and_more_fields_than_there_are_are_refused(cli
     assert client.post("/v1/suggestions", json={"category": "phone"}).status_code == 415
     assert client.get("/v1/suggestions").status_code == 405
     assert client.get("/elsewhere").json()["title"] == "There is nothing here"
+
+
+def form_of(*parts: tuple[str, str, bytes], end: bytes = b"--b--\r\n") -> bytes:
+    heads = ((f'--b\r\nContent-Disposition: form-data; name="{n}"{f}\r\n\r\n').encode() for n, f, _ in parts)
+    return b"".join(head + content + b"\r\n" for head, (_, _, content) in zip(heads, parts, strict=True)) + end
+
+
+@pytest.mark.parametrize("end", [b"", b"--b", b"--b-"])
+def test_a_form_that_is_cut_off_is_not_taken_for_a_whole_one(client: TestClient, photo: bytes, end: bytes) -> None:
+    """Without its last line the photo would be dropped silently, and words alone priced."""
+    body = form_of(("category", "", b"phone"), ("photo", '; filename="p"', photo), end=end)
+    for path in ("/v1/suggestions", "/"):
+        response = client.post(path, content=body, headers={"content-type": "multipart/form-data; boundary=b"})
+        assert response.status_code == 400
+        assert "not arrived whole" in response.text
+
+
+def test_a_charset_that_there_is_not_is_the_clients_mistake(client: TestClient) -> None:
+    body = form_of(("category", "", b"phone"), ("title", "", b"K\xf6ln"))
+    for charset, status in (("undefined", 400), ("no-such", 200), ("latin-1", 200)):
+        kind = {"content-type": f"multipart/form-data; boundary=b; charset={charset}"}
+        assert client.post("/v1/suggestions", content=body, headers=kind).status_code == status, charset
+
+
+def test_what_arrives_at_once_is_bounded_in_bytes(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    arriving = client.app.app.state.service.arriving  # type: ignore[attr-defined]
+    before = arriving.free_bytes
+    monkeypatch.setattr(arriving, "free_bytes", 100)
+    busy = ask(client, category="phone", title="a phone")
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+    assert arriving.free_bytes == 100
+    monkeypatch.setattr(arriving, "free_bytes", before)
+    assert ask(client, category="phone", title="a phone").status_code == 200
+    assert arriving.free_bytes == before
 
 
 def test_a_large_body_is_refused_by_its_header_and_while_it_arrives(client: TestClient) -> None:
@@ -230,6 +268,19 @@ def test_a_service_that_is_not_warm_yet_says_so(marketplace: Marketplace, monkey
         go_on.set()
     assert [response.status_code for response in refused] == [503, 503, 503]
     assert refused[2].headers["retry-after"] == "1"
+
+
+def test_a_key_is_found_in_a_header_or_refused_at_the_start(
+    marketplace: Marketplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client_of(marketplace.home, key="s3cret") as client:
+        asked = client.get("/metrics", headers={"authorization": "bearer  s3cret"})
+        assert asked.status_code == 200
+        assert client.get("/metrics").headers["www-authenticate"] == "Bearer"
+    for key in ("cl\xe9", "a b", "end\n"):
+        monkeypatch.setenv("VPS_API_KEY", key)
+        with pytest.raises(UserError, match="ASCII"):
+            serve(marketplace.home, "127.0.0.1", 0, 60)
 
 
 def test_a_service_whose_thread_has_died_does_not_live(marketplace: Marketplace) -> None:

@@ -2,6 +2,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,7 @@ def test_a_decoder_that_trips_over_a_file_refuses_it(tmp_path: Path, monkeypatch
 PEAK = """
 import resource, sys
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from vps_ml.allocator import keep_freed_memory
 from vps_ml.photos.decoding import BUDGET, decoded
@@ -175,3 +177,24 @@ def test_bands_and_orientations_give_the_pixels_that_pillow_gives(tmp_path: Path
         upright = ImageOps.exif_transpose(image)
         expected = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
     assert np.array_equal(np.asarray(open_photo(tmp_path / "a.png")), np.asarray(expected))
+
+
+def many_parts(kind: str, count: int) -> bytes:
+    """A small photo with so many empty comments before its pixels."""
+    file = BytesIO()
+    detailed().resize((64, 64)).save(file, kind)
+    content = file.getvalue()
+    if kind == "JPEG":
+        return content[:2] + b"\xff\xfe\x00\x02" * count + content[2:]
+    chunk = struct.pack(">I", 0) + b"tEXt" + struct.pack(">I", zlib.crc32(b"tEXt"))
+    return content[:33] + chunk * count + content[33:]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_photo_of_a_million_parts_is_refused_before_each_is_looked_at(tmp_path: Path, kind: str) -> None:
+    assert open_photo(BytesIO(many_parts(kind, 50 if kind == "JPEG" else 0))).size == (64, 64)
+    with pytest.raises(ValueError, match="over 20,000 parts"):
+        open_photo(BytesIO(many_parts(kind, 1_000_000)))
+    (tmp_path / "photo").write_bytes(many_parts(kind, 30_000))
+    with pytest.raises(ValueError, match="over 20,000 parts"):
+        open_photo(tmp_path / "photo")
