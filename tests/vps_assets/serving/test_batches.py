@@ -125,7 +125,7 @@ def test_together_or_alone_an_offer_gets_the_same_answer(marketplace: Marketplac
         else:
             assert isinstance(alone, Suggested)
             figures = [vars(suggested.prediction).values() for suggested in (alone, answer)]
-            assert np.allclose(*map(list, figures), rtol=0, atol=1e-5)
+            assert np.allclose(*map(list, figures), rtol=0, atol=5e-5)  # features are kept in half precision
             assert alone.answer["inputs"] == answer.answer["inputs"]
     assert sum(isinstance(answer, UserError) for answer in together) == 2
 

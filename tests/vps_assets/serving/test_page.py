@@ -22,8 +22,11 @@ from starlette.testclient import TestClient
 from vps_assets.serving.app import create_app
 from vps_assets.serving.gate import Gate
 from vps_assets.serving.observed import Metrics
-from vps_assets.serving.pages import FOLDER, KINDS
+from vps_assets.serving.offers import Offer
+from vps_assets.serving.pages import FOLDER, KINDS, view_of
 from vps_assets.serving.renewal import Renewal
+from vps_assets.serving.service import Suggestion
+from vps_ml.photos.decoding import ADVICE
 
 HOSTS = frozenset({"127.0.0.1"})
 AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
@@ -130,6 +133,11 @@ def priced(page: Page, photo: Path, tmp_path: Path) -> None:
 
 
 def unqualified(page: Page, photo: Path, tmp_path: Path) -> None:
+    """As the service answers it: which photos a small market's model refuses, nobody can promise."""
+    nothing = {"suggested_price": None, "low": None, "high": None, "currency": "EUR", "data_until": None}
+    why = {"qualified": False, "qualification": 0.2, "reason": "dark", "advice": ADVICE["dark"], "inputs": "photo"}
+    view = view_of(Offer("phone"), Suggestion(model_id="m", **nothing, **why))
+    page.route("**/page/answer", lambda route: route.fulfill(json=view))
     show(page, black(tmp_path))
     page.select_option("#category", "phone")
     page.click("#send")
