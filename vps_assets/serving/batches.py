@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from vps_assets.errors import UserError
+from vps_assets.errors import Failure, UserError
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.snapshot import Clock, Snapshot, Suggested
 
@@ -40,7 +40,7 @@ class Waiting:
     since: float = field(default_factory=perf_counter)
 
 
-class QueueFull(Exception):
+class QueueFull(Failure):
     """So many offers wait that another would not be answered in time."""
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
+from vps_assets.errors import UserError
+
 TITLES = {
     400: "The request cannot be read",
     401: "A key is needed",
@@ -33,7 +35,7 @@ class Problem(BaseModel):
     """In the service's log, the line of this request."""
 
 
-class Refused(Exception):
+class Refused(UserError):
     """A request that gets a problem instead of an answer."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
