@@ -52,7 +52,7 @@ def test_models_judge_new_rows_by_what_they_were_trained_with(new_day: Marketpla
         "where not starts_with(model_id, 'category_median')"
     )
     before = dict(new_day.query(sql))
-    chosen = "image_embeddings,evaluation_predictions"
+    chosen = "image_embeddings,text_embeddings,evaluation_predictions"
     ran = vps("run", "--select", chosen, "--from", "2024-08-01", home=new_day.home.path)
     assert ran.returncode == 0, ran.stderr
     after = dict(new_day.query(sql))
