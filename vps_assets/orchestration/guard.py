@@ -54,15 +54,21 @@ class Guard:
 
 def refusal(scope: Scope, hosts: frozenset[str]) -> str | None:
     """Why a request is refused; None if it is not."""
-    headers: dict[str, list[str]] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    headers = headers_of(scope)
     return (
         wrong_host(headers, hosts)
         or wrong_origin(headers)
         or wrong_site(scope, headers)
         or (None if scope["type"] == "websocket" else wrong_request(scope, headers))
     )
+
+
+def headers_of(scope: Scope) -> dict[str, list[str]]:
+    """Each header's values, by its name in lower case."""
+    headers: dict[str, list[str]] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+    return headers
 
 
 def only(headers: dict[str, list[str]], name: str) -> str | None:

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vps_assets.orchestration.guard import only, wrong_host, wrong_origin, wrong_site
+from vps_assets.orchestration.guard import headers_of, only, wrong_host, wrong_origin, wrong_site
 from vps_assets.serving.observed import Metrics
 from vps_assets.serving.problems import Refused, problem
 
@@ -77,9 +77,7 @@ class Gate:
         """Why a request is refused by its headers alone; None if it is not."""
         if scope["path"] in OPEN:
             return None
-        headers: dict[str, list[str]] = {}
-        for name, value in scope["headers"]:
-            headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        headers = headers_of(scope)
         if headers.get("origin") == ["null"] and only(headers, "sec-fetch-site") == "same-origin":
             del headers["origin"]  # our own form: a page without a referrer does not name its origin either
         reason = wrong_host(headers, self.hosts) or wrong_origin(headers) or wrong_site(scope, headers)

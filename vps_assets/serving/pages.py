@@ -6,7 +6,6 @@ from math import log
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, StrictUndefined
 from starlette.responses import HTMLResponse, JSONResponse
@@ -15,7 +14,6 @@ from vps_assets.serving.form import FIELDS
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.problems import TITLES, Refused
 from vps_assets.serving.service import Suggestion, service_of, suggestion_for
-from vps_assets.serving.snapshot import Snapshot
 
 FOLDER = Path(__file__).with_name("page")
 KINDS = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -25,8 +23,6 @@ CONTENT_SECURITY_POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 EMPTY = {"state": "empty"}
-FEWEST_SALES = 10
-"""Of a condition that the page offers: one that a single seller wrote would tell of her."""
 REASONS = {
     "blurred": "The photo is blurred",
     "dark": "The photo is too dark",
@@ -89,18 +85,11 @@ def rendered(
     content = template().render(
         view=view,
         given=dict.fromkeys(FIELDS, "") | getattr(request.state, "given", {}),
-        categories=[] if snapshot is None else snapshot.categories(),
-        conditions=[] if snapshot is None else conditions(snapshot),
+        categories=[] if snapshot is None else snapshot.categories,
+        conditions=[] if snapshot is None else snapshot.conditions,
         data_until="" if snapshot is None or snapshot.data_until is None else snapshot.data_until.isoformat(),
     )
     return HTMLResponse(content, status, {**(headers or {}), "content-security-policy": CONTENT_SECURITY_POLICY})
-
-
-def conditions(snapshot: Snapshot) -> list[str]:
-    """The conditions that enough sold items had."""
-    labels = snapshot.histories["label"]
-    mine = labels.filter(pl.col("label").str.starts_with("condition="), pl.col("sales") >= FEWEST_SALES)
-    return mine["label"].str.strip_prefix("condition=").unique().sort().to_list()
 
 
 BY_WORDS = "By your words alone, as the photo shows too little: a better one may change it. "

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from time import perf_counter
@@ -27,6 +28,9 @@ from vps_ml.photos.decoding import ADVICE, PhotoQuality, decoded, refuse_shape
 from vps_ml.pricing.calibration import Prediction
 from vps_ml.pricing.chosen import said_instead
 from vps_ml.pricing.predictor import Predictor, suggestion
+
+FEWEST_SALES = 10
+"""Of a condition that is offered: one that a single seller wrote would tell of her."""
 
 
 class NoChampion(UserError):
@@ -137,13 +141,25 @@ class Snapshot:
         """Inputs -> the model that prices by them, of those that are loaded."""
         return {inputs: champion.predictor.model_id for inputs, champion in self.loaded.items()}
 
+    @cached_property
     def categories(self) -> list[str]:
         """Those in which anything has sold."""
         return sorted(self.histories["category"]["category"].unique())
 
+    @cached_property
+    def conditions(self) -> list[str]:
+        """Those that enough sold items had."""
+        labels = self.histories["label"]
+        mine = labels.filter(pl.col("label").str.starts_with("condition="), pl.col("sales") >= FEWEST_SALES)
+        return mine["label"].str.strip_prefix("condition=").unique().sort().to_list()
+
     def knows(self, category: str) -> bool:
         """Whether anything of the category has sold."""
-        return category in self.histories["category"]["category"]
+        return category in self.categories
+
+    def known(self) -> list[Champion]:
+        """What is loaded, here or by the one before."""
+        return [*self.loaded.values(), *(self._before.loaded.values() if self._before else ())]
 
     def champion(self, inputs: str) -> Champion:
         """The model that prices by these inputs; the photo's where none reads words beside it.
@@ -163,7 +179,7 @@ class Snapshot:
         if row is None:
             raise NoChampion(f"there is no champion that prices by {inputs} yet: `vps run` trains and promotes one")
         model_id = served_in_force(row, self.home.artefacts) or row["model_id"][0]
-        for before in (*self.loaded.values(), *(self._before.loaded.values() if self._before else ())):
+        for before in self.known():
             if before.predictor.model_id == model_id:
                 return Champion(inputs, before.predictor, before.extractors)
         predictor = Predictor.load(self.home.artefacts, model_id)
@@ -172,7 +188,7 @@ class Snapshot:
     def extractors(self, predictor: Predictor) -> FeatureExtractors:
         """The networks of a model's photos, those of another model where they are the same."""
         tasks = set(predictor.tasks(predictor.trained_tasks()))
-        for other in (*self.loaded.values(), *(self._before.loaded.values() if self._before else ())):
+        for other in self.known():
             same = other.predictor.embedding_id == predictor.embedding_id
             if same and other.extractors is not None and tasks <= set(other.extractors.stages):
                 return other.extractors
@@ -333,7 +349,12 @@ def advised(offer: Offer, inputs: str, reason: str, gains: pl.DataFrame) -> dict
     of_inputs = gains.filter(pl.col("inputs") == inputs, pl.col("piece").is_in(sorted(missing)))
     helped = of_inputs.filter(pl.col("gain") > pl.col("gain_error")).sort("priced_share", "gain", descending=True)
     expected = {row["piece"]: round(row["gain"], 4) for row in helped.to_dicts()}
-    first = SHARPER if faulty else next(iter(expected), PHOTO if offer.image is None else None)
-    if first is None and inputs == "both":
-        return {"advice": HARD_TO_TELL, "would_help": expected}
-    return {"advice": WORDS_OF_ADVICE.get(first or SHARPER, ADVICE[reason]), "would_help": expected}
+    if faulty:
+        advice = ADVICE[reason]
+    elif expected:
+        advice = WORDS_OF_ADVICE[next(iter(expected))]
+    elif offer.image is None:
+        advice = WORDS_OF_ADVICE[PHOTO]
+    else:
+        advice = HARD_TO_TELL if inputs == "both" else ADVICE[reason]
+    return {"advice": advice, "would_help": expected}

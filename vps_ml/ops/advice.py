@@ -70,8 +70,8 @@ def served(models: Mapping, visual: Mapping[str, np.ndarray], rows: pl.DataFrame
     for name in np.unique(inputs):
         mine = inputs == name
         some, of_these = rows.filter(pl.Series(mine)), {kind: visual[kind][mine] for kind in visual}
-        judged = judged_by_both(models, of_these, some) if name == "both" else None
-        out[mine] = predicted_by(models[name], of_these[name], some) if judged is None else judged
+        both = name == "both"
+        out[mine] = judged_by_both(models, of_these, some) if both else predicted_by(models[name], of_these[name], some)
     return out
 
 
