@@ -73,8 +73,8 @@ class Champion:
     """None: it takes no photo."""
 
 
-Photos = Sequence[Any]
-"""For each offer its decoded photo and the photo's measures; None of one without."""
+Features = Mapping[str, np.ndarray]
+"""Networks' features of photos, by task."""
 Each = Callable[[Callable[[Offer], Any], Iterable[Offer]], Iterable[Any]]
 """How several photos are decoded: `map`, or a pool's."""
 
@@ -249,41 +249,43 @@ class Snapshot:
         if good:
             shown, rows = [photos[place] for place in good], listings[good]
             with clock.of("predict"):
-                predicted = self.predictions(champion, shown, rows)
-                instead = self.by_words_alone(champion, predicted, [offers[place] for place in good], shown, rows)
+                features = None if champion.extractors is None else features_of(champion, shown)
+                predicted = self.predictions(champion, features, rows)
+                instead = self.by_words_alone(champion, predicted, [offers[place] for place in good], features, rows)
             for number, place in enumerate(good):
                 quality = None if photos[place] is None else vars(photos[place][1])
                 by, prediction = instead.get(number, (champion, predicted[number]))
                 answers[place] = self.answer(by, offers[place], prediction, quality)
         return answers
 
-    def predictions(self, champion: Champion, photos: Photos, listings: pl.DataFrame) -> list[Prediction]:
-        """The model's predictions for listings with these photos, with the ranges of their days."""
-        visual = np.empty((listings.height, 0))
-        if champion.extractors is not None:
-            features = network_features(np.stack([photo[0] for photo in photos]), champion.extractors)
-            visual = champion.predictor.visual(features)
+    def predictions(self, champion: Champion, features: Features | None, listings: pl.DataFrame) -> list[Prediction]:
+        """The model's predictions for listings whose photos have these features, with the ranges of their days."""
+        visual = np.empty((listings.height, 0)) if features is None else champion.predictor.visual(features)
         rates = rates_as_of(self.tables["range_adaptation"], champion.predictor.model_id, listings)
         return champion.predictor.predict(visual, listings, rates)
 
     def by_words_alone(
-        self, champion: Champion, predicted: Sequence[Prediction], offers: Sequence[Offer], photos: Photos,
+        self, champion: Champion, predicted: Sequence[Prediction], offers: Sequence[Offer], features: Features | None,
         listings: pl.DataFrame,
     ) -> dict[int, tuple[Champion, Prediction]]:  # fmt: skip
         """Number of an offer that words alone price -> their champion and its prediction (`said_instead`)."""
         if champion.inputs != "both" or champion_of(self.tables["champion_model"], "words") is None:
             return {}
         sees, says = self.champion("photo"), self.champion("words")
-        assert champion.extractors is not None, "the model of both sees photos"
+        assert features is not None, "the model of both sees photos"
         assert sees.extractors is not None, "the model of a photo sees it"
-        px, same = sees.extractors.photo_px, sees.extractors.photo_px == champion.extractors.photo_px
+        px, same = sees.extractors.photo_px, sees.extractors is champion.extractors
 
         def of_photos(numbers: Sequence[int]) -> Sequence[Prediction]:
-            some = [photos[number] if same else seen(offers[number], px) for number in numbers]
+            some: Features
+            if same:
+                some = {task: of_task[list(numbers)] for task, of_task in features.items()}
+            else:
+                some = features_of(sees, [seen(offers[number], px) for number in numbers])
             return self.predictions(sees, some, listings[list(numbers)])
 
         def of_words(numbers: Sequence[int]) -> Sequence[Prediction]:
-            return self.predictions(says, [None] * len(numbers), listings[list(numbers)])
+            return self.predictions(says, None, listings[list(numbers)])
 
         return {number: (says, one) for number, one in said_instead(predicted, of_photos, of_words).items()}
 
@@ -317,6 +319,12 @@ def seen(offer: Offer, photo_px: int) -> tuple[np.ndarray, PhotoQuality] | UserE
         return decoded(file_of(offer.image), photo_px)
     except ValueError as error:
         return UserError(f"the photo cannot be taken: {error}")
+
+
+def features_of(champion: Champion, photos: Sequence[Any]) -> Features:
+    """The features of photos that were `seen`, by the networks of a model that takes photos."""
+    assert champion.extractors is not None, "it takes photos"
+    return network_features(np.stack([pixels for pixels, _ in photos]), champion.extractors)
 
 
 def file_of(image: Path | bytes) -> Path | BytesIO:
