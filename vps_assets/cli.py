@@ -139,6 +139,7 @@ def suggest(
     condition: Annotated[str | None, typer.Option(help="Its condition, as the marketplace calls it.")] = None,
     attribute: Annotated[list[str] | None, typer.Option(help="An attribute label; as often as there are.")] = None,
     specification: Annotated[list[str] | None, typer.Option(help="A specification label; likewise.")] = None,
+    asking_price: Annotated[float | None, typer.Option(help="What is asked for it, in the same money.")] = None,
 ) -> None:
     """Suggest a price by a photo, by what the seller says, or by both, as JSON on stdout."""
     from vps_assets.commands.suggest import suggest_one
@@ -148,7 +149,7 @@ def suggest(
         if image is not None and not image.is_file():
             raise UserError(f"there is no photo {image}")
         labels = tuple(attribute or ()), tuple(specification or ())
-        offer = Offer(category, image, seller, title, description, brand, condition, *labels)
+        offer = Offer(category, image, seller, title, description, brand, condition, *labels, asking_price=asking_price)
         print(suggest_one(offer, Home.from_environment()))
 
 

@@ -15,6 +15,7 @@ from vps_assets.assets import (
     backbones,
     champion,
     checks,
+    comparables,
     comparisons,
     corruptions,
     drift_checks,
@@ -24,6 +25,7 @@ from vps_assets.assets import (
     out_of_bounds,
     pricing,
     ranges,
+    sales,
     statistics,
     suggestions,
 )
@@ -52,6 +54,8 @@ ASSET_MODULES = (
     corruptions,
     advice,
     suggestions,
+    comparables,
+    sales,
 )
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=48), warn_window=timedelta(hours=26))
 """A day's listings should have come in, been judged and been priced by the day after, with an hour or two to spare."""

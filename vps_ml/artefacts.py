@@ -30,6 +30,9 @@ FILES, SEAL = "files", "sha256"
 """Keys of a card: file name -> (bytes, SHA-256); SHA-256 of the card without this key."""
 NEEDS = ("feature_map_id", "roles_id", "blend_id")
 """Keys of a card that name other models without which this one cannot be used; `embedding_id` names embeddings."""
+SOLD_ITEMS = "sold_items"
+"""`kind` in the card of sold items that comparables are searched in: photos' features and prices, made anew with every
+sale, and deleted with every seller who is forgotten."""
 RESUME_PATTERN = ".*.resume"
 DAMAGED_PATTERN = ".*.damaged"
 
@@ -53,6 +56,8 @@ class Contents:
     arrays: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     """File name -> array name -> array."""
     frames: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    mapped: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    """Frames of which a reader holds in memory what it looks at."""
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
@@ -61,6 +66,8 @@ class Contents:
             save_file(dict(arrays), folder / f"{name}.safetensors")
         for name, frame in self.frames.items():
             frame.write_parquet(folder / f"{name}.parquet")
+        for name, frame in self.mapped.items():
+            frame.rechunk().write_ipc(folder / f"{name}.arrow", compression="uncompressed")
         for name, text in self.texts.items():
             (folder / f"{name}.txt").write_text(text)
         write_card(folder, self.card)
@@ -213,6 +220,15 @@ class Store:
         """The named frame; None if the artefact has none of this name."""
         path = self.checked(artefact_id, f"{name}.parquet")
         return pl.read_parquet(path) if path.exists() else None
+
+    def mapped_frame(self, artefact_id: str, name: str) -> pl.DataFrame:
+        """The named frame, mapped from its file."""
+        from pyarrow import ipc, memory_map  # polars would read it whole
+
+        with memory_map(str(self.checked(artefact_id, f"{name}.arrow"))) as file:
+            frame = pl.from_arrow(ipc.open_file(file).read_all())
+        assert isinstance(frame, pl.DataFrame), "a table is a frame"
+        return frame
 
     def text(self, artefact_id: str, name: str) -> str:
         return self.checked(artefact_id, f"{name}.txt").read_text()

@@ -37,7 +37,15 @@ def sold_rows(joined: pl.DataFrame) -> pl.DataFrame:
 def open_rows(joined: pl.DataFrame) -> pl.DataFrame:
     """The open listings, as `vps_ml.ops.suggestions.ChampionJob` takes them."""
     still_open = joined.filter(pl.col("sold_on").is_null())
-    return still_open.select("listing_id", "listed_on", "photo_hash", *EMBEDDING, *TEXT, *QUALITY_COLUMNS, *TABULAR)
+    return still_open.select(
+        "listing_id", "listed_on", "group_key", "photo_hash", *EMBEDDING, *TEXT, *QUALITY_COLUMNS, *TABULAR
+    )
+
+
+def offered_rows(joined: pl.DataFrame) -> pl.DataFrame:
+    """The listings with an asking price, sold and open, as `vps_ml.ops.selling.SaleJob` takes them."""
+    own = ("listing_id", "listed_on", "listed_at", "sold_at", "price", "sold_price", "group_key", "photo_hash")
+    return joined.filter(pl.col("price").is_not_null()).select(*dict.fromkeys((*own, *EMBEDDING, *TEXT, *TABULAR)))
 
 
 def with_features(
@@ -88,4 +96,7 @@ def join_op(name: str, description: str, select: Callable[[pl.DataFrame], pl.Dat
 
 
 sold_features = join_op("sold_features", "The sold listings, as models are trained and tested on them.", sold_rows)
+offered_features = join_op(
+    "offered_features", "The listings with an asking price, and what became of them.", offered_rows
+)
 open_features = join_op("open_features", "The open listings, as the champion prices them.", open_rows)

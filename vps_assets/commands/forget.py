@@ -31,7 +31,7 @@ from vps_assets.warehouse.erasure import erase_published, erase_rows
 from vps_assets.warehouse.named_files import EMBEDDINGS
 from vps_assets.warehouse.publication import publish
 from vps_ml import durable
-from vps_ml.artefacts import identity
+from vps_ml.artefacts import SOLD_ITEMS, identity
 from vps_ml.atomic import whole_file
 from vps_ml.features.roles import ITEM, learnt_items
 from vps_ml.recipes import Recipe
@@ -85,10 +85,10 @@ class Forgotten:
 def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgotten:
     """Remove a seller: landed rows, inbox files, photos, embeddings, tables, the analysts' copy, pictures in the UI.
 
-    Rows and photos are removed first, everywhere; then whatever was made from them and other sellers' rows is made
-    again. Models are kept until they are fitted again, kernel machines, comparables and worse copies too, which are
-    features (and prices, or hashes) of single photos; those that learnt from the seller's items are named, and
-    `EVERYTHING_FITTED` fits all of them without.
+    Rows, photos and the sold items that comparables are searched in are removed first, everywhere; then whatever was
+    made from them and other sellers' rows is made again. Models are kept until they are fitted again, kernel machines,
+    their own comparables and worse copies too, which are features (and prices, or hashes) of single photos; those that
+    learnt from the seller's items are named, and `EVERYTHING_FITTED` fits all of them without.
 
     Raises:
         NothingToForget: no row of this seller has landed, and no erasure was interrupted.
@@ -112,6 +112,7 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     no_more = sorted(set(erasure.listings) - set(others["listing_id"]))
     erase_rows(Warehouse(home), seller, no_more)
     erase_published(home, seller, no_more)
+    delete_sold_items(home)
     remove_run_pictures(home)
     home.report.unlink(missing_ok=True)
     progress("rows and photos are removed; what was made from them and others is made again")
@@ -241,6 +242,14 @@ def remove_run_pictures(home: Home) -> None:
     for folder in home.op_outputs.glob("*"):
         if folder.name not in unfinished:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def delete_sold_items(home: Home) -> None:
+    """Delete the sold items that comparables are searched in: the run that follows keeps them without the seller's."""
+    models = home.artefacts.models
+    for artefact_id in models.ids():
+        if models.card(artefact_id).get("kind") == SOLD_ITEMS:
+            shutil.rmtree(models.folder / artefact_id, ignore_errors=True)
 
 
 def delete_unused_embeddings(home: Home) -> None:

@@ -1,6 +1,7 @@
 """How the demo's items are sold: an asking price near what the item is worth, lowered with time, and a daily chance."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,9 @@ HAGGLED = 0.7
 """Of ln(asking / worth), how much buyer and seller bargain away; nobody pays more than is asked."""
 
 
+Ratio = TypeVar("Ratio", float, np.ndarray)
+
+
 @dataclass(frozen=True)
 class Sale:
     """How an item was offered, and sold if it was."""
@@ -28,10 +32,19 @@ class Sale:
     sold_price: float | None
 
 
-def daily_chance(asking_over_worth: float) -> float:
+def daily_chance(asking_over_worth: Ratio) -> Ratio:
     """The chance of a sale on a day, at this ratio of the asking price to what the item is worth."""
     odds = DAILY_CHANCE / (1 - DAILY_CHANCE) * asking_over_worth**-FALLS_BY
     return odds / (1 + odds)
+
+
+def sold_within(asking_over_worth: np.ndarray, days: int) -> np.ndarray:
+    """The chance that an item is sold within so many days, at its first asking price over what it is worth."""
+    stays = np.ones_like(asking_over_worth)
+    for day in range(days):
+        lowered = LOWERED_TO ** (day // LOWERED_AFTER_DAYS)
+        stays = stays * (1 - daily_chance(asking_over_worth * lowered))
+    return 1 - stays
 
 
 def sale(worth: float, days_left: float, withdrawn: bool, rng: np.random.Generator) -> Sale:

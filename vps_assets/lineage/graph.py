@@ -126,12 +126,16 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
         "champion_history": Node(("champion_model",), code_version="3", follows_confirmation=True),
         # Its children follow the champion alone: prices that were suggested are not made anew at each sale.
         "range_adaptation": Node((*PRICED_FROM, "champion_model"), content=("model_id",)),
+        "comparable_items": Node((*PRICED_FROM, "champion_model"), content=("model_id",)),
     },
-    {"price_suggestions": Node((*PRICED_FROM, "champion_model", "range_adaptation"), "day")},
+    {
+        "price_suggestions": Node((*PRICED_FROM, "champion_model", "range_adaptation"), "day"),
+        "suggestion_comparables": Node((*PRICED_FROM, "comparable_items", "price_suggestions"), "day"),
+    },
     # After the suggestions: what only informs must not hold up what sellers wait for.
     {
         asset: Node((*PRICED_FROM, "champion_model"), kept_as="price_models", fitted_with=("champion_model",))
-        for asset in ("corruption_reports", "advice_gains")
+        for asset in ("corruption_reports", "advice_gains", "comparable_reports", "sale_chances", "sale_reports")
     },
 )
 """In the order in which they are made. The assets of a layer have the same partitions: one Dagster run makes them."""

@@ -20,7 +20,7 @@ from vps_assets.tables.models import CHAMPION_HISTORY
 from vps_assets.tables.schemas import aligned
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.named_files import EMBEDDINGS, MODEL_TABLES
-from vps_ml.artefacts import id_in_path
+from vps_ml.artefacts import SOLD_ITEMS, DamagedArtefact, Store, id_in_path
 from vps_ml.atomic import untouched
 
 SETTING, DEFAULT_DAYS = "VPS_KEEP_DAYS", 30.0
@@ -28,7 +28,7 @@ AT_A_TIME = 200
 CHAMPIONS_KEPT = 5
 """Models that were in force, the newest of each kind of inputs, stay whole for a rollback."""
 UNFINISHED_DAYS = 3.0
-"""Embeddings that no table names may be of a run that is under way; for so long."""
+"""Embeddings and sold items that no table names may be of a run that is under way; for so long."""
 
 
 def days_from_environment() -> float:
@@ -95,7 +95,8 @@ def forget_unused_artefacts(home: Home, days: float) -> int:
     for store in (artefacts.models, artefacts.embeddings):
         unused = [store.folder / artefact_id for artefact_id in store.ids() if (store.folder, artefact_id) not in used]
         aside = [*store.folder.glob(".*.damaged"), *store.folder.glob("*/.*.damaged")]
-        for folder in untouched([*unused, *aside], days):
+        superseded = [folder for folder in unused if kind_of(store, folder.name) == SOLD_ITEMS]
+        for folder in {*untouched([*unused, *aside], days), *untouched(superseded, UNFINISHED_DAYS)}:
             remove(folder)
             deleted += 1
     unnamed = [path for path in artefacts.embeddings.folder.glob("*/*.safetensors") if path not in dates]
@@ -103,6 +104,14 @@ def forget_unused_artefacts(home: Home, days: float) -> int:
         path.unlink(missing_ok=True)
         deleted += 1
     return deleted
+
+
+def kind_of(store: Store, artefact_id: str) -> str | None:
+    """What an artefact is; None of one that does not say so."""
+    try:
+        return store.card(artefact_id).get("kind")
+    except (DamagedArtefact, FileNotFoundError):
+        return None
 
 
 def remove(path: Path) -> None:

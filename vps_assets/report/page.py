@@ -13,6 +13,7 @@ from vps_assets.report.comparisons import Models, overall
 from vps_assets.report.figures import data_uri, jpeg, thumbnail
 from vps_assets.report.headline import headline
 from vps_assets.report.published import Published, read_published
+from vps_assets.report.selling import selling_tables
 from vps_assets.report.shapes import shapes
 from vps_assets.report.tables import all_tables
 from vps_assets.report.truth import fault_table, faulty_photo_table, limit_table, oracle, read_truth
@@ -183,7 +184,7 @@ def write_report(home: Home) -> Path:
     models = home.artefacts.models
     page = template.render(
         headline=headline(published),
-        tables=[*all_tables(published), *of_truth],
+        tables=[*all_tables(published), *selling_tables(published, truth), *of_truth],
         shapes=shapes(published),
         galleries=galleries(published, home),
         drawings=drawings(published, truth),

@@ -38,6 +38,9 @@ REPORTED = (
     "range_adaptation",
     "corruption_reports",
     "advice_gains",
+    "comparable_reports",
+    "sale_chances",
+    "sale_reports",
     "price_suggestions",
 )
 

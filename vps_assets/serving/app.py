@@ -18,6 +18,7 @@ from vps_assets.serving import pages
 from vps_assets.serving.batches import Batcher
 from vps_assets.serving.form import BODY
 from vps_assets.serving.observed import Metrics
+from vps_assets.serving.photos import photo_for
 from vps_assets.serving.problems import Problem, Refused, problem
 from vps_assets.serving.renewal import Renewal
 from vps_assets.serving.service import Service, Suggestion, service_of, suggestion_for
@@ -91,12 +92,21 @@ async def suggestions(request: Request) -> Suggestion:
     return suggestion
 
 
+@router.get("/v1/photos/{photo_hash}", response_class=Response, responses={404: {"model": Problem}})
+async def photo(photo_hash: str, request: Request) -> Response:
+    """The photo of a sold item that a suggestion has shown, small."""
+    return Response(await photo_for(request, photo_hash), media_type="image/jpeg")
+
+
 @router.get("/v1/model", responses={503: PROBLEMS[503]})
 async def model(request: Request) -> ServedModel:
     """Which models answer, and from which data."""
     renewal, served = service_of(request).renewal, service_of(request).served()
     return ServedModel(
-        models=served.model_ids(), data_until=served.data_until, loaded_at=renewal.loaded_at, failure=renewal.failure
+        models=served.champions.model_ids(),
+        data_until=served.data_until,
+        loaded_at=renewal.loaded_at,
+        failure=renewal.failure,
     )
 
 
@@ -128,7 +138,7 @@ async def of_metrics(request: Request) -> Response:
     metrics.waiting.set(service.batcher.waiting.qsize())
     metrics.failed.set(service.renewal.failure is not None)
     if served is not None:
-        metrics.models.info(served.model_ids())
+        metrics.models.info(served.champions.model_ids())
         if served.data_until is not None:
             metrics.data_age.set((datetime.now(UTC).date() - served.data_until).days)
     return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -19,7 +19,7 @@ MOST_FIELD_BYTES = 4 * 20_000
 """The longest text that may land, in UTF-8."""
 TEXTS = ("category", "seller", "title", "description", "brand", "condition")
 LISTS = ("attributes", "specifications")
-FIELDS = (*TEXTS, *LISTS, "listed_on")
+FIELDS = (*TEXTS, *LISTS, "listed_on", "asking_price")
 PHOTO = "photo"
 MultiPartParser.spool_max_size = MOST_BODY_BYTES
 """Photos stay in memory: Starlette writes what is larger than this to a file."""
@@ -39,6 +39,7 @@ BODY: dict[str, Any] = {
                         "category": {**TEXT_FIELD, "minLength": 1},
                         **{name: {**TEXT_FIELD, "description": "Labels, separated by |."} for name in LISTS},
                         "listed_on": {**TEXT_FIELD, "format": "date", "description": "By default today, UTC."},
+                        "asking_price": {**TEXT_FIELD, "description": "Money; what is asked for it."},
                     },
                 }
             }
@@ -73,6 +74,7 @@ async def offer_in(request: Request) -> Offer:
         raise Refused(422, "Say which category it is.")
     said: dict[str, Any] = {name: given[name] for name in TEXTS if given.get(name)}
     said |= {name: tuple(filter(None, given[name].split("|"))) for name in LISTS if name in given}
+    said["asking_price"] = money(given.get("asking_price"))
     return Offer(**said, image=photo, listed_on=day(given.get("listed_on")))
 
 
@@ -111,6 +113,20 @@ def arrived_whole(request: Request) -> bool:
 def shown(name: str) -> str:
     """A field's name as an answer may repeat it."""
     return repr(name[:40])
+
+
+def money(text: str | None) -> float | None:
+    """The price that a form names.
+
+    Raises:
+        Refused: it is none.
+    """
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise Refused(422, "asking_price is a number like 42.50.") from None
 
 
 def day(text: str | None) -> date | None:

@@ -8,6 +8,7 @@ import polars as pl
 
 from vps_assets.errors import UserError
 from vps_assets.landing.cells import typed_rows
+from vps_assets.landing.rules import MOST_MONEY
 from vps_assets.tables.listings import CLEAN_LISTINGS, WORDS
 from vps_assets.tables.schemas import types
 from vps_ml.features.tabular import TABULAR
@@ -29,6 +30,8 @@ class Offer:
     specifications: tuple[str, ...] = ()
     listed_on: date | None = None
     """None: today, by UTC."""
+    asking_price: float | None = None
+    """In the warehouse's currency; no model sees it."""
 
     def row(self) -> pl.DataFrame:
         """The row of a listing, its words as they would land; what its seller has not given is missing.
@@ -38,6 +41,8 @@ class Offer:
         """
         given = {"category": self.category, "seller_id": self.seller, "brand": self.brand}
         words = {name: getattr(self, name) for name in WORDS}
+        if self.asking_price is not None and not 0 < self.asking_price < MOST_MONEY:
+            raise UserError("the asking price is not above zero, or no price")
         for name, most in WORDS.items():
             if len(words[name] or "") > most:
                 raise UserError(f"the {name} is longer than {most:,} characters: shorten it")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import cache
-from math import log
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ from jinja2 import Environment, StrictUndefined
 from starlette.responses import HTMLResponse, JSONResponse
 
 from vps_assets.serving.form import FIELDS
-from vps_assets.serving.offers import Offer
 from vps_assets.serving.problems import TITLES, Refused
-from vps_assets.serving.service import Suggestion, service_of, suggestion_for
+from vps_assets.serving.service import service_of, suggestion_for
+from vps_assets.serving.view import view_of
 
 FOLDER = Path(__file__).with_name("page")
 KINDS = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
@@ -23,14 +22,6 @@ CONTENT_SECURITY_POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 EMPTY = {"state": "empty"}
-REASONS = {
-    "blurred": "The photo is blurred",
-    "dark": "The photo is too dark",
-    "overexposed": "The photo is too bright",
-    "too_little_information": "There is too little to go by",
-}
-AROUND = 1.35
-"""How far the scale goes beyond the range, as a factor."""
 router = APIRouter(include_in_schema=False)
 
 
@@ -47,7 +38,7 @@ async def answered_page(request: Request) -> Response:
         return rendered(request, view_of(*await suggestion_for(request)))
     except Refused as error:
         state = "busy" if error.status in (429, 503) else "refused"
-        view = {"state": state, "headline": TITLES[error.status], "sentence": error.detail, "bar": None}
+        view = {"state": state, "headline": TITLES[error.status], "sentence": error.detail}
         return rendered(request, view, error.status, error.headers)
 
 
@@ -90,26 +81,3 @@ def rendered(
         data_until="" if snapshot is None or snapshot.data_until is None else snapshot.data_until.isoformat(),
     )
     return HTMLResponse(content, status, {**(headers or {}), "content-security-policy": CONTENT_SECURITY_POLICY})
-
-
-BY_WORDS = "By your words alone, as the photo shows too little: a better one may change it. "
-
-
-def view_of(offer: Offer, suggestion: Suggestion) -> dict[str, Any]:
-    """What a seller reads: one price with its range, or one sentence on what to do."""
-    price, low, high = suggestion.suggested_price, suggestion.low, suggestion.high
-    if price is None or low is None or high is None:
-        headline = REASONS.get(suggestion.reason or "", REASONS["too_little_information"])
-        return {"state": "unqualified", "headline": headline, "sentence": suggestion.advice, "bar": None}
-
-    def place(value: float) -> float:
-        return round(100 * log(value / (low / AROUND)) / log(high * AROUND / (low / AROUND)), 2)
-
-    currency = suggestion.currency or ""
-    by = BY_WORDS if suggestion.inputs == "words" and offer.image is not None else ""
-    return {
-        "state": "priced",
-        "headline": f"{price:,.2f} {currency}".strip(),
-        "sentence": f"{by}Most such items sell for {low:,.2f} to {high:,.2f} {currency}".strip() + ".",
-        "bar": {"low": place(low), "width": round(place(high) - place(low), 2), "price": place(price)},
-    }

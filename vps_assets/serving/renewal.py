@@ -83,9 +83,10 @@ class Renewal:
             self._seen, self._tried = published, monotonic()
             if published is None and self.snapshot is None:
                 return  # nothing was ever published
-            self.snapshot = warmed(Snapshot.read(self.home, self.snapshot)).alone()
+            self.snapshot = warmed(Snapshot.read(self.home, self.snapshot))
+            self.snapshot.champions.alone()
             self.loaded_at, self.failure = datetime.now(UTC), None
-            log.info("a publication is served", extra={"fields": {"champions": self.snapshot.model_ids()}})
+            log.info("a publication is served", extra={"fields": {"champions": self.snapshot.champions.model_ids()}})
         except BaseException as error:  # whatever it is (a panic in a library, too), the one before serves on
             self._tried, told = monotonic(), one_line(error)
             if told != self.failure:

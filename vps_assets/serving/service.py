@@ -16,19 +16,69 @@ from starlette.requests import Request
 
 from vps_assets.errors import UserError
 from vps_assets.serving.batches import Answered, Batcher, QueueFull
+from vps_assets.serving.champions import NoChampion
 from vps_assets.serving.form import offer_in
 from vps_assets.serving.gate import MOST_BODY_BYTES
 from vps_assets.serving.observed import Metrics, trace
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.problems import Refused, later
 from vps_assets.serving.renewal import Renewal
-from vps_assets.serving.snapshot import NoChampion, Snapshot, Suggested
+from vps_assets.serving.snapshot import Snapshot, Suggested
 
 ANSWERED_WITHIN_S = 5.0
 COME_AGAIN_S = 1
 """Where the queue is full, or nothing is loaded yet."""
+PHOTOS_A_SUGGESTION = 10
+"""Twice those that are shown."""
 MOST_ARRIVING_BYTES = 512 * 2**20
 log = logging.getLogger("vps")
+
+
+class Comparable(BaseModel):
+    """A sold item that looks similar."""
+
+    listing_id: str
+    photo_hash: str
+    """Its photo, small: GET /v1/photos/{photo_hash}."""
+    sold_price: float
+    sold_on: date
+
+
+class Chance(BaseModel):
+    """The chance of a sale of items for which their sellers asked so much, with the ends of its interval."""
+
+    within_days: int
+    chance: float
+    low: float
+    high: float
+
+
+class Price(BaseModel):
+    """What to ask, with the ends of its interval."""
+
+    within_days: int
+    price: float
+    low: float
+    high: float
+
+
+class PriceAt(Price):
+    """The highest price that sells within these days with this chance."""
+
+    chance: float
+
+
+class Asking(BaseModel):
+    """What is known of the asking price."""
+
+    asking_price: float | None
+    place: str | None
+    """In the range: below, within or above."""
+    chances: list[Chance]
+    prices: list[PriceAt]
+    """If the price is chosen by the suggestion alone (docs/adr/0024)."""
+    most_gain: Price | None
+    """What brings most in expectation, likewise."""
 
 
 class Suggestion(BaseModel):
@@ -46,6 +96,10 @@ class Suggestion(BaseModel):
     model_id: str
     data_until: date | None
     """The newest sale that it knows."""
+    comparables: list[Comparable]
+    """Sold items of the category that look similar: evidence, not what the price was made from."""
+    asking: Asking | None
+    """Null of what is not priced, and where too few have sold."""
     advice: str | None = None
     would_help: dict[str, float] | None = None
     """What could be added -> the gain in qualification that others had from it."""
@@ -107,12 +161,28 @@ class Service:
         Raises:
             Refused: it asks too often, nothing is loaded yet, or too many wait.
         """
-        if not self.limiter.hit(self.limit, client):
-            again = self.limiter.get_window_stats(self.limit, client).reset_time - time()
-            raise later(429, f"A client may ask {self.limit.amount} times a minute.", max(1, round(again)))
+        self.count(client, self.limit, "ask")
         self.served()
         if self.batcher.full():
             raise busy()
+
+    def admit_photo(self, client: str) -> None:
+        """Let a client's request for the photo of a sold item in.
+
+        Raises:
+            Refused: it asks too often.
+        """
+        self.count(client, RateLimitItemPerMinute(PHOTOS_A_SUGGESTION * self.limit.amount), "fetch photos")
+
+    def count(self, client: str, limit: RateLimitItemPerMinute, what: str) -> None:
+        """Count a client's request of a kind.
+
+        Raises:
+            Refused: there are too many.
+        """
+        if not self.limiter.hit(limit, what, client):
+            again = self.limiter.get_window_stats(limit, what, client).reset_time - time()
+            raise later(429, f"A client may {what} {limit.amount} times a minute.", max(1, round(again)))
 
 
 def service_of(request: Request) -> Service:

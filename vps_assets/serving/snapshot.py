@@ -5,36 +5,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from io import BytesIO
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from vps_assets.assets.champion_decisions import champion_of, served_in_force
+from vps_assets.assets.champion_decisions import champion_of
 from vps_assets.errors import UserError
 from vps_assets.home import Home
+from vps_assets.serving.advice import advised
+from vps_assets.serving.beside import asking_of, comparables_of
+from vps_assets.serving.champions import Champion, Champions, Features, NoChampion, features_of, seen
 from vps_assets.serving.offers import Offer
 from vps_assets.warehouse.analytics import open_analytics
-from vps_ml.backbones.embedding import FeatureExtractors, network_features
 from vps_ml.evaluation.adaptation import rates_as_of
-from vps_ml.evaluation.advice import PHOTO, PIECES, SHARPER
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import ALL_HISTORIES
-from vps_ml.photos.decoding import ADVICE, PhotoQuality, decoded, refuse_shape
 from vps_ml.pricing.calibration import Prediction
 from vps_ml.pricing.chosen import said_instead
-from vps_ml.pricing.predictor import Predictor, suggestion
+from vps_ml.pricing.predictor import suggestion
 
 FEWEST_SALES = 10
 """Of a condition that is offered: one that a single seller wrote would tell of her."""
-
-
-class NoChampion(UserError):
-    """No model has been promoted yet."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +58,15 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Champion:
-    """A loaded price model, and the networks that its photos go through."""
+class Priced:
+    """A prediction for an offer, by whichever model prices it."""
 
-    inputs: str
-    predictor: Predictor
-    extractors: FeatureExtractors | None
-    """None: it takes no photo."""
+    champion: Champion
+    prediction: Prediction
+    point: np.ndarray
+    """Price features, as that model takes them."""
 
 
-Features = Mapping[str, np.ndarray]
-"""Networks' features of photos, by task."""
 Each = Callable[[Callable[[Offer], Any], Iterable[Offer]], Iterable[Any]]
 """How several photos are decoded: `map`, or a pool's."""
 
@@ -89,8 +81,10 @@ class Snapshot:
         self.home = home
         self.tables = tables
         self.histories = {history: tables[f"{history}_statistics"] for history in ALL_HISTORIES}
-        self.loaded: dict[str, Champion] = {}
-        self._before = before
+        earlier = None if before is None else before.champions
+        self.champions: Champions = Champions(
+            home.artefacts, tables["champion_model"], tables["comparable_items"], earlier
+        )
 
     @classmethod
     def read(cls, home: Home, before: "Snapshot | None" = None) -> "Snapshot":
@@ -109,6 +103,8 @@ class Snapshot:
             "champion_model",
             "range_adaptation",
             "advice_gains",
+            "comparable_items",
+            "sale_chances",
             *(f"{name}_statistics" for name in ALL_HISTORIES),
         )
         with open_analytics(home) as analytics:
@@ -132,15 +128,6 @@ class Snapshot:
         newest = self.tables["newest"]["sold_on"]
         return newest[0] if newest.len() else None
 
-    def alone(self) -> "Snapshot":
-        """Itself, without the one before: what that had loaded and this does not need is freed."""
-        self._before = None
-        return self
-
-    def model_ids(self) -> dict[str, str]:
-        """Inputs -> the model that prices by them, of those that are loaded."""
-        return {inputs: champion.predictor.model_id for inputs, champion in self.loaded.items()}
-
     @cached_property
     def categories(self) -> list[str]:
         """Those in which anything has sold."""
@@ -156,43 +143,6 @@ class Snapshot:
     def knows(self, category: str) -> bool:
         """Whether anything of the category has sold."""
         return category in self.categories
-
-    def known(self) -> list[Champion]:
-        """What is loaded, here or by the one before."""
-        return [*self.loaded.values(), *(self._before.loaded.values() if self._before else ())]
-
-    def champion(self, inputs: str) -> Champion:
-        """The model that prices by these inputs; the photo's where none reads words beside it.
-
-        Raises:
-            NoChampion: there is none of words alone.
-        """
-        if inputs not in self.loaded:
-            self.loaded[inputs] = self.load(inputs)
-        return self.loaded[inputs]
-
-    def load(self, inputs: str) -> Champion:
-        """Load the model that prices by these inputs, or take it over."""
-        row = champion_of(self.tables["champion_model"], inputs)
-        if row is None and inputs == "both":
-            return self.champion("photo")
-        if row is None:
-            raise NoChampion(f"there is no champion that prices by {inputs} yet: `vps run` trains and promotes one")
-        model_id = served_in_force(row, self.home.artefacts) or row["model_id"][0]
-        for before in self.known():
-            if before.predictor.model_id == model_id:
-                return Champion(inputs, before.predictor, before.extractors)
-        predictor = Predictor.load(self.home.artefacts, model_id)
-        return Champion(inputs, predictor, self.extractors(predictor) if inputs != "words" else None)
-
-    def extractors(self, predictor: Predictor) -> FeatureExtractors:
-        """The networks of a model's photos, those of another model where they are the same."""
-        tasks = set(predictor.tasks(predictor.trained_tasks()))
-        for other in self.known():
-            same = other.predictor.embedding_id == predictor.embedding_id
-            if same and other.extractors is not None and tasks <= set(other.extractors.stages):
-                return other.extractors
-        return predictor.extractors()
 
     def suggestions(
         self, offers: Sequence[Offer], each: Each = map, clock: Clock | None = None
@@ -236,7 +186,7 @@ class Snapshot:
         if not inputs:
             return [UserError("there is neither a photo nor words: give a photo, or a title") for _ in offers]
         try:
-            champion = self.champion(inputs)
+            champion = self.champions.of(inputs)
         except NoChampion as error:
             return [error for _ in offers]
         photos: list[Any] = [None] * len(offers)
@@ -250,49 +200,64 @@ class Snapshot:
             shown, rows = [photos[place] for place in good], listings[good]
             with clock.of("predict"):
                 features = None if champion.extractors is None else features_of(champion, shown)
-                predicted = self.predictions(champion, features, rows)
-                instead = self.by_words_alone(champion, predicted, [offers[place] for place in good], features, rows)
-            for number, place in enumerate(good):
-                quality = None if photos[place] is None else vars(photos[place][1])
-                by, prediction = instead.get(number, (champion, predicted[number]))
-                answers[place] = self.answer(by, offers[place], prediction, quality)
+                priced = self.priced(champion, features, rows)
+                instead = self.by_words_alone(priced, [offers[place] for place in good], features, rows)
+            with clock.of("beside"):
+                for number, place in enumerate(good):
+                    quality = None if photos[place] is None else vars(photos[place][1])
+                    row = rows.row(number, named=True)
+                    answers[place] = self.answer(instead.get(number, priced[number]), offers[place], row, quality)
         return answers
 
-    def predictions(self, champion: Champion, features: Features | None, listings: pl.DataFrame) -> list[Prediction]:
+    def priced(self, champion: Champion, features: Features | None, listings: pl.DataFrame) -> list[Priced]:
         """The model's predictions for listings whose photos have these features, with the ranges of their days."""
-        visual = np.empty((listings.height, 0)) if features is None else champion.predictor.visual(features)
-        rates = rates_as_of(self.tables["range_adaptation"], champion.predictor.model_id, listings)
-        return champion.predictor.predict(visual, listings, rates)
+        predictor = champion.predictor
+        visual = np.empty((listings.height, 0)) if features is None else predictor.visual(features)
+        points = predictor.matrix(listings, visual)
+        rates = rates_as_of(self.tables["range_adaptation"], predictor.model_id, listings)
+        predicted = predictor.predicted(points, rates)
+        return [Priced(champion, *one) for one in zip(predicted, points, strict=True)]
 
     def by_words_alone(
-        self, champion: Champion, predicted: Sequence[Prediction], offers: Sequence[Offer], features: Features | None,
-        listings: pl.DataFrame,
-    ) -> dict[int, tuple[Champion, Prediction]]:  # fmt: skip
-        """Number of an offer that words alone price -> their champion and its prediction (`said_instead`)."""
+        self, priced: Sequence[Priced], offers: Sequence[Offer], features: Features | None, listings: pl.DataFrame
+    ) -> dict[int, Priced]:
+        """Number of an offer that words alone price -> the prediction by their champion (`said_instead`)."""
+        champion = priced[0].champion
         if champion.inputs != "both" or champion_of(self.tables["champion_model"], "words") is None:
             return {}
-        sees, says = self.champion("photo"), self.champion("words")
+        sees, says = self.champions.of("photo"), self.champions.of("words")
         assert features is not None, "the model of both sees photos"
         assert sees.extractors is not None, "the model of a photo sees it"
         px, same = sees.extractors.photo_px, sees.extractors is champion.extractors
+        said: dict[int, Priced] = {}
 
-        def of_photos(numbers: Sequence[int]) -> Sequence[Prediction]:
+        def of_photos(numbers: Sequence[int]) -> list[Prediction]:
             some: Features
             if same:
                 some = {task: of_task[list(numbers)] for task, of_task in features.items()}
             else:
                 some = features_of(sees, [seen(offers[number], px) for number in numbers])
-            return self.predictions(sees, some, listings[list(numbers)])
+            return [one.prediction for one in self.priced(sees, some, listings[list(numbers)])]
 
-        def of_words(numbers: Sequence[int]) -> Sequence[Prediction]:
-            return self.predictions(says, None, listings[list(numbers)])
+        def of_words(numbers: Sequence[int]) -> list[Prediction]:
+            said.update(zip(numbers, self.priced(says, None, listings[list(numbers)]), strict=True))
+            return [said[number].prediction for number in numbers]
 
-        return {number: (says, one) for number, one in said_instead(predicted, of_photos, of_words).items()}
+        chosen = said_instead([one.prediction for one in priced], of_photos, of_words)
+        return {number: said[number] for number in chosen}
 
     def answer(
-        self, champion: Champion, offer: Offer, prediction: Prediction, quality: Mapping[str, float] | None
+        self, priced: Priced, offer: Offer, row: Mapping[str, Any], quality: Mapping[str, float] | None
     ) -> Suggested:
-        """What the seller reads."""
+        """What the seller reads.
+
+        Args:
+            priced: the prediction.
+            offer: what is offered.
+            row: the same as a listing.
+            quality: of the photo; None without one.
+        """
+        champion, prediction = priced.champion, priced.prediction
         plain = suggestion(prediction, quality)
         shown = {
             "qualified": plain["qualified"],
@@ -305,64 +270,16 @@ class Snapshot:
             "reason": plain["reason"],
             "model_id": champion.predictor.model_id,
             "data_until": None if self.data_until is None else self.data_until.isoformat(),
+            "comparables": [],
+            "asking": None,
         }
         if plain["reason"]:
             shown |= advised(offer, champion.inputs, plain["reason"], self.tables["advice_gains"])
+            return Suggested(shown, prediction)
+        if champion.items is not None:
+            own = self.home.artefacts, offer.image
+            shown["comparables"] = comparables_of(champion.items, priced.point, row, *own)
+        shown["asking"] = asking_of(
+            self.tables["sale_chances"], champion.inputs, row["category"] or "", prediction, offer.asking_price
+        )
         return Suggested(shown, prediction)
-
-
-def seen(offer: Offer, photo_px: int) -> tuple[np.ndarray, PhotoQuality] | UserError:
-    """The offer's photo, decoded, with its measures; or what is wrong with it."""
-    assert offer.image is not None, "offers of a model that takes photos have one"
-    try:
-        refuse_shape(file_of(offer.image))
-        return decoded(file_of(offer.image), photo_px)
-    except ValueError as error:
-        return UserError(f"the photo cannot be taken: {error}")
-
-
-def features_of(champion: Champion, photos: Sequence[Any]) -> Features:
-    """The features of photos that were `seen`, by the networks of a model that takes photos."""
-    assert champion.extractors is not None, "it takes photos"
-    return network_features(np.stack([pixels for pixels, _ in photos]), champion.extractors)
-
-
-def file_of(image: Path | bytes) -> Path | BytesIO:
-    """What a decoder reads, from its beginning."""
-    return BytesIO(image) if isinstance(image, bytes) else image
-
-
-WORDS_OF_ADVICE = {
-    "title": "Say in a title what it is, of which brand, size and state.",
-    "brand": "Name the brand.",
-    "condition": "Say what condition it is in.",
-    PHOTO: "Add a photo of the whole item.",
-}
-"""What can be added -> what to tell the seller."""
-
-
-HARD_TO_TELL = "What such items have sold for differs too much to suggest one price."
-"""Where nothing is wrong with the photo, and nothing that could be added is known to help."""
-
-
-def advised(offer: Offer, inputs: str, reason: str, gains: pl.DataFrame) -> dict[str, object]:
-    """(`advice`, what would help most; `would_help`, the gain in qualification to expect of each thing).
-
-    Gains are those that test listings had (`advice_gains`), by more than a standard error. A better photo is advised
-    where this one's fault can be measured, or where nothing else is known to help.
-    """
-    missing = {name for name in PIECES if all(getattr(offer, column) is None for column in PIECES[name])}
-    faulty = offer.image is not None and reason != "too_little_information"
-    missing |= {PHOTO} if offer.image is None else {SHARPER} if faulty else set()
-    of_inputs = gains.filter(pl.col("inputs") == inputs, pl.col("piece").is_in(sorted(missing)))
-    helped = of_inputs.filter(pl.col("gain") > pl.col("gain_error")).sort("priced_share", "gain", descending=True)
-    expected = {row["piece"]: round(row["gain"], 4) for row in helped.to_dicts()}
-    if faulty:
-        advice = ADVICE[reason]
-    elif expected:
-        advice = WORDS_OF_ADVICE[next(iter(expected))]
-    elif offer.image is None:
-        advice = WORDS_OF_ADVICE[PHOTO]
-    else:
-        advice = HARD_TO_TELL if inputs == "both" else ADVICE[reason]
-    return {"advice": advice, "would_help": expected}

@@ -11,17 +11,19 @@ from vps_assets.warehouse.records import forget
 from vps_ml.atomic import temporary_folder, whole_file
 
 OF_A_SELLER = {
-    "raw_listings": "seller_id = ? or list_contains(?, listing_id)",
-    "clean_listings": "seller_id = ? or list_contains(?, listing_id)",
-    "quarantined_listings": "trim(json_extract_string(row, '$.seller_id')) = ? or list_contains(?, listing_id)",
-    "seller_statistics": "seller_id = ? or list_contains(?, '')",
-    "state.seller_statistics": "key = ? or list_contains(?, '')",
-    "image_embeddings": "listing_id = ? or list_contains(?, listing_id)",
-    "text_embeddings": "listing_id = ? or list_contains(?, listing_id)",
-    "evaluation_predictions": "listing_id = ? or list_contains(?, listing_id)",
-    "price_suggestions": "listing_id = ? or list_contains(?, listing_id)",
+    "raw_listings": "seller_id = $1 or list_contains($2, listing_id)",
+    "clean_listings": "seller_id = $1 or list_contains($2, listing_id)",
+    "quarantined_listings": "trim(json_extract_string(row, '$.seller_id')) = $1 or list_contains($2, listing_id)",
+    "seller_statistics": "seller_id = $1 or list_contains($2, '')",
+    "state.seller_statistics": "key = $1 or list_contains($2, '')",
+    "image_embeddings": "listing_id = $1 or list_contains($2, listing_id)",
+    "text_embeddings": "listing_id = $1 or list_contains($2, listing_id)",
+    "evaluation_predictions": "listing_id = $1 or list_contains($2, listing_id)",
+    "price_suggestions": "listing_id = $1 or list_contains($2, listing_id)",
+    "suggestion_comparables": "$1 is null or list_contains($2, listing_id) or list_contains($2, comparable_id)",
+    "comparable_items": "$1 is not null or list_contains($2, '')",  # what it names is deleted
 }
-"""Which rows of each table are a seller's: SQL with the seller's id and the listings'."""
+"""Which rows of each table are a seller's: SQL with the seller's id, $1, and the listings', $2."""
 
 
 def erase_rows(warehouse: Warehouse, seller: str, gone: list[str]) -> None:

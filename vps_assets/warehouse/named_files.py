@@ -18,6 +18,8 @@ MODEL_TABLES = (
     "champion_model",
 )
 """Tables whose column `path` names models."""
+SOLD_ITEMS = "comparable_items"
+"""The table whose column `path` names the sold items that comparables are searched in."""
 EMBEDDINGS = ("image_embeddings", "text_embeddings")
 """Tables whose column `path` names files of embeddings."""
 
@@ -29,7 +31,7 @@ def named_files(connection: duckdb.DuckDBPyConnection) -> NamedFiles:
     """What the tables name."""
     found: dict[tuple[str, str], set[str]] = {}
     tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
-    for asset in (*MODEL_TABLES, *EMBEDDINGS):
+    for asset in (*MODEL_TABLES, SOLD_ITEMS, *EMBEDDINGS):
         if asset not in tables:
             continue
         column = PARTITIONINGS[LINEAGE[asset].partitions].column

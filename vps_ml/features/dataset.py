@@ -25,6 +25,12 @@ MOST_FITTED = 20_000
 """Training rows that principal axes are computed on: 330 MB in half precision at the paper's 8,192 features."""
 
 
+def digest_of(rows: pl.DataFrame) -> str:
+    """A digest of everything in the rows."""
+    lists = [pl.col(name).list.join("|") for name, dtype in rows.schema.items() if dtype == pl.List]
+    return hashlib.sha256(rows.with_columns(lists).write_csv().encode()).hexdigest()[:16]
+
+
 class PricingDataset:
     """Sold listings, their features and their roles in both splits.
 
@@ -42,9 +48,7 @@ class PricingDataset:
     @cached_property
     def data_id(self) -> str:
         """An id of everything in the rows that a model learns from."""
-        lists = [pl.col(name).list.join("|") for name, dtype in self.rows.schema.items() if dtype == pl.List]
-        rows = self.rows.with_columns(lists).drop("tasks", "sold_on", "title", "description", strict=False)
-        return hashlib.sha256(rows.write_csv().encode()).hexdigest()[:16]
+        return digest_of(self.rows.drop("tasks", "sold_on", "title", "description", strict=False))
 
     @cached_property
     def embedding_id(self) -> str:

@@ -32,6 +32,13 @@ def fitted_items(artefacts: Artefacts, roles_id: str, split_kinds: Sequence[str]
     return rows.filter(pl.any_horizontal(sides)).select(ITEM)
 
 
+def trained_items(artefacts: Artefacts, card: Mapping[str, Any]) -> pl.DataFrame:
+    """The items that a price model was trained on, without those that stopped and calibrated it; columns `ITEM`."""
+    rows = artefacts.models.frame(card["roles_id"], ROLES)
+    assert rows is not None, f"{card['roles_id']} has no roles"
+    return rows.filter(pl.col(f"{card['split_kind']}_role") == "train").select(ITEM)
+
+
 def learnt_items(artefacts: Artefacts, model_id: str) -> pl.DataFrame | None:
     """The items that a model, backbone or set of copies was made from; None if the artefact is none of them."""
     learnt = artefacts.models.frame(model_id, LEARNT)

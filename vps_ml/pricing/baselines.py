@@ -5,6 +5,7 @@ This module is read by whatever lists the baselines, the lineage among it, so it
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +92,7 @@ class FittedBaseline(Baseline):
                 "text_id": dataset.text_id if sees_words(variant.features) else None,
                 "roles_id": dataset.roles_id(),
             }
-            return Contents(card, fitted.arrays, fitted.frames, fitted.texts)
+            return replace(fitted, card=card)
 
         return dataset.artefacts.make_usable(model_id, fill)
 

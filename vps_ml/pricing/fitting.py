@@ -130,6 +130,8 @@ class Fitted:
     """The artefact of what stands beside the networks."""
     copies: int = 0
     """Worse copies of photos that the gate has learnt from."""
+    residual: np.ndarray | None = None
+    """Errors on training rows of regressors that had not seen them, in ln units; None: there are none of these."""
 
 
 def fit_jointly(fit: Fit) -> Fitted:
@@ -153,7 +155,7 @@ def fit_jointly(fit: Fit) -> Fitted:
 def fit_cross_fitted(fit: Fit) -> Fitted:
     """The fold regressors' mean, and a gate that is trained on their errors on items that they did not see."""
     accept, weight = fit.trained_gate(fit.folds.residual, fit.folds.held_out_residual)
-    return Fitted(PricingModel(fit.folds.networks, accept, fit.folds.scale), weight)
+    return Fitted(PricingModel(fit.folds.networks, accept, fit.folds.scale), weight, residual=fit.folds.residual)
 
 
 def fit_blended(fit: Fit) -> Fitted:
@@ -172,7 +174,7 @@ def fit_blended(fit: Fit) -> Fitted:
     words = Words(output(accept, x), np.exp(output(fit.folds.scale, x)), blend.error.expected_error(x, price))
     ranks = Ranks.among(words, blend.error_share, OWN_SHARE[kind])
     model = PricingModel(fit.folds.networks, accept, fit.folds.scale, Beside(blend, ranks))
-    return Fitted(model, weight, blend_id, 0 if copies is None else len(copies.residual))
+    return Fitted(model, weight, blend_id, 0 if copies is None else len(copies.residual), residual)
 
 
 def spoilt(fit: Fit, residual: np.ndarray) -> Copies | None:

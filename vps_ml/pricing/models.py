@@ -21,6 +21,9 @@ from vps_ml.training_loop import Session
 
 CALIBRATING = "calibrating"
 """Name of the array of a model's scaled residuals on accepted validation rows, from which any range can be read."""
+OUT_OF_FOLD = "out_of_fold"
+"""Name of the frame of a model's prices of the listings that it was trained on, by parts of it that had not seen them:
+what it would have suggested for them."""
 RANKS = "ranks"
 """Name of the arrays that join the gates of a blended model."""
 
@@ -69,9 +72,18 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log) -> str:
         if beside is not None:
             card |= {"blend_id": fitted.blend_id, "copies": fitted.copies}
             arrays[RANKS] = vars(beside.ranks)
-        return Contents(card, arrays=arrays)
+        frames = {} if fitted.residual is None else {OUT_OF_FOLD: out_of_fold(dataset, variant, fitted.residual)}
+        return Contents(card, arrays=arrays, frames=frames)
 
     return dataset.artefacts.make_usable(model_id, fill)
+
+
+def out_of_fold(dataset: PricingDataset, variant: Variant, residual: np.ndarray) -> pl.DataFrame:
+    """The training rows' listings, and what is predicted for them by parts of the model that had not seen them."""
+    train = dataset.role(variant.split_kind, "train")
+    return pl.DataFrame(
+        {"listing_id": dataset.listing_id[train], "predicted_log_price": dataset.log_price[train] - residual}
+    )
 
 
 def model_card(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.embedding import FeatureExtractors, embed, load_extractors
@@ -114,20 +115,34 @@ class Predictor:
         texts = [said(*parts) for parts in rows.select("title", "description").iter_rows()]
         return self.reader.read(texts)
 
-    def judge(self, visual: np.ndarray, rows: pl.DataFrame) -> Judgement:
-        """The judgement of listings with these visual features, words and tabular columns."""
-        return self.model.judge(self.feature_map.matrix(visual, rows, self.words(rows)))
-
-    def predict(self, visual: np.ndarray, rows: pl.DataFrame, miss_rates: np.ndarray | None = None) -> list[Prediction]:
-        """Predictions for listings with these visual features, words and tabular columns.
+    def matrix(self, rows: pl.DataFrame, visual: np.ndarray | None = None) -> Float[np.ndarray, "N F"]:
+        """Price features of listings, as the model takes them.
 
         Args:
-            visual: as the model was trained on.
-            rows: the listings, with title and description.
+            rows: the listings, with title, description, tabular columns and, without `visual`, those of
+                `visual_features`.
+            visual: their visual features as the model was trained on; None: those that are stored.
+        """
+        visual = self.visual_features(rows) if visual is None else visual
+        return self.feature_map.matrix(visual, rows, self.words(rows))
+
+    def judge(self, visual: np.ndarray, rows: pl.DataFrame) -> Judgement:
+        """The judgement of listings with these visual features, words and tabular columns."""
+        return self.model.judge(self.matrix(rows, visual))
+
+    def predict(self, visual: np.ndarray, rows: pl.DataFrame, miss_rates: np.ndarray | None = None) -> list[Prediction]:
+        """Predictions for listings with these visual features, words and tabular columns: see `predicted`."""
+        return self.predicted(self.matrix(rows, visual), miss_rates)
+
+    def predicted(self, x: Float[np.ndarray, "N F"], miss_rates: np.ndarray | None = None) -> list[Prediction]:
+        """Predictions for listings with these price features.
+
+        Args:
+            x: as `matrix` has them.
             miss_rates: what share of each one's ranges may miss (`vps_ml.evaluation.adaptation.rates_as_of`); NaN, or
                 None: as it was calibrated.
         """
-        judged = self.judge(visual, rows)
+        judged = self.model.judge(x)
         columns = judged.log_price, *self.log_range(judged, miss_rates), self.calibration.qualification(judged)
         return [Prediction(*(float(value) for value in row)) for row in zip(*columns, strict=True)]
 

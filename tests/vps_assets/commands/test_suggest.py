@@ -8,8 +8,8 @@ import pytest
 from vps_assets.commands.suggest import suggest_one
 from vps_assets.errors import UserError
 from vps_assets.home import Home
+from vps_assets.serving.champions import NoChampion
 from vps_assets.serving.offers import Offer
-from vps_assets.serving.snapshot import NoChampion
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_ml.features.tabular import TABULAR, TabularColumn, log_count
 

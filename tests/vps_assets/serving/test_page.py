@@ -128,13 +128,16 @@ def priced(page: Page, photo: Path, tmp_path: Path) -> None:
     show(page, photo.read_bytes())
     page.select_option("#category", "phone")
     page.fill("#title", "Corvane phone size XL limited edition like new with receipt")
+    page.fill("#asking_price", "500")
     page.click("#send")
     answered(page, "priced")
+    page.wait_for_function("[...document.querySelectorAll('.sold-items img')].every((image) => image.naturalWidth)")
 
 
 def unqualified(page: Page, photo: Path, tmp_path: Path) -> None:
     """As the service answers it: which photos a small market's model refuses, nobody can promise."""
     nothing = {"suggested_price": None, "low": None, "high": None, "currency": "EUR", "data_until": None}
+    nothing |= {"comparables": [], "asking": None}
     why = {"qualified": False, "qualification": 0.2, "reason": "dark", "advice": ADVICE["dark"], "inputs": "photo"}
     view = view_of(Offer("phone"), Suggestion(model_id="m", **nothing, **why))
     page.route("**/page/answer", lambda route: route.fulfill(json=view))
@@ -231,6 +234,12 @@ def test_the_page_the_service_and_the_command_line_agree(
     )
     assert 0 < low < low + high < 100
     assert price > 0
+    assert len(answer["comparables"]) == 5
+    sold = [f"{one['sold_price']:,.2f} {answer['currency']}" for one in answer["comparables"]]
+    assert page.locator(".sold-items b").all_inner_texts() == sold
+    assert page.locator("#answer rect.sold").count() == len(sold)
+    assert page.locator("#answer rect.asked").count() == 1
+    assert "You ask 500.00 EUR" in page.inner_text("#answer")
 
 
 def test_by_the_keyboard_alone(opened: Callable[..., Page]) -> None:
@@ -245,7 +254,7 @@ def test_by_the_keyboard_alone(opened: Callable[..., Page]) -> None:
             page.keyboard.type("Corvane phone, like new")
         if reached[-1] == "send":
             break
-    assert reached == ["photo", "category", "title", "brand", "condition", "description", "send"]
+    assert reached == ["photo", "category", "title", "brand", "condition", "asking_price", "description", "send"]
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     page.wait_for_selector("#answer:is([data-state=priced], [data-state=unqualified])", timeout=15_000)
@@ -358,8 +367,11 @@ def test_by_a_form_of_a_browser_without_javascript(opened: Callable[..., Page], 
     page.set_input_files("#photo", str(photo))
     page.select_option("#category", "phone")
     page.fill("#title", "Corvane phone size XL limited edition like new with receipt")
+    page.fill("#asking_price", "500")
     page.click("#send")
     page.wait_for_selector("#answer[data-state=priced]", timeout=15_000)
+    assert page.locator(".sold-items img").count() == page.locator("#answer rect.sold").count() == 5
+    assert "You ask 500.00 EUR" in page.inner_text("#answer")
 
 
 def test_the_page_is_a_few_files_of_its_own(client: TestClient) -> None:

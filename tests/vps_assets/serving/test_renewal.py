@@ -22,15 +22,15 @@ def test_the_next_publication_takes_over_what_is_still_champion(home: Home) -> N
     renewal = Renewal(home)
     renewal.look()
     first = renewal.in_force()
-    assert set(first.model_ids()) == {"photo", "words", "both"}
+    assert set(first.champions.model_ids()) == {"photo", "words", "both"}
     renewal.look()
     assert renewal.in_force() is first, "nothing else was published"
     published_again(home, "update clean_listings set sold_on = date '2031-01-01' where listing_id = 'L00001'")
     renewal.look()
     second = renewal.in_force()
     assert second is not first
-    assert second.champion("both").predictor is first.champion("both").predictor
-    assert first.champion("both").extractors is first.champion("photo").extractors, "the same networks once"
+    assert second.champions.of("both").predictor is first.champions.of("both").predictor
+    assert first.champions.of("both").extractors is first.champions.of("photo").extractors, "the same networks once"
 
 
 def test_a_promotion_is_served(home: Home, marketplace: Marketplace) -> None:
@@ -42,7 +42,7 @@ def test_a_promotion_is_served(home: Home, marketplace: Marketplace) -> None:
     """)[0]
     published_again(home, f"update champion_model set model_id = '{other}', served_as = null where inputs = 'photo'")
     renewal.look()
-    assert renewal.in_force().model_ids()["photo"] == other
+    assert renewal.in_force().champions.model_ids()["photo"] == other
 
 
 def test_a_publication_that_does_not_load_leaves_the_one_before_and_is_told(
@@ -57,7 +57,7 @@ def test_a_publication_that_does_not_load_leaves_the_one_before_and_is_told(
     assert renewal.failure is not None
     assert "gone" in renewal.failure
     published_again(
-        home, f"update champion_model set model_id = '{before.model_ids()['words']}' where inputs = 'words'"
+        home, f"update champion_model set model_id = '{before.champions.model_ids()['words']}' where inputs = 'words'"
     )
     renewal.look()
     assert renewal.failure is None

@@ -107,6 +107,9 @@ REFUSED = {
     "a long title": ({"category": "phone", "title": "a" * 2001}, {}, 422, "2,000"),
     "a longer field than any": ({"category": "phone", "title": "a" * 200_000}, {}, 400, "Part exceeded"),
     "a day without dashes": ({"category": "phone", "title": "a", "listed_on": "20240531"}, {}, 422, "2024-05-31"),
+    "an asking price that is none": ({"category": "phone", "title": "a", "asking_price": "1,50"}, {}, 422, "42.50"),
+    "an asking price of nothing": ({"category": "phone", "title": "a", "asking_price": "0"}, {}, 422, "above zero"),
+    "an asking price beyond all": ({"category": "phone", "title": "a", "asking_price": "nan"}, {}, 422, "above zero"),
     "a category of spaces": ({"category": " ", "title": "a"}, {}, 422, "category"),
 }
 

@@ -134,15 +134,44 @@ function node(name, attributes, content = "") {
   return made;
 }
 
-function say(state, headline, sentence, bar) {
-  const parts = [node("p", { class: "big" }, headline), node("p", {}, sentence)];
-  if (bar) parts.push(node("svg", { viewBox: "0 0 100 12", role: "img", "aria-label": sentence }, [
+function scale(bar, sentence) {
+  const line = (kind, at, width, y) => node("rect", { class: kind, x: at - width / 2, y, width, height: 12 - 2 * y });
+  return node("svg", { viewBox: "0 0 100 12", role: "img", "aria-label": sentence }, [
     node("rect", { class: "axis", x: 0, y: 5, width: 100, height: 2, rx: 1 }),
     node("rect", { class: "range", x: bar.low, y: 3.5, width: bar.width, height: 5, rx: 2 }),
-    node("circle", { class: "price", cx: bar.price, cy: 6, r: 4 }),
-  ]));
+    ...bar.sold.map((at) => line("sold", at, .8, 2)),
+    ...bar.asked === null ? [] : [line("asked", bar.asked, 1.6, 0)],
+    node("circle", { class: "price", cx: bar.price, cy: 6, r: 3.5 }),
+  ]);
+}
+
+function soldItem(one) {
+  const picture = node("img", { src: one.src, alt: "Photo of the sold item", width: 128, height: 128 });
+  return node("li", {}, [picture, node("b", {}, one.price), " ", node("span", { class: "quiet" }, one.sold)]);
+}
+
+// What stands below a price: the scale, the asking price, and sold items.
+function besidePrice(told) {
+  const parts = [scale(told.bar, told.sentence)];
+  const sold = told.comparables.length ? ", a thin line a sold item below" : "";
+  const asked = told.bar.asked === null ? "" : ", the thick line what you ask";
+  parts.push(node("p", { class: "quiet" }, `The dot is our price, the band where most such items sell${sold}${asked}.`));
+  parts.push(...told.asking.map((line) => node("p", {}, line)));
+  if (told.advised.length) {
+    parts.push(node("h2", {}, "If you go by our price alone"));
+    parts.push(node("ul", {}, told.advised.map((line) => node("li", {}, line))));
+  }
+  if (told.comparables.length) {
+    parts.push(node("h2", {}, "Sold items that look similar"));
+    parts.push(node("ol", { class: "sold-items" }, told.comparables.map(soldItem)));
+  }
+  return parts;
+}
+
+function say(state, headline, sentence, told) {
+  const below = state === "priced" ? besidePrice(told) : [];
   answer.dataset.state = state;
-  find("said").replaceChildren(...parts);
+  find("said").replaceChildren(node("p", { class: "big" }, headline), node("p", {}, sentence), ...below);
   answer.scrollIntoView({ block: "nearest" });
 }
 
@@ -161,7 +190,7 @@ async function ask(event) {
     const signal = AbortSignal.timeout(WAITS_MS);
     const response = await fetch("/page/answer", { method: "POST", body: data, signal });
     const told = await response.json();
-    if (response.ok) say(told.state, told.headline, told.sentence, told.bar);
+    if (response.ok) say(told.state, told.headline, told.sentence, told);
     else if (response.status === 503 || response.status === 429) say("busy", told.title, told.detail);
     else say("refused", told.title, told.detail);
   } catch {

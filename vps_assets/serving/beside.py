@@ -1,0 +1,112 @@
+"""What stands beside a price: sold items that look similar, and what is known of the asking price."""
+
+import hashlib
+from collections.abc import Mapping
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from vps_ml.artefacts import Artefacts
+from vps_ml.photos.metadata import stripped
+from vps_ml.pricing.calibration import ALL, Prediction
+from vps_ml.pricing.sold_items import SoldItems
+
+PRICES_AT = {0.5: "price_at_50", 0.8: "price_at_80"}
+"""Chance of a sale -> the columns of the price that sells with it."""
+
+
+def comparables_of(
+    items: SoldItems, point: np.ndarray, row: Mapping[str, Any], artefacts: Artefacts, image: Path | bytes | None
+) -> list[dict[str, Any]]:
+    """The sold items that look most similar, nearest first; never the offered item itself.
+
+    Args:
+        items: what has sold.
+        point: the item's price features.
+        row: the item as a listing.
+        artefacts: where photos are.
+        image: its photo.
+    """
+    data = image.read_bytes() if isinstance(image, Path) else image
+    own = set() if data is None else {hashlib.sha256(data).hexdigest()}
+    kept = None if data is None else stripped(data)
+    while True:
+        similar = items.similar(point, row["category"] or "", row["listed_on"], None, own)
+        # The same photo may have come with other metadata: they are cut where photos are kept, and by the page.
+        again = {photo for photo in similar["photo_hash"] if kept is not None and is_kept(artefacts.photo(photo), kept)}
+        if not again:
+            break
+        own |= again
+    shown = similar.select("listing_id", "photo_hash", "sold_price", pl.col("sold_on").cast(pl.String))
+    return shown.to_dicts()
+
+
+def is_kept(file: Path, picture: bytes) -> bool:
+    """Whether a stored photo is this one."""
+    try:
+        return file.stat().st_size == len(picture) and file.read_bytes() == picture
+    except FileNotFoundError:
+        return False
+
+
+def asking_of(
+    chances: pl.DataFrame, inputs: str, category: str, prediction: Prediction, asking_price: float | None
+) -> dict[str, Any] | None:
+    """What is known of the asking price; None where too few have sold.
+
+    Args:
+        chances: `sale_chances`.
+        inputs: what the item was priced by.
+        category: its category.
+        prediction: the suggestion.
+        asking_price: what is asked for it, in the same money; None: not said.
+    """
+    of_inputs = chances.filter(pl.col("inputs") == inputs)
+    of_category = of_inputs.filter(pl.col("category") == category)
+    known = of_inputs.filter(pl.col("category") == ALL) if of_category.is_empty() else of_category
+    if known.is_empty():
+        return None
+    suggested, rows = prediction.log_price, known.sort("within_days").to_dicts()
+    told: dict[str, Any] = {"asking_price": asking_price, "place": None, "chances": []}
+    if asking_price is not None:
+        asked = log(asking_price)
+        told["place"] = place(asked, prediction)
+        told["chances"] = [{"within_days": row["within_days"], **chance_at(row, asked - suggested)} for row in rows]
+    told["prices"] = [
+        {"within_days": row["within_days"], "chance": chance, **prices}
+        for row in rows
+        for chance, column in PRICES_AT.items()
+        if (prices := prices_of(row, column, suggested)) is not None
+    ]
+    most = rows[-1]
+    gain = prices_of(most, "most_gain", suggested)
+    told["most_gain"] = None if gain is None else {"within_days": most["within_days"], **gain}
+    return told
+
+
+def place(asked: float, prediction: Prediction) -> str:
+    """Where in the range an asking price is, in ln units."""
+    if (
+        min(prediction.low_log_price, prediction.log_price)
+        <= asked
+        <= max(prediction.high_log_price, prediction.log_price)
+    ):
+        return "within"
+    return "below" if asked < prediction.log_price else "above"
+
+
+def chance_at(row: Mapping[str, Any], log_ratio: float) -> dict[str, float]:
+    """The chance of a sale at ln(asking / suggested), with the ends of its interval."""
+    curves = {"chance": "chance", "low": "chance_low", "high": "chance_high"}
+    return {name: round(float(np.interp(log_ratio, row["log_ratio"], row[of])), 4) for name, of in curves.items()}
+
+
+def prices_of(row: Mapping[str, Any], column: str, suggested: float) -> dict[str, float] | None:
+    """A price, with the ends of its interval; None where none is known."""
+    if row[column] is None:
+        return None
+    ends = {"price": "", "low": "_low", "high": "_high"}
+    return {name: round(exp(suggested + row[f"{column}{end}"]), 2) for name, end in ends.items()}

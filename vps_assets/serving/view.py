@@ -1,0 +1,96 @@
+"""What a seller reads: one price with its range, and what stands beside it; or one sentence on what to do."""
+
+from collections.abc import Sequence
+from math import log
+from typing import Any
+
+from vps_assets.serving.offers import Offer
+from vps_assets.serving.service import Asking, Comparable, Suggestion
+
+REASONS = {
+    "blurred": "The photo is blurred",
+    "dark": "The photo is too dark",
+    "overexposed": "The photo is too bright",
+    "too_little_information": "There is too little to go by",
+}
+AROUND = 1.15
+"""How far the scale goes beyond what stands on it, as a factor."""
+BY_WORDS = "By your words alone, as the photo shows too little: a better one may change it. "
+PLACES = {"below": "below the range", "within": "within the range", "above": "above the range"}
+CHANCES = {0.5: "an even chance", 0.8: "a good chance (80%)"}
+FAST_DAYS = 7
+"""For which prices are told: within a month nearly everything sells."""
+
+
+def view_of(offer: Offer, suggestion: Suggestion) -> dict[str, Any]:
+    """A suggestion as the page shows it."""
+    price, low, high = suggestion.suggested_price, suggestion.low, suggestion.high
+    if price is None or low is None or high is None:
+        headline = REASONS.get(suggestion.reason or "", REASONS["too_little_information"])
+        nothing: dict[str, Any] = {"bar": None, "comparables": [], "asking": [], "advised": []}
+        return {"state": "unqualified", "headline": headline, "sentence": suggestion.advice, **nothing}
+    currency, asking = suggestion.currency or "", suggestion.asking
+    by = BY_WORDS if suggestion.inputs == "words" and offer.image is not None else ""
+    asked = None if asking is None else asking.asking_price
+    return {
+        "state": "priced",
+        "headline": money(price, currency),
+        "sentence": f"{by}Most such items sell for {low:,.2f} to {money(high, currency)}.",
+        "bar": bar_of(price, low, high, asked, suggestion.comparables),
+        "comparables": [shown(comparable, currency) for comparable in suggestion.comparables],
+        "asking": [] if asking is None else chances_of(asking, currency),
+        "advised": [] if asking is None else prices_of(asking, currency),
+    }
+
+
+def money(price: float, currency: str) -> str:
+    return f"{price:,.2f} {currency}".strip()
+
+
+def bar_of(
+    price: float, low: float, high: float, asked: float | None, comparables: Sequence[Comparable]
+) -> dict[str, Any]:
+    """Where everything is on one logarithmic scale, from 0 to 100."""
+    sold = [comparable.sold_price for comparable in comparables]
+    there = [price, low, high, *sold, *([] if asked is None else [asked])]
+    start, end = log(max(min(there), 0.01) / AROUND), log(max(there) * AROUND)
+
+    def place(value: float) -> float:
+        return round(100 * (log(max(value, 0.01)) - start) / (end - start), 2)
+
+    return {
+        "low": place(low),
+        "width": round(place(high) - place(low), 2),
+        "price": place(price),
+        "asked": None if asked is None else place(asked),
+        "sold": [place(value) for value in sold],
+    }
+
+
+def shown(comparable: Comparable, currency: str) -> dict[str, str]:
+    """A sold item beside the price."""
+    price = money(comparable.sold_price, currency)
+    return {"src": f"/v1/photos/{comparable.photo_hash}", "price": price, "sold": f"{comparable.sold_on:%-d %b %Y}"}
+
+
+def chances_of(asking: Asking, currency: str) -> list[str]:
+    """What is known of the price that is asked."""
+    if asking.asking_price is None:
+        return []
+    told = [f"You ask {money(asking.asking_price, currency)}, {PLACES[asking.place or 'within']}."]
+    shares = [f"{chance.chance:.0%} sold within {chance.within_days} days" for chance in asking.chances]
+    return [*told, f"Of items that others offered so, {' and '.join(shares)}."] if shares else told
+
+
+def prices_of(asking: Asking, currency: str) -> list[str]:
+    """What else could be asked, if nothing more is known of the item."""
+    told = [
+        f"{money(at.price, currency)} sells within {at.within_days} days with {CHANCES[at.chance]}."
+        for at in asking.prices
+        if at.within_days == FAST_DAYS and at.chance in CHANCES
+    ]
+    most = asking.most_gain
+    if most is not None:
+        ends = f"{most.low:,.2f} to {most.high:,.2f}"
+        told.append(f"{money(most.price, currency)} ({ends}) brings most on average within {most.within_days} days.")
+    return told
