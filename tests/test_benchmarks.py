@@ -14,6 +14,7 @@ FIGURES = {
     "embedding_files": {"date_growth", "matrix"},
     "words": {"titles", "hashed_s", "hashed_speedup", "encoder"},
     "training": {"gemm_fraction", "ten_models_speedup", "reduction_speedup"},
+    "comparables": {"items", "category_and_day_cpu_ms", "all_cpu_ms", "category_and_day_recall", "all_recall", "mib"},
     "serving": {
         "throughput_16",
         "p50_1",

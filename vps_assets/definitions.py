@@ -33,7 +33,7 @@ from vps_assets.assets.options import WAREHOUSE, daily_from
 from vps_assets.home import DEFAULT_RECIPE, Home, private_files
 from vps_assets.landing.landed import first_landed_day
 from vps_assets.lineage.graph import LINEAGE
-from vps_assets.orchestration import sensors
+from vps_assets.orchestration import sensors, services
 from vps_assets.orchestration.terminal import terminal_logger
 from vps_assets.tables.partitions import first_listing_date
 from vps_assets.warehouse.io_manager import WarehouseIOManager
@@ -101,13 +101,15 @@ def definitions_of(
 
     def in_place(spec: dg.AssetSpec) -> dg.AssetSpec:
         asset = name_of(spec.key)
+        if asset not in LINEAGE:
+            return spec  # a service: nobody makes it here
         if LINEAGE[asset].partitions == "day":
             spec = spec.replace_attributes(partitions_def=dates)
         return spec.replace_attributes(freshness_policy=FRESH) if asset in READ else spec
 
     warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # map_asset_specs, in 1.13.27, which is pinned
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(ASSET_MODULES),
+        assets=[*dg.load_assets_from_modules(ASSET_MODULES), services.SERVICE],
         asset_checks=asset_checks,
         jobs=[*sensors.JOBS, champion.rollback_job],
         sensors=sensors.all_sensors(status),

@@ -59,6 +59,16 @@ def test_every_asset_has_a_schema_an_owner_a_group_kinds_and_a_description(asset
     assert spec.metadata["dagster/column_schema"].columns
 
 
+def test_the_service_stands_in_the_graph_behind_what_it_answers_from() -> None:
+    service = graph().get(dg.AssetKey("suggestion_service"))
+    assert not service.is_materializable
+    assert {key.to_user_string() for key in service.parent_keys} >= {
+        "champion_model",
+        "comparable_items",
+        "sale_chances",
+    }
+
+
 @pytest.mark.parametrize("asset", [a for a, node in LINEAGE.items() if node.partitions != "none"])
 def test_a_backfill_of_many_partitions_is_one_run(asset: str) -> None:
     assert graph().get(dg.AssetKey(asset)).backfill_policy == dg.BackfillPolicy.single_run()
@@ -72,13 +82,14 @@ def test_daily_assets_share_their_partitions() -> None:
 def test_ops_that_use_the_accelerator_are_tagged_and_pooled() -> None:
     found = {}
     for asset in location().assets:
-        nodes = getattr(asset.node_def, "node_dict", {})
+        nodes = getattr(getattr(asset, "node_def", None), "node_dict", {})
         found |= {name: (node.definition.tags.get("vps/device"), node.definition.pool) for name, node in nodes.items()}
     gpu = {name for name, tags in found.items() if tags == ("gpu", "gpu")}
     assert gpu == {
         "train_task_backbones", "embed_photos", "train_pricing_models",
         "predict_test_rows", "predict_out_of_bounds", "judge_corrupted_photos", "replay_ranges",
         "suggest_prices", "compare_with_champion", "read_words", "measure_advice",
+        "keep_sold_items", "find_comparables", "measure_comparables", "fit_sale_chances", "measure_sales",
     }  # fmt: skip
     writers = {name for name, tags in found.items() if tags[1] == "duckdb_writer"}
     assert {name for name in found if name.startswith("record_")} == writers

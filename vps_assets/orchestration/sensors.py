@@ -10,7 +10,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus
 from vps_assets.landing.inbox import dropped, take_in
 from vps_assets.landing.landed import landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
-from vps_assets.orchestration import alerts, inbox_decisions, lineage_decisions
+from vps_assets.orchestration import alerts, inbox_decisions, lineage_decisions, services
 from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs
 from vps_assets.orchestration.lineage_decisions import FITTED, FOLLOWING, RunRequest, State
 from vps_assets.orchestration.retention import days_from_environment, forget_old_runs, forget_unused_artefacts
@@ -25,7 +25,7 @@ TICK_S = 15
 LOCK_TIMEOUT_S = 5.0
 """A tick that finds the warehouse locked leaves it to the next one."""
 INBOX, SOLD_LISTINGS, RETRAINING = "inbox_sensor", "sold_listings_sensor", "retraining_sensor"
-SENSOR_NAMES = (INBOX, SOLD_LISTINGS, RETRAINING, alerts.NAME)
+SENSOR_NAMES = (INBOX, SOLD_LISTINGS, RETRAINING, alerts.NAME, services.NAME)
 ASSET_KEYS = {dg.AssetKey(asset) for asset in LINEAGE}
 
 Jobs = tuple[dg.JobDefinition | UnresolvedAssetJobDefinition, ...]
@@ -193,6 +193,7 @@ def all_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
         lineage_sensor(SOLD_LISTINGS, FOLLOWING, following, status),
         lineage_sensor(RETRAINING, FITTED, fitted, status),
         alerts.on_failure(status),
+        services.services_sensor(status),
     ]
 
 

@@ -79,7 +79,7 @@ def kept_sold_items(artefacts: Artefacts, model_id: str, sold: pl.DataFrame) -> 
     )
 
 
-@dg.op
+@dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def find_comparables(context: dg.OpExecutionContext, job: ComparablesJob) -> pl.DataFrame:
     """One row per priced open listing and rank: a sold item that is like it."""
     from vps_ml.pricing.predictor import Predictor

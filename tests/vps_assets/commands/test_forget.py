@@ -131,6 +131,25 @@ def test_the_only_seller_can_be_forgotten(home: Home, tmp_path: Path) -> None:
     assert not list(home.path.glob("erasures/*"))
 
 
+def test_sold_items_that_comparables_are_searched_in_go_with_every_seller(home: Home, tmp_path: Path) -> None:
+    """Those of others are kept again by the run that follows; until then nothing is shown beside a price."""
+    with_sellers(home, tmp_path, (1, "ann"))
+    rows = {"listing_id": ["L1"], "seller_id": ["ann"], "listed_on": [DAY]}
+    warehouse, models = Warehouse(home), home.artefacts.models
+    warehouse.replace("raw_listings", pl.DataFrame(rows), "true", [], {})
+    beside = {"listing_id": ["L8", "L1", "L9"], "comparable_id": ["L7", "L6", "L1"], "listed_on": [DAY] * 3}
+    warehouse.replace("suggestion_comparables", pl.DataFrame(beside), "true", [], {})
+    warehouse.replace("comparable_items", pl.DataFrame({"inputs": ["photo"], "path": ["models/s"]}), "true", [], {})
+    models.make("s", lambda: Contents({"kind": "sold_items"}))
+    models.make("m", lambda: Contents({"kind": "pricing_model"}))
+    forget(home, demo(), "ann", quiet)
+    left = warehouse.read("suggestion_comparables")
+    assert left is not None
+    assert left.select("listing_id", "comparable_id").rows() == [("L8", "L7")]
+    assert warehouse.read("comparable_items").is_empty()
+    assert models.ids() == ["m"]
+
+
 def test_an_erasure_that_was_interrupted_still_has_what_was_to_go(home: Home, tmp_path: Path) -> None:
     with_sellers(home, tmp_path, (1, "ann"))
     first = noted(home, "ann", erasure_of(home, "ann"))

@@ -39,6 +39,11 @@ OWN_PARTS = {
     "range_adaptation": "2ce420c6a6dcac25",
     "price_suggestions": "0edf9d03d6f8fc9d",
     "corruption_reports": "8c5f41ae1ba0bef0",
+    "comparable_items": "0a82957f49acd9e8",
+    "suggestion_comparables": "9483746dd294236d",
+    "comparable_reports": "879e1cb223a03d6a",
+    "sale_chances": "21980c66d3b328e9",
+    "sale_reports": "d77d63d71fa9375f",
     "advice_gains": "377c01ed7f4ad90b",
 }
 """Of version 0.1 and since. A value changes with the asset's code version or recipe: on purpose, and then here too."""

@@ -10,7 +10,8 @@ def test_a_plus_adds_what_is_upstream_or_downstream() -> None:
     assert selected("+clean_listings") == {"clean_listings", "raw_listings", "price_bounds"}
     assert selected("champion_model+") == {
         "champion_model", "champion_history", "range_adaptation", "corruption_reports", "price_suggestions",
-        "advice_gains",
+        "advice_gains", "comparable_items", "suggestion_comparables", "comparable_reports", "sale_chances",
+        "sale_reports",
     }  # fmt: skip
     assert selected("raw_listings, seller_statistics") == {"raw_listings", "seller_statistics"}
     assert selected(None) == set(LINEAGE)

@@ -86,13 +86,17 @@ def test_models_without_a_use_go_once_they_are_old_and_what_is_needed_stays(home
         warehouse.replace(asset, pl.DataFrame({column: [name], "path": [f"models/{name}"]}), "true", [], {})
     model("refit", feature_map_id="map", roles_id="roles", embedding_id="set", blend_id="blend")
     model("blend")
+    for name in ("items", "items before"):
+        models.make(name, lambda: Contents({"kind": "sold_items"}))
+    shown = {"inputs": ["photo"], "path": ["models/items"]}
+    warehouse.replace("comparable_items", pl.DataFrame(shown), "true", [], {})
     history = {"model_id": ["champion before", "useless"], "decision": ["promoted", "refused"],
                "served_as": ["refit", None], "decided_at": [1, 2]}  # fmt: skip
     warehouse.replace("champion_history", pl.DataFrame(history), "true", [], {})
     for store in (models, embeddings):
         for path in store.folder.iterdir():
-            aged(path, 0.5 if path.name == "young" else 31)
-    assert forget_unused_artefacts(home, 30.0) == 5
+            aged(path, 0.5 if path.name == "young" else 4 if path.name.startswith("items") else 31)
+    assert forget_unused_artefacts(home, 30.0) == 6  # sold items go sooner: they are made anew with each sale
     assert set(models.ids()) == {
         "backbone",
         "old_backbone",
@@ -106,6 +110,7 @@ def test_models_without_a_use_go_once_they_are_old_and_what_is_needed_stays(home
         "blend",
         "of words",
         "encoder",
+        "items",
     }
     assert sorted(str(path.relative_to(embeddings.folder)) for path in embeddings.folder.rglob("*.safetensors")) == [
         "set/1.safetensors",

@@ -23,7 +23,7 @@ from vps_assets.orchestration.lineage_decisions import FITTED, FOLLOWING
 from vps_assets.warehouse.settings import Settings
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
-INBOX, SOLD_LISTINGS, RETRAINING, _ = sensors.all_sensors(RUNNING)
+INBOX, SOLD_LISTINGS, RETRAINING, *_ = sensors.all_sensors(RUNNING)
 
 
 def tick(home: Home, sensor: dg.SensorDefinition, cursor: str | None = None) -> SensorExecutionData:
@@ -123,7 +123,7 @@ def test_sensors_run_unless_they_are_stopped_by_the_environment(monkeypatch: pyt
     assert "VPS_SENSORS" not in os.environ
     every = sensors.all_sensors(sensors.default_status())
     assert {sensor.name for sensor in every} == {
-        "inbox_sensor", "sold_listings_sensor", "retraining_sensor", "alert_on_failure",
+        "inbox_sensor", "sold_listings_sensor", "retraining_sensor", "alert_on_failure", "services_sensor",
     }  # fmt: skip
     assert all(sensor.default_status == RUNNING for sensor in every)
     monkeypatch.setenv("VPS_SENSORS", "stopped")
