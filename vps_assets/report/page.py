@@ -22,7 +22,8 @@ from vps_ml.atomic import whole_file
 from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.pricing.variants import SERVED, SYMBOLS
 
-TEMPLATE = Path(__file__).with_name("page.html")
+TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("page.html", "style.css"))
+"""The style is that of the seller's page, too."""
 SHOWN = 18
 THUMBNAIL_PX, TITLE_CHARACTERS = 132, 60
 FRAMES = {"too_little_information": "red", "dark": "green", "overexposed": "green", "blurred": "blue"}
@@ -183,6 +184,7 @@ def write_report(home: Home) -> Path:
     of_truth = [] if truth is None else [table(published, truth) for table in made]
     models = home.artefacts.models
     page = template.render(
+        style=STYLE.read_text(),
         headline=headline(published),
         tables=[*all_tables(published), *selling_tables(published, truth), *of_truth],
         shapes=shapes(published),

@@ -9,12 +9,15 @@ from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, StrictUndefined
 from starlette.responses import HTMLResponse, JSONResponse
 
+from vps_assets import report
 from vps_assets.serving.form import FIELDS
 from vps_assets.serving.problems import TITLES, Refused
 from vps_assets.serving.service import service_of, suggestion_for
 from vps_assets.serving.view import view_of
 
 FOLDER = Path(__file__).with_name("page")
+STYLE = Path(report.__file__).with_name("style.css")
+"""The report's, too."""
 KINDS = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -53,7 +56,8 @@ async def part(name: str) -> Response:
     """The page's style, script and picture."""
     if name not in KINDS:
         raise Refused(404, f"The page has no {name[:40]!r}.")
-    return Response((FOLDER / name).read_bytes(), media_type=KINDS[name])
+    file = STYLE if name == STYLE.name else FOLDER / name
+    return Response(file.read_bytes(), media_type=KINDS[name])
 
 
 @router.get("/favicon.ico")

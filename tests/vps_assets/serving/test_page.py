@@ -23,9 +23,10 @@ from vps_assets.serving.app import create_app
 from vps_assets.serving.gate import Gate
 from vps_assets.serving.observed import Metrics
 from vps_assets.serving.offers import Offer
-from vps_assets.serving.pages import FOLDER, KINDS, view_of
+from vps_assets.serving.pages import FOLDER, KINDS, STYLE
 from vps_assets.serving.renewal import Renewal
 from vps_assets.serving.service import Suggestion
+from vps_assets.serving.view import view_of
 from vps_ml.photos.decoding import ADVICE
 
 HOSTS = frozenset({"127.0.0.1"})
@@ -237,7 +238,7 @@ def test_the_page_the_service_and_the_command_line_agree(
     assert len(answer["comparables"]) == 5
     sold = [f"{one['sold_price']:,.2f} {answer['currency']}" for one in answer["comparables"]]
     assert page.locator(".sold-items b").all_inner_texts() == sold
-    assert page.locator("#answer rect.sold").count() == len(sold)
+    assert page.locator("#answer rect.tick").count() == len(sold)
     assert page.locator("#answer rect.asked").count() == 1
     assert "You ask 500.00 EUR" in page.inner_text("#answer")
 
@@ -370,7 +371,7 @@ def test_by_a_form_of_a_browser_without_javascript(opened: Callable[..., Page], 
     page.fill("#asking_price", "500")
     page.click("#send")
     page.wait_for_selector("#answer[data-state=priced]", timeout=15_000)
-    assert page.locator(".sold-items img").count() == page.locator("#answer rect.sold").count() == 5
+    assert page.locator(".sold-items img").count() == page.locator("#answer rect.tick").count() == 5
     assert "You ask 500.00 EUR" in page.inner_text("#answer")
 
 
@@ -380,6 +381,6 @@ def test_the_page_is_a_few_files_of_its_own(client: TestClient) -> None:
         assert client.get(f"/page/{name}").headers["content-type"].split(";")[0] == kind
     assert client.get("/favicon.ico").status_code == 200
     assert client.get("/page/page.html").status_code == client.get("/page/..%2Fapp.py").status_code == 404
-    sources = "".join((FOLDER / name).read_text() for name in ("page.js", "page.html", "style.css"))
+    sources = "".join(file.read_text() for file in (FOLDER / "page.js", FOLDER / "page.html", STYLE))
     assert "//" not in sources.replace("// ", "").replace("http://www.w3.org/2000/svg", ""), "nothing from elsewhere"
     assert "innerHTML" not in sources

@@ -139,7 +139,7 @@ function scale(bar, sentence) {
   return node("svg", { viewBox: "0 0 100 12", role: "img", "aria-label": sentence }, [
     node("rect", { class: "axis", x: 0, y: 5, width: 100, height: 2, rx: 1 }),
     node("rect", { class: "range", x: bar.low, y: 3.5, width: bar.width, height: 5, rx: 2 }),
-    ...bar.sold.map((at) => line("sold", at, .8, 2)),
+    ...bar.sold.map((at) => line("tick", at, .8, 2)),
     ...bar.asked === null ? [] : [line("asked", bar.asked, 1.6, 0)],
     node("circle", { class: "price", cx: bar.price, cy: 6, r: 3.5 }),
   ]);
