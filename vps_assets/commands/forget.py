@@ -24,7 +24,7 @@ from vps_assets.landing.landed import all_landed
 from vps_assets.landing.packs import rewrite_landings
 from vps_assets.lineage.planning import Request
 from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs, open_instance
-from vps_assets.orchestration.retention import forget_run
+from vps_assets.orchestration.retention import forget_run, kind_of
 from vps_assets.orchestration.run import Progress, run_lineage
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.erasure import erase_published, erase_rows
@@ -248,7 +248,7 @@ def delete_sold_items(home: Home) -> None:
     """Delete the sold items that comparables are searched in: the run that follows keeps them without the seller's."""
     models = home.artefacts.models
     for artefact_id in models.ids():
-        if models.card(artefact_id).get("kind") == SOLD_ITEMS:
+        if kind_of(models, artefact_id) == SOLD_ITEMS:
             shutil.rmtree(models.folder / artefact_id, ignore_errors=True)
 
 

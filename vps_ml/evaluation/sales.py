@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from vps_ml.evaluation.resampling import Draws, middle, numbered, weighted_mean
 from vps_ml.pricing.calibration import ALL
-from vps_ml.pricing.selling import HORIZONS_DAYS, Offered, fit_hazard, kaplan_meier
+from vps_ml.pricing.selling import HORIZONS_DAYS, Offered, fit_hazard, kaplan_meier, tells
 
 BLOCK_DAYS = 7
 """The hazard is fitted anew so often."""
@@ -59,7 +59,7 @@ def foretold(offered: Offered, days: int, fewest_sales: int) -> Foretold:
             known.where((known.listed >= start) & (known.listed < start + BLOCK_DAYS)),
             offered.known_at(start),
         )
-        if past.sold.sum() >= fewest_sales and len(block):
+        if past.sold.sum() >= fewest_sales and tells(past) and len(block):
             parts.append(foretold_of(block, past, days))
     names = Foretold.__dataclass_fields__
     return Foretold(**{name: np.concatenate([np.empty(0), *(vars(part)[name] for part in parts)]) for name in names})

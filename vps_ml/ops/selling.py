@@ -77,8 +77,9 @@ def measure_sales(context: dg.OpExecutionContext, job: SaleJob) -> pl.DataFrame:
 
 
 def offered_by_inputs(context: dg.OpExecutionContext, job: SaleJob) -> "Iterator[tuple[str, str, Offered]]":
-    """(inputs, model, what became of the listings that it gives a price), of models with enough sales."""
+    """(inputs, model, what became of the listings that it gives a price), of models with enough sales to tell."""
     from vps_ml.pricing.models import OUT_OF_FOLD
+    from vps_ml.pricing.selling import tells
 
     for inputs, model_id in job.champions.items():
         own = job.artefacts.models.frame(model_id, OUT_OF_FOLD)
@@ -88,7 +89,7 @@ def offered_by_inputs(context: dg.OpExecutionContext, job: SaleJob) -> "Iterator
         offered = offered_by(job, inputs, model_id, own)
         sales = int(offered.sold.sum())
         context.log.info(f"{inputs}: {len(offered):,} listings with a price, {sales:,} of them sold")
-        if sales >= FEWEST_SALES:
+        if sales >= FEWEST_SALES and tells(offered):
             yield inputs, model_id, offered
 
 

@@ -129,6 +129,12 @@ def by_age(age: Int[np.ndarray, " trial"]) -> Float[np.ndarray, "trial A"]:
     return np.column_stack([np.ones(len(age)), *(stretch_of(age) == k for k in range(1, len(AGE_STARTS)))])
 
 
+def tells(offered: Offered) -> bool:
+    """Whether there are days with a sale and days without: items that sell when they are listed say nothing."""
+    sold = Trials.of(offered).sold
+    return bool(sold.any() and not sold.all())
+
+
 def fit_hazard(offered: Offered, seed: int = 0, draws: int = DRAWS) -> Hazard:
     """Fit the hazard by penalised maximum likelihood.
 
@@ -136,7 +142,7 @@ def fit_hazard(offered: Offered, seed: int = 0, draws: int = DRAWS) -> Hazard:
     of one physical item that are not independent ("sandwich": Liang and Zeger, Biometrika 73 (1986)).
 
     Raises:
-        ValueError: no item has sold, or all sold on the day that they were seen.
+        ValueError: nothing is learnt from these items (`tells`).
     """
     from scipy.sparse import csr_matrix, hstack
 

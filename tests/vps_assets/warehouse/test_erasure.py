@@ -33,8 +33,12 @@ def test_a_sellers_rows_go_from_every_table_with_those_that_could_not_be_read(ho
     bad = pl.DataFrame({"listing_id": [None, "L2"], "row": ['{"seller_id": "ann "}', '{"seller_id": "bob"}']})
     warehouse.replace("quarantined_listings", bad, "true", [], {})
     warehouse.replace("seller_statistics", pl.DataFrame({"seller_id": ["ann", "bob"]}), "true", [], {})
+    beside = pl.DataFrame({"listing_id": ["L1", "L8", "L2"], "comparable_id": ["L9", "L1", "L9"]})
+    warehouse.replace("suggestion_comparables", beside, "true", [], {})
+    warehouse.replace("comparable_items", pl.DataFrame({"path": ["x"]}), "true", [], {})
     erase_rows(warehouse, "ann", ["L1"])
-    for table in [table for table in OF_A_SELLER if "." not in table]:
+    assert warehouse.read("comparable_items").is_empty(), "its sold items are not those that it may name"
+    for table in [table for table in OF_A_SELLER if "." not in table and table != "comparable_items"]:
         rows = warehouse.read(table)
         assert rows.height == 1, table
         assert "ann" not in str(rows.rows()), table

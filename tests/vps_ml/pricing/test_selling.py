@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vps_ml.pricing.selling import MOST_DAYS, Offered, Trials, fit_hazard, kaplan_meier
+from vps_ml.pricing.selling import MOST_DAYS, Offered, Trials, fit_hazard, kaplan_meier, tells
 
 
 def offered(days: list[float], sold: list[bool], **columns: object) -> Offered:
@@ -83,6 +83,13 @@ def test_listings_of_one_item_do_not_make_the_interval_narrower() -> None:
     widths = [fit_hazard(items).of_ratio[1:].std() for items in (once, again, alone)]
     assert widths[1] == pytest.approx(widths[0], rel=0.25)
     assert widths[2] < 0.5 * widths[1]
+
+
+def test_of_items_that_sell_when_they_are_listed_or_never_nothing_is_learnt() -> None:
+    """As in an export without days of sale, where both are the same."""
+    assert not tells(offered([0.0, 0.0, 0.5], [True, True, True]))
+    assert not tells(offered([9.0, 3.0], [False, False]))
+    assert tells(offered([0.0, 1.5], [True, True]))
 
 
 def test_what_was_known_at_a_moment_has_no_later_listing_and_no_later_sale() -> None:
