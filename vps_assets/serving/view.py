@@ -19,7 +19,7 @@ BY_WORDS = "By your words alone, as the photo shows too little: a better one may
 PLACES = {"below": "below the range", "within": "within the range", "above": "above the range"}
 CHANCES = {0.5: "an even chance", 0.8: "a good chance (80%)"}
 FAST_DAYS = 7
-"""For which prices are told: within a month nearly everything sells."""
+"""For which prices are told; within a month nearly everything sells that sells at all."""
 
 
 def view_of(offer: Offer, suggestion: Suggestion) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def view_of(offer: Offer, suggestion: Suggestion) -> dict[str, Any]:
         "sentence": f"{by}Most such items sell for {low:,.2f} to {money(high, currency)}.",
         "bar": bar_of(price, low, high, asked, suggestion.comparables),
         "comparables": [shown(comparable, currency) for comparable in suggestion.comparables],
-        "asking": [] if asking is None else chances_of(asking, currency),
+        "asking": [] if asking is None else chances_of(asking, price, currency),
         "advised": [] if asking is None else prices_of(asking, currency),
     }
 
@@ -73,13 +73,14 @@ def shown(comparable: Comparable, currency: str) -> dict[str, str]:
     return {"src": f"/v1/photos/{comparable.photo_hash}", "price": price, "sold": f"{comparable.sold_on:%-d %b %Y}"}
 
 
-def chances_of(asking: Asking, currency: str) -> list[str]:
-    """What is known of the price that is asked."""
+def chances_of(asking: Asking, price: float, currency: str) -> list[str]:
+    """What is known of the price that is asked, beside the suggested one."""
     if asking.asking_price is None:
         return []
     told = [f"You ask {money(asking.asking_price, currency)}, {PLACES[asking.place or 'within']}."]
     shares = [f"{chance.chance:.0%} sold within {chance.within_days} days" for chance in asking.chances]
-    return [*told, f"Of items that others offered so, {' and '.join(shares)}."] if shares else told
+    dearer = ": most of them were better than we could tell" if asking.asking_price > price else ""
+    return [*told, f"Of items that others offered so, {' and '.join(shares)}{dearer}."] if shares else told
 
 
 def prices_of(asking: Asking, currency: str) -> list[str]:

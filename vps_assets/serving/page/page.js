@@ -171,7 +171,8 @@ function besidePrice(told) {
 function say(state, headline, sentence, told) {
   const below = state === "priced" ? besidePrice(told) : [];
   answer.dataset.state = state;
-  find("said").replaceChildren(node("p", { class: "big" }, headline), node("p", {}, sentence), ...below);
+  find("said").replaceChildren(node("p", { class: "big" }, headline), node("p", {}, sentence));
+  find("beside").replaceChildren(...below);  // not read out at once
   answer.scrollIntoView({ block: "nearest" });
 }
 

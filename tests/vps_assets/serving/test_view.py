@@ -1,0 +1,70 @@
+"""What a seller reads of a suggestion."""
+
+from datetime import date
+
+import pytest
+
+from vps_assets.serving.offers import Offer
+from vps_assets.serving.service import Asking, Chance, Comparable, Price, PriceAt, Suggestion
+from vps_assets.serving.view import view_of
+
+ASKING = Asking(
+    asking_price=50.0,
+    place="above",
+    chances=[
+        Chance(within_days=7, chance=0.7, low=0.6, high=0.8),
+        Chance(within_days=30, chance=0.95, low=0.9, high=1),
+    ],
+    prices=[
+        PriceAt(within_days=7, price=44.0, low=42.0, high=47.0, chance=0.5),
+        PriceAt(within_days=30, price=46.0, low=42.0, high=47.0, chance=0.5),
+    ],
+    most_gain=Price(within_days=30, price=45.0, low=41.0, high=52.0),
+)
+
+
+def suggestion(**changed: object) -> Suggestion:
+    priced = {
+        "qualified": True, "suggested_price": 40.0, "low": 32.0, "high": 48.0, "currency": "EUR", "qualification": 0.9,
+        "inputs": "both", "reason": None, "model_id": "m", "data_until": date(2024, 5, 31), "asking": ASKING,
+        "comparables": [Comparable(listing_id="L1", photo_hash="ab", sold_price=20.0, sold_on=date(2024, 5, 3))],
+    }  # fmt: skip
+    return Suggestion(**(priced | changed))
+
+
+def test_everything_stands_on_one_logarithmic_scale() -> None:
+    bar = view_of(Offer("phone"), suggestion())["bar"]
+    places = {20: bar["sold"][0], 32: bar["low"], 40: bar["price"], 48: bar["low"] + bar["width"], 50: bar["asked"]}
+    assert list(places.values()) == sorted(places.values())
+    assert min(places.values()) > 0 and max(places.values()) < 100
+    assert places[40] - places[20] == pytest.approx((places[48] - places[32]) * 0.6931 / 0.4055, rel=0.01)
+
+
+def test_what_is_asked_and_what_to_ask_are_told_apart() -> None:
+    view = view_of(Offer("phone"), suggestion())
+    assert view["asking"] == [
+        "You ask 50.00 EUR, above the range.",
+        "Of items that others offered so, 70% sold within 7 days and 95% sold within 30 days: most of them were better "
+        "than we could tell.",
+    ]
+    assert view["advised"] == [
+        "44.00 EUR sells within 7 days with an even chance.",
+        "45.00 EUR (41.00 to 52.00) brings most on average within 30 days.",
+    ]
+    cheap = ASKING.model_copy(update={"asking_price": 30.0, "place": "below"})
+    assert "better" not in "".join(view_of(Offer("phone"), suggestion(asking=cheap))["asking"])
+
+
+def test_nothing_is_said_of_what_is_not_known() -> None:
+    view = view_of(Offer("phone"), suggestion(asking=None, comparables=[]))
+    assert (view["asking"], view["advised"], view["comparables"]) == ([], [], [])
+    assert view["bar"]["asked"] is None
+    unasked = ASKING.model_copy(update={"asking_price": None, "place": None, "chances": []})
+    assert view_of(Offer("phone"), suggestion(asking=unasked))["asking"] == []
+
+
+def test_a_price_of_next_to_nothing_has_a_place() -> None:
+    bar = view_of(Offer("phone"), suggestion(low=0.0, suggested_price=0.0, high=0.01, comparables=[], asking=None))[
+        "bar"
+    ]
+    assert 0 < bar["low"] <= bar["price"] < 100
