@@ -91,10 +91,12 @@ def batching(renewal: Renewal, offers: list[Offer], seconds: float) -> dict[str,
 
 def http_ms(offer: Offer, count: int) -> float:
     """CPU milliseconds a request of everything but the models: parsing, queue, JSON, the log, and the client."""
+    shown = {"listing_id": "L1", "photo_hash": "0" * 64, "sold_price": 1.0, "sold_on": "2024-05-31"}
     nothing = Suggested(
         {
             "qualified": True, "suggested_price": 1.0, "low": 1.0, "high": 1.0, "currency": "EUR", "qualification": 1.0,
-            "inputs": "photo", "reason": None, "model_id": "none", "data_until": None,
+            "inputs": "photo", "reason": None, "model_id": "none", "data_until": None, "asking": None,
+            "comparables": 5 * [shown],
         },
         Prediction(0.0, 0.0, 0.0, 1.0),
     )  # fmt: skip
