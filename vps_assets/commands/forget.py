@@ -31,7 +31,7 @@ from vps_assets.warehouse.erasure import erase_published, erase_rows
 from vps_assets.warehouse.named_files import EMBEDDINGS
 from vps_assets.warehouse.publication import publish
 from vps_ml import durable
-from vps_ml.artefacts import SOLD_ITEMS, identity
+from vps_ml.artefacts import DAMAGED_PATTERN, SOLD_ITEMS, identity
 from vps_ml.atomic import whole_file
 from vps_ml.features.roles import ITEM, learnt_items
 from vps_ml.recipes import Recipe
@@ -87,7 +87,8 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
 
     Rows, photos and the sold items that comparables are searched in are removed first, everywhere; then whatever was
     made from them and other sellers' rows is made again. Models are kept until they are fitted again, kernel machines,
-    their own comparables and worse copies too, which are features (and prices, or hashes) of single photos; those that
+    their own comparables, out-of-fold prices and worse copies too, which are features (and prices, ids, or hashes) of
+    single listings; those that
     learnt from the seller's items are named, and `EVERYTHING_FITTED` fits all of them without.
 
     Raises:
@@ -250,6 +251,8 @@ def delete_sold_items(home: Home) -> None:
     for artefact_id in models.ids():
         if kind_of(models, artefact_id) == SOLD_ITEMS:
             shutil.rmtree(models.folder / artefact_id, ignore_errors=True)
+    for folder in models.folder.glob(DAMAGED_PATTERN):  # what is damaged may not say what it was
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def delete_unused_embeddings(home: Home) -> None:

@@ -3,9 +3,11 @@
 import json
 import os
 from collections.abc import Mapping
+from http.client import HTTPException
+from time import monotonic
 from typing import Any
-from urllib.error import URLError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import dagster as dg
 
@@ -39,21 +41,49 @@ def services() -> list[str]:
     """
     named = [address.strip().rstrip("/") for address in os.environ.get(SETTING, "").split(",") if address.strip()]
     for address in named:
-        if not address.startswith(("http://", "https://")):
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise WrongSetting(f"{SETTING}: {address!r} is not like http://127.0.0.1:8000")
     return named
+
+
+class NoRedirects(HTTPRedirectHandler):
+    """The key is for the service that is named, not for whom it sends us to."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Nowhere."""
+
+
+OPENER = build_opener(ProxyHandler({}), NoRedirects())  # nor for a proxy
 
 
 def asked(address: str) -> dict[str, Any]:
     """What a service says of itself; why it says nothing."""
     headers = {"Authorization": f"Bearer {key}"} if (key := os.environ.get(KEY)) else {}
-    request = Request(f"{address}/v1/model", headers=headers)  # noqa: S310 (`services` lets HTTP alone in)
     try:
-        with urlopen(request, timeout=ANSWERS_WITHIN_S) as response:  # noqa: S310
-            told = json.loads(response.read(MOST_BYTES))
-        return {"models": dict(told["models"]), "data_until": told["data_until"], "failure": told["failure"]}
-    except (URLError, OSError, ValueError, KeyError, TypeError) as error:
-        return {"unreachable": one_line(error)}
+        request = Request(f"{address}/v1/model", headers=headers)  # noqa: S310 (`services` lets HTTP alone in)
+        with OPENER.open(request, timeout=ANSWERS_WITHIN_S) as response:
+            told = json.loads(read_in_time(response))
+        models = {str(inputs): str(model_id) for inputs, model_id in told["models"].items()}
+        return {
+            "models": models,
+            "data_until": text_or_none(told["data_until"]),
+            "failure": text_or_none(told["failure"]),
+        }
+    except (HTTPException, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return {"unreachable": one_line(error)[:200]}
+
+
+def read_in_time(response: Any) -> bytes:
+    """The response's body: `MOST_BYTES` at most, whatever came within `ANSWERS_WITHIN_S`."""
+    until, parts = monotonic() + ANSWERS_WITHIN_S, b""
+    while (part := response.read1(MOST_BYTES)) and len(parts) < MOST_BYTES and monotonic() < until:
+        parts += part
+    return parts[:MOST_BYTES]
+
+
+def text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def in_force(warehouse: Warehouse) -> dict[str, str]:

@@ -39,13 +39,14 @@ def comparable_table(published: Published) -> Table:
         "MALE, champion",
         "MALE, their median",
         "MALE, category's median",
-        "the last but one less the last (95%)",
+        "their median less the category's (95%)",
         "suggested price within their range",
         "sold within it",
     )
     note = (
         "Test listings that the champion prices, each beside the five most similar items that its category had sold "
-        "before: evidence for a seller, not what the price is made from."
+        "before: evidence for a seller, not what the price is made from. Where the interval holds 0, their median "
+        "tells no more of a price than the category's does."
     )
     return Table("Sold items that look similar", columns, rows, note)
 
@@ -136,7 +137,7 @@ def price_table(published: Published) -> Table:
     ]
     note = (
         "Multiples of the suggested price, with 90% intervals; – where it is not known. What brings most: the price "
-        "times the chance of a sale, less the usual discount."
+        "times the chance of a sale, less the usual discount. Intervals are of the fit alone."
     )
     return Table("What to ask by the suggested price alone", ("priced by", "within", *names.values()), rows, note)
 

@@ -18,7 +18,7 @@ from vps_assets.serving import pages
 from vps_assets.serving.batches import Batcher
 from vps_assets.serving.form import BODY
 from vps_assets.serving.observed import Metrics
-from vps_assets.serving.photos import photo_for
+from vps_assets.serving.photos import Shrinkers, photo_for
 from vps_assets.serving.problems import Problem, Refused, problem
 from vps_assets.serving.renewal import Renewal
 from vps_assets.serving.service import Service, Suggestion, service_of, suggestion_for
@@ -66,12 +66,13 @@ def create_app(renewal: Renewal, metrics: Metrics, requests_a_minute: int) -> Fa
         yield
         await asyncio.to_thread(service.batcher.close)  # what waits is answered
         await asyncio.to_thread(renewal.close)
+        app.state.shrinkers.close()
 
     # Without its pages of documentation, which load scripts from elsewhere.
     routes = {"docs_url": None, "redoc_url": None, "openapi_url": "/v1/openapi.json", "redirect_slashes": False}
     handlers: Any = {Refused: refused, HTTPException: not_found}
     app = FastAPI(title="Price suggestions", version="1", lifespan=lifespan, exception_handlers=handlers, **routes)  # type: ignore[arg-type]
-    app.state.service = service
+    app.state.service, app.state.shrinkers = service, Shrinkers()
     app.include_router(router)
     app.include_router(pages.router)
     return app

@@ -21,7 +21,7 @@ PRICES_AT = {0.5: "price_at_50", 0.8: "price_at_80"}
 def comparables_of(
     items: SoldItems, point: np.ndarray, row: Mapping[str, Any], artefacts: Artefacts, image: Path | bytes | None
 ) -> list[dict[str, Any]]:
-    """The sold items that look most similar, nearest first; never the offered item itself.
+    """The sold items that look most similar, nearest first; never the offered item itself, by its photo.
 
     Args:
         items: what has sold.
@@ -74,7 +74,11 @@ def asking_of(
     if asking_price is not None:
         asked = log(asking_price)
         told["place"] = place(asked, prediction)
-        told["chances"] = [{"within_days": row["within_days"], **chance_at(row, asked - suggested)} for row in rows]
+        told["chances"] = [
+            {"within_days": row["within_days"], **chance_at(row, asked - suggested)}
+            for row in rows
+            if row["log_ratio"][0] <= asked - suggested <= row["log_ratio"][-1]  # beyond, next to nobody asks
+        ]
     told["prices"] = [
         {"within_days": row["within_days"], "chance": chance, **prices}
         for row in rows
@@ -98,10 +102,14 @@ def place(asked: float, prediction: Prediction) -> str:
     return "below" if asked < prediction.log_price else "above"
 
 
-def chance_at(row: Mapping[str, Any], log_ratio: float) -> dict[str, float]:
-    """The chance of a sale at ln(asking / suggested), with the ends of its interval."""
-    curves = {"chance": "chance", "low": "chance_low", "high": "chance_high"}
-    return {name: round(float(np.interp(log_ratio, row["log_ratio"], row[of])), 4) for name, of in curves.items()}
+def chance_at(row: Mapping[str, Any], log_ratio: float) -> dict[str, float | None]:
+    """The chance of a sale at ln(asking / suggested), with the ends of its interval: of both kinds (docs/adr/0024)."""
+    curves = {"chance": "chance", "low": "chance_low", "high": "chance_high", "chosen_chance": "chosen_chance"}
+    known = {name: row[of] for name, of in curves.items()}
+    return {
+        name: None if curve is None else round(float(np.interp(log_ratio, row["log_ratio"], curve)), 4)
+        for name, curve in known.items()
+    }
 
 
 def prices_of(row: Mapping[str, Any], column: str, suggested: float) -> dict[str, float] | None:

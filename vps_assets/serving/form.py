@@ -1,6 +1,7 @@
 """What a client sends: a form with a photo and words, checked field by field."""
 
 import asyncio
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -23,6 +24,8 @@ FIELDS = (*TEXTS, *LISTS, "listed_on", "asking_price")
 PHOTO = "photo"
 MultiPartParser.spool_max_size = MOST_BODY_BYTES
 """Photos stay in memory: Starlette writes what is larger than this to a file."""
+MONEY = re.compile(r"[0-9]{1,15}([.][0-9]{1,9}|[,][0-9]{1,2})?")
+"""A decimal comma is one; before three digits it could mean thousands, and is refused."""
 TEXT_FIELD = {"type": "string"}
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -39,7 +42,11 @@ BODY: dict[str, Any] = {
                         "category": {**TEXT_FIELD, "minLength": 1},
                         **{name: {**TEXT_FIELD, "description": "Labels, separated by |."} for name in LISTS},
                         "listed_on": {**TEXT_FIELD, "format": "date", "description": "By default today, UTC."},
-                        "asking_price": {**TEXT_FIELD, "description": "Money; what is asked for it."},
+                        "asking_price": {
+                            "type": "number",
+                            "exclusiveMinimum": 0,
+                            "description": "Money: 42.50, or 42,50.",
+                        },
                     },
                 }
             }
@@ -123,10 +130,9 @@ def money(text: str | None) -> float | None:
     """
     if not text:
         return None
-    try:
-        return float(text)
-    except ValueError:
-        raise Refused(422, "asking_price is a number like 42.50.") from None
+    if MONEY.fullmatch(text) is None:
+        raise Refused(422, "asking_price is a number like 42.50.")
+    return float(text.replace(",", "."))
 
 
 def day(text: str | None) -> date | None:

@@ -51,10 +51,12 @@ class Chance(BaseModel):
     chance: float
     low: float
     high: float
+    chosen_chance: float | None
+    """If so much is asked for an item that is worth what is suggested, as far as is known; null: not known."""
 
 
 class Price(BaseModel):
-    """What to ask, with the ends of its interval."""
+    """What to ask, with the ends of its interval: of the fit alone."""
 
     within_days: int
     price: float
@@ -99,7 +101,7 @@ class Suggestion(BaseModel):
     comparables: list[Comparable]
     """Sold items of the category that look similar: evidence, not what the price was made from."""
     asking: Asking | None
-    """Null of what is not priced, and where too few have sold."""
+    """Null of what is not priced, and where too few have sold; by all that is known, whatever `listed_on` is."""
     advice: str | None = None
     would_help: dict[str, float] | None = None
     """What could be added -> the gain in qualification that others had from it."""

@@ -15,9 +15,14 @@ REASONS = {
 }
 AROUND = 1.15
 """How far the scale goes beyond what stands on it, as a factor."""
+LEAST = 0.01
+"""Money: what is less has the same place."""
 BY_WORDS = "By your words alone, as the photo shows too little: a better one may change it. "
 PLACES = {"below": "below the range", "within": "within the range", "above": "above the range"}
 CHANCES = {0.5: "an even chance", 0.8: "a good chance (80%)"}
+APART = 1.2
+"""Asking over suggested price from which most items really are better than the suggestion, or worse the other way."""
+WHY = {"above": ", most of them better than we could tell", "below": ", most of them worse than we could tell"}
 FAST_DAYS = 7
 """For which prices are told; within a month nearly everything sells that sells at all."""
 
@@ -52,11 +57,11 @@ def bar_of(
 ) -> dict[str, Any]:
     """Where everything is on one logarithmic scale, from 0 to 100."""
     sold = [comparable.sold_price for comparable in comparables]
-    there = [price, low, high, *sold, *([] if asked is None else [asked])]
-    start, end = log(max(min(there), 0.01) / AROUND), log(max(there) * AROUND)
+    there = [max(value, LEAST) for value in (price, low, high, *sold, *([] if asked is None else [asked]))]
+    start, end = log(min(there) / AROUND), log(max(there) * AROUND)
 
     def place(value: float) -> float:
-        return round(100 * (log(max(value, 0.01)) - start) / (end - start), 2)
+        return round(100 * (log(max(value, LEAST)) - start) / (end - start), 2)
 
     return {
         "low": place(low),
@@ -78,9 +83,15 @@ def chances_of(asking: Asking, price: float, currency: str) -> list[str]:
     if asking.asking_price is None:
         return []
     told = [f"You ask {money(asking.asking_price, currency)}, {PLACES[asking.place or 'within']}."]
-    shares = [f"{chance.chance:.0%} sold within {chance.within_days} days" for chance in asking.chances]
-    dearer = ": most of them were better than we could tell" if asking.asking_price > price else ""
-    return [*told, f"Of items that others offered so, {' and '.join(shares)}{dearer}."] if shares else told
+    fast = [chance for chance in asking.chances if chance.within_days == FAST_DAYS]
+    if not fast:
+        return [*told, "Too few were offered so to say how fast it sells."]
+    ordinary, others = fast[0].chosen_chance, f"of items that others offered so, {fast[0].chance:.0%} did"
+    if ordinary is None:
+        return [*told, f"Of items that others offered so, {fast[0].chance:.0%} sold within {FAST_DAYS} days."]
+    ratio = asking.asking_price / price
+    why = WHY["above"] if ratio > APART else WHY["below"] if ratio < 1 / APART else ""
+    return [*told, f"If it is worth what we think, {ordinary:.0%} sell within {FAST_DAYS} days; {others}{why}."]
 
 
 def prices_of(asking: Asking, currency: str) -> list[str]:

@@ -73,7 +73,7 @@ def foretold_of(block: Offered, past: Offered, days: int) -> Foretold:
         mine, before = block.category == category, past.where(past.category == category)
         chance[mine] = hazard.sold_within(block.ratio[mine], category, days)[0]
         by_category[mine] = kaplan_meier(before if len(before) else past, days)
-    sold = (block.sold & (block.days <= days)).astype(float)
+    sold = (block.sold & (np.floor(block.days) < days)).astype(float)  # whole days, as trials count them
     return Foretold(block.category, block.group, chance, by_category, sold)
 
 

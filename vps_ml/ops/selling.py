@@ -81,7 +81,7 @@ def offered_by_inputs(context: dg.OpExecutionContext, job: SaleJob) -> "Iterator
     from vps_ml.pricing.models import OUT_OF_FOLD
     from vps_ml.pricing.selling import tells
 
-    for inputs, model_id in job.champions.items():
+    for inputs, model_id in job.champions.items() if job.rows.height else ():
         own = job.artefacts.models.frame(model_id, OUT_OF_FOLD)
         if own is None:
             context.log.warning(f"{inputs}: {model_id} is of older code, which kept no prices of what it had not seen")

@@ -184,8 +184,12 @@ def refuse_many_parts(file: Path | BytesIO) -> None:
 
 
 @contextmanager
-def decoding(file: Path | BytesIO) -> Iterator[Image.Image]:
+def decoding(file: Path | BytesIO, budget: PixelBudget = BUDGET) -> Iterator[Image.Image]:
     """The image of a file that is, by its header, a photo and not too large; nothing of it is decoded yet.
+
+    Args:
+        file: a photo.
+        budget: pixels that it is one of those to share.
 
     Raises:
         ValueError: it is not, or what the block does with it fails: decoders raise errors of many kinds.
@@ -195,7 +199,7 @@ def decoding(file: Path | BytesIO) -> Iterator[Image.Image]:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
-            with BUDGET.of(image.width * image.height):
+            with budget.of(image.width * image.height):
                 if image.width * image.height > LARGE_PIXELS:
                     give_back_freed_memory()
                 yield image

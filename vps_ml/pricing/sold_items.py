@@ -61,7 +61,7 @@ class SoldItems:
         parts = [np.float16(model.matrix(rows) * scale) for rows in by_file.iter_slices(READ_ROWS)]
         numbered = by_file.with_row_index("number").sort("category", "sold_on", "listing_id")
         points = torch.from_numpy(np.concatenate(parts)[numbered["number"].to_numpy()])
-        items = numbered.with_columns(sold_price=pl.col("log_price").exp().round(2)).select(COLUMNS)
+        items = numbered.with_columns(sold_price=pl.col("log_price").exp().round(6)).select(COLUMNS)
         squares = torch.cat([part.float().square().sum(dim=1) for part in points.split(READ_ROWS)])
         return cls(items, points, squares, scale)
 

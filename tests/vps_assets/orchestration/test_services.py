@@ -1,6 +1,7 @@
 """Which model each service answers with, as Dagster shows it."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -105,12 +106,56 @@ def test_the_key_is_shown_to_a_service(address: str, monkeypatch: pytest.MonkeyP
     assert Told.keys[-1] == "Bearer secret"
 
 
+def test_the_key_is_not_shown_to_whom_a_service_sends_us_nor_to_a_proxy(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sends(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", f"{address}/v1/model")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    monkeypatch.setenv("VPS_API_KEY", "secret")
+    monkeypatch.setenv("http_proxy", address)
+    Told.keys.clear()
+    server = HTTPServer(("127.0.0.1", 0), Sends)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    assert "302" in asked(f"http://127.0.0.1:{server.server_port}")["unreachable"]
+    server.shutdown()
+    server.server_close()
+    assert Told.keys == []
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent", [b"garbage\r\n", OK + b"X: y\r\n" * 200, OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"]
+)
+def test_a_server_that_speaks_no_http_is_not_reached_and_others_are(sent: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            connection.recv(1000)
+            connection.sendall(sent)
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert "unreachable" in asked(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        thread.join(10)
+
+
 def test_without_services_nothing_is_asked(home: Home) -> None:
     found = tick(home)
     assert "VPS_SERVICES names no service" in (found.skip_message or "")
 
 
-@pytest.mark.parametrize("address", ["file:///etc/passwd", "127.0.0.1:8000", "ftp://a"])
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "127.0.0.1:8000", "ftp://a", "http://u:pw@h", "http://"])
 def test_what_is_no_address_of_http_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("VPS_SERVICES", address)
     with pytest.raises(WrongSetting, match="VPS_SERVICES"):

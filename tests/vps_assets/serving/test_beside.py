@@ -1,19 +1,27 @@
 """What stands beside a price: sold items that look similar, and what is known of the asking price."""
 
+import asyncio
+import threading
 from dataclasses import replace
 from datetime import date
+from io import BytesIO
 from math import exp, log
 from pathlib import Path
 
 import polars as pl
 import pytest
 from conftest import Marketplace
+from PIL import Image
 from publications import published_again
+from services import client_of, once_ready
 
 from vps_assets.errors import UserError
 from vps_assets.home import Home
+from vps_assets.serving import photos
 from vps_assets.serving.beside import asking_of, comparables_of
 from vps_assets.serving.offers import Offer
+from vps_assets.serving.photos import MOST_WAITING, SIDE_PX, Shrinkers
+from vps_assets.serving.problems import Refused
 from vps_assets.serving.snapshot import Snapshot, Suggested
 from vps_assets.tables.sales import SALE_CHANCES
 from vps_assets.tables.schemas import aligned
@@ -29,6 +37,7 @@ ROW = {
     "chance": [0.9, 0.7, 0.3],
     "chance_low": [0.8, 0.6, 0.2],
     "chance_high": [1.0, 0.8, 0.4],
+    "chosen_chance": [0.95, 0.7, 0.0],
     "price_at_50": 0.2,
     "price_at_50_low": 0.1,
     "price_at_50_high": 0.3,
@@ -150,7 +159,10 @@ def test_an_asking_price_has_a_place_and_chances_between_those_that_are_known() 
     told = asking_of(chances(ROW), "both", "phone", PRICED, 100 * exp(0.5))
     assert told is not None
     assert told["place"] == "above"
-    assert told["chances"] == [{"within_days": 7, "chance": 0.5, "low": 0.4, "high": 0.6}]
+    assert told["chances"] == [{"within_days": 7, "chance": 0.5, "low": 0.4, "high": 0.6, "chosen_chance": 0.35}]
+    beyond = asking_of(chances(ROW), "both", "phone", PRICED, 100 * exp(1.1))
+    assert beyond is not None
+    assert (beyond["place"], beyond["chances"]) == ("above", []), "nobody asks so much"
     places = {price: asking_of(chances(ROW), "both", "phone", PRICED, price) for price in (79.0, 80.1, 129.9, 131.0)}
     assert [told and told["place"] for told in places.values()] == ["below", "within", "within", "above"]
 
@@ -182,6 +194,41 @@ def test_no_model_sees_the_asking_price(snapshot: Snapshot) -> None:
     answers = [suggested(snapshot, Offer("phone", title="Corvane phone", asking_price=price)) for price in (5.0, 900.0)]
     assert answers[0].prediction == answers[1].prediction
     assert [one.answer["comparables"] for one in answers][0] == answers[1].answer["comparables"]
+
+
+def test_photos_of_sold_items_are_shown_small_and_no_others(marketplace: Marketplace, tmp_path: Path) -> None:
+    home = marketplace.copied(tmp_path / "copy")
+    (sold,) = marketplace.query("select photo_hash from clean_listings where sold_on is not null limit 1")[0]
+    (still_open,) = marketplace.query(
+        "select photo_hash from clean_listings c where sold_on is null and not exists "
+        "(from clean_listings o where o.photo_hash = c.photo_hash and o.sold_on is not null) limit 1"
+    )[0]
+    with client_of(home) as client:
+        once_ready(client)
+        shown = client.get(f"/v1/photos/{sold}")
+        assert shown.headers["content-type"] == "image/jpeg"
+        with Image.open(BytesIO(shown.content)) as image:
+            assert image.size == (SIDE_PX, SIDE_PX)
+        for photo_hash in (still_open, "0" * 64, "..%2F..%2Fwarehouse.duckdb"):
+            assert client.get(f"/v1/photos/{photo_hash}").status_code == 404
+        home.artefacts.photo(sold).unlink()
+        assert client.get(f"/v1/photos/{sold}").status_code == 404, "of one who is forgotten, though it was shown"
+
+
+def test_so_many_may_wait_for_photos_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = threading.Event()
+    monkeypatch.setattr(photos, "small", lambda _: waits.wait(20))
+    shrinkers = Shrinkers()
+
+    async def ask() -> list[object]:
+        asked = [asyncio.ensure_future(shrinkers.small(tmp_path)) for _ in range(MOST_WAITING + 3)]
+        await asyncio.sleep(0)
+        waits.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = asyncio.run(ask())
+    assert sum(isinstance(answer, Refused) for answer in answers) == 3
+    shrinkers.close()
 
 
 def test_a_home_of_before_is_served_without_what_it_has_not(marketplace: Marketplace, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import logging
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -13,34 +12,18 @@ import polars as pl
 import pytest
 from conftest import Marketplace
 from PIL import Image
+from services import client_of, once_ready
 from starlette.testclient import TestClient
 
 from vps_assets.commands.serve import serve
 from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.serving import service
-from vps_assets.serving.app import create_app
-from vps_assets.serving.form import FIELDS
-from vps_assets.serving.gate import MOST_BODY_BYTES, Gate
-from vps_assets.serving.observed import JsonLines, Metrics
+from vps_assets.serving.form import FIELDS, money
+from vps_assets.serving.gate import MOST_BODY_BYTES
+from vps_assets.serving.observed import JsonLines
+from vps_assets.serving.problems import Refused
 from vps_assets.serving.renewal import Renewal
-
-HOSTS = frozenset({"127.0.0.1"})
-MANY = 1_000_000
-
-
-def client_of(home: Home, requests_a_minute: int = MANY, key: str | None = None) -> TestClient:
-    metrics, renewal = Metrics(), Renewal(home)
-    app = Gate(create_app(renewal, metrics, requests_a_minute), metrics, HOSTS, key)
-    return TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
-
-
-def once_ready(client: TestClient) -> TestClient:
-    until = time.monotonic() + 60
-    while client.get("/v1/health/ready").status_code != 200:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return client
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +77,19 @@ def test_it_agrees_with_the_table_of_suggestions(client: TestClient, marketplace
             assert answer["suggested_price"] == pytest.approx(row["suggested_price"], abs=0.011, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("text", "price"), [("62,50", 62.5), ("62.5", 62.5), ("1500", 1500.0), ("", None), (None, None)]
+)
+def test_an_asking_price_may_have_a_decimal_comma(text: str | None, price: float | None) -> None:
+    assert money(text) == price
+
+
+@pytest.mark.parametrize("text", ["1,500", "1.500,00", "1_000", "١٢", "-3", "1e3", "nan", "12 EUR"])
+def test_what_could_mean_two_prices_or_none_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="42.50"):
+        money(text)
+
+
 REFUSED = {
     "no category": ({"title": "a phone"}, {}, 422, "category"),
     "an unknown field": ({"category": "phone", "title": "a", "colour": "red"}, {}, 422, "'colour'"),
@@ -107,9 +103,9 @@ REFUSED = {
     "a long title": ({"category": "phone", "title": "a" * 2001}, {}, 422, "2,000"),
     "a longer field than any": ({"category": "phone", "title": "a" * 200_000}, {}, 400, "Part exceeded"),
     "a day without dashes": ({"category": "phone", "title": "a", "listed_on": "20240531"}, {}, 422, "2024-05-31"),
-    "an asking price that is none": ({"category": "phone", "title": "a", "asking_price": "1,50"}, {}, 422, "42.50"),
+    "an asking price that is none": ({"category": "phone", "title": "a", "asking_price": "1.000,50"}, {}, 422, "42.50"),
     "an asking price of nothing": ({"category": "phone", "title": "a", "asking_price": "0"}, {}, 422, "above zero"),
-    "an asking price beyond all": ({"category": "phone", "title": "a", "asking_price": "nan"}, {}, 422, "above zero"),
+    "an asking price beyond all": ({"category": "phone", "title": "a", "asking_price": "nan"}, {}, 422, "42.50"),
     "a category of spaces": ({"category": " ", "title": "a"}, {}, 422, "category"),
 }
 

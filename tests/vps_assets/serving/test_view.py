@@ -12,8 +12,8 @@ ASKING = Asking(
     asking_price=50.0,
     place="above",
     chances=[
-        Chance(within_days=7, chance=0.7, low=0.6, high=0.8),
-        Chance(within_days=30, chance=0.95, low=0.9, high=1),
+        Chance(within_days=7, chance=0.7, low=0.6, high=0.8, chosen_chance=0.4),
+        Chance(within_days=30, chance=0.95, low=0.9, high=1.0, chosen_chance=0.8),
     ],
     prices=[
         PriceAt(within_days=7, price=44.0, low=42.0, high=47.0, chance=0.5),
@@ -44,21 +44,24 @@ def test_what_is_asked_and_what_to_ask_are_told_apart() -> None:
     view = view_of(Offer("phone"), suggestion())
     assert view["asking"] == [
         "You ask 50.00 EUR, above the range.",
-        "Of items that others offered so, 70% sold within 7 days and 95% sold within 30 days: most of them were better "
-        "than we could tell.",
+        "If it is worth what we think, 40% sell within 7 days; of items that others offered so, 70% did, most of them "
+        "better than we could tell.",
     ]
     assert view["advised"] == [
         "44.00 EUR sells within 7 days with an even chance.",
         "45.00 EUR (41.00 to 52.00) brings most on average within 30 days.",
     ]
-    cheap = ASKING.model_copy(update={"asking_price": 30.0, "place": "below"})
-    assert "better" not in "".join(view_of(Offer("phone"), suggestion(asking=cheap))["asking"])
+    for price, why in ((30.0, "worse than"), (41.0, "did."), (50.0, "better than")):
+        asked = ASKING.model_copy(update={"asking_price": price})
+        assert why in view_of(Offer("phone"), suggestion(asking=asked))["asking"][1]
 
 
 def test_nothing_is_said_of_what_is_not_known() -> None:
     view = view_of(Offer("phone"), suggestion(asking=None, comparables=[]))
     assert (view["asking"], view["advised"], view["comparables"]) == ([], [], [])
     assert view["bar"]["asked"] is None
+    beyond = ASKING.model_copy(update={"asking_price": 1e9, "chances": []})
+    assert "Too few" in view_of(Offer("phone"), suggestion(asking=beyond))["asking"][1]
     unasked = ASKING.model_copy(update={"asking_price": None, "place": None, "chances": []})
     assert view_of(Offer("phone"), suggestion(asking=unasked))["asking"] == []
 
