@@ -115,6 +115,14 @@ def answered(page: Page, state: str) -> None:
     page.wait_for_selector(f"#answer[data-state={state}]", timeout=15_000)
 
 
+def becomes(page: Page, expression: str) -> None:
+    """Wait until it is so; not by playwright's own waiting, which evaluates in the page, against its policy."""
+    until = time.monotonic() + 15
+    while not page.evaluate(expression):
+        assert time.monotonic() < until, expression
+        time.sleep(0.02)
+
+
 def show(page: Page, content: bytes, kind: str = "image/jpeg") -> None:
     page.set_input_files("#photo", {"name": "p", "mimeType": kind, "buffer": content})
 
@@ -132,7 +140,7 @@ def priced(page: Page, photo: Path, tmp_path: Path) -> None:
     page.fill("#asking_price", "500")
     page.click("#send")
     answered(page, "priced")
-    page.wait_for_function("[...document.querySelectorAll('.sold-items img')].every((image) => image.naturalWidth)")
+    becomes(page, "[...document.querySelectorAll('.sold-items img')].every((image) => image.naturalWidth)")
 
 
 def unqualified(page: Page, photo: Path, tmp_path: Path) -> None:
@@ -181,7 +189,7 @@ def working(page: Page, photo: Path, tmp_path: Path) -> None:
 
 def wrong_file(page: Page, photo: Path, tmp_path: Path) -> None:
     show(page, b"GIF89a and more", "image/gif")
-    page.wait_for_function("document.getElementById('photo-problem').textContent.includes('JPEG')")
+    becomes(page, "document.getElementById('photo-problem').textContent.includes('JPEG')")
 
 
 STATES = {
