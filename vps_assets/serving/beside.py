@@ -1,7 +1,7 @@
 """What stands beside a price: sold items that look similar, and what is known of the asking price."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -52,24 +52,34 @@ def is_kept(file: Path, picture: bytes) -> bool:
         return False
 
 
+Chances = Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
+"""Inputs and category -> rows of `sale_chances`, fewest days first."""
+
+
+def by_category(chances: pl.DataFrame) -> Chances:
+    """`sale_chances`, to be looked up."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in chances.sort("within_days").to_dicts():
+        found.setdefault((row["inputs"], row["category"]), []).append(row)
+    return found
+
+
 def asking_of(
-    chances: pl.DataFrame, inputs: str, category: str, prediction: Prediction, asking_price: float | None
+    chances: Chances, inputs: str, category: str, prediction: Prediction, asking_price: float | None
 ) -> dict[str, Any] | None:
     """What is known of the asking price; None where too few have sold.
 
     Args:
-        chances: `sale_chances`.
+        chances: by inputs and category.
         inputs: what the item was priced by.
         category: its category.
         prediction: the suggestion.
         asking_price: what is asked for it, in the same money; None: not said.
     """
-    of_inputs = chances.filter(pl.col("inputs") == inputs)
-    of_category = of_inputs.filter(pl.col("category") == category)
-    known = of_inputs.filter(pl.col("category") == ALL) if of_category.is_empty() else of_category
-    if known.is_empty():
+    rows = chances.get((inputs, category)) or chances.get((inputs, ALL))
+    if not rows:
         return None
-    suggested, rows = prediction.log_price, known.sort("within_days").to_dicts()
+    suggested = prediction.log_price
     told: dict[str, Any] = {"asking_price": asking_price, "place": None, "chances": []}
     if asking_price is not None:
         asked = log(asking_price)

@@ -149,8 +149,10 @@ class SoldItems:
         count = 2 * SHOWN
         while True:
             found = self.items[self.nearest(point, start, stop, count)]
-            own = pl.col("photo_hash").is_in(list(photos)) | (pl.col("group_key") == (group or ""))
-            others = found.filter(~own).unique("group_key", keep="first", maintain_order=True)
-            if others.height >= SHOWN or count >= stop - start:
-                return others.head(SHOWN)
+            kept: dict[str, int] = {}
+            for number, (item, photo) in enumerate(zip(found["group_key"], found["photo_hash"], strict=True)):
+                if item != group and photo not in photos:
+                    kept.setdefault(item, number)
+            if len(kept) >= SHOWN or count >= stop - start:
+                return found[list(kept.values())[:SHOWN]]
             count *= 4

@@ -18,7 +18,7 @@ from services import client_of, once_ready
 from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.serving import photos
-from vps_assets.serving.beside import asking_of, comparables_of
+from vps_assets.serving.beside import Chances, asking_of, by_category, comparables_of
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.photos import MOST_WAITING, SIDE_PX, Shrinkers
 from vps_assets.serving.problems import Refused
@@ -44,8 +44,8 @@ ROW = {
 }
 
 
-def chances(*rows: dict) -> pl.DataFrame:
-    return aligned(pl.DataFrame(list(rows)), SALE_CHANCES) if rows else aligned(pl.DataFrame(), SALE_CHANCES)
+def chances(*rows: dict) -> Chances:
+    return by_category(aligned(pl.DataFrame(list(rows)), SALE_CHANCES))
 
 
 @pytest.fixture(scope="module")
