@@ -88,8 +88,8 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     Rows, photos and the sold items that comparables are searched in are removed first, everywhere; then whatever was
     made from them and other sellers' rows is made again. Models are kept until they are fitted again, kernel machines,
     their own comparables, out-of-fold prices and worse copies too, which are features (and prices, ids, or hashes) of
-    single listings; those that
-    learnt from the seller's items are named, and `EVERYTHING_FITTED` fits all of them without.
+    single listings; those that learnt from the seller's items are named, and `EVERYTHING_FITTED` fits all of them
+    without.
 
     Raises:
         NothingToForget: no row of this seller has landed, and no erasure was interrupted.

@@ -11,11 +11,9 @@ import polars as pl
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.photos.metadata import stripped
+from vps_ml.pricing.asking import CHANCES, price_at
 from vps_ml.pricing.calibration import ALL, Prediction
 from vps_ml.pricing.sold_items import SoldItems
-
-PRICES_AT = {0.5: "price_at_50", 0.8: "price_at_80"}
-"""Chance of a sale -> the columns of the price that sells with it."""
 
 
 def comparables_of(
@@ -92,8 +90,8 @@ def asking_of(
     told["prices"] = [
         {"within_days": row["within_days"], "chance": chance, **prices}
         for row in rows
-        for chance, column in PRICES_AT.items()
-        if (prices := prices_of(row, column, suggested)) is not None
+        for chance in CHANCES
+        if (prices := prices_of(row, price_at(chance), suggested)) is not None
     ]
     most = rows[-1]
     gain = prices_of(most, "most_gain", suggested)

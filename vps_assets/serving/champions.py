@@ -60,10 +60,9 @@ class Champions:
         self.loaded: dict[str, Champion] = {}
         self._before = before
 
-    def alone(self) -> "Champions":
-        """Itself, without the one before: what that had loaded and this does not need is freed."""
+    def alone(self) -> None:
+        """Forget those before: what they had loaded and these do not need is freed."""
         self._before = None
-        return self
 
     def model_ids(self) -> dict[str, str]:
         """Inputs -> the model that prices by them, of those that are loaded."""

@@ -15,7 +15,7 @@ from vps_assets.assets.champion_decisions import champion_of
 from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.serving.advice import advised
-from vps_assets.serving.beside import Chances, asking_of, by_category, comparables_of
+from vps_assets.serving.beside import asking_of, by_category, comparables_of
 from vps_assets.serving.champions import Champion, Champions, Features, NoChampion, features_of, seen
 from vps_assets.serving.offers import Offer
 from vps_assets.warehouse.analytics import open_analytics
@@ -80,6 +80,7 @@ class Snapshot:
     def __init__(self, home: Home, tables: Mapping[str, pl.DataFrame], before: "Snapshot | None") -> None:
         self.home = home
         self.tables = tables
+        self.chances = by_category(tables["sale_chances"])
         self.histories = {history: tables[f"{history}_statistics"] for history in ALL_HISTORIES}
         earlier = None if before is None else before.champions
         self.champions: Champions = Champions(
@@ -139,11 +140,6 @@ class Snapshot:
         labels = self.histories["label"]
         mine = labels.filter(pl.col("label").str.starts_with("condition="), pl.col("sales") >= FEWEST_SALES)
         return mine["label"].str.strip_prefix("condition=").unique().sort().to_list()
-
-    @cached_property
-    def chances(self) -> Chances:
-        """How fast items sell by what is asked."""
-        return by_category(self.tables["sale_chances"])
 
     def knows(self, category: str) -> bool:
         """Whether anything of the category has sold."""

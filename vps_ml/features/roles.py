@@ -24,19 +24,14 @@ def roles_contents(rows: pl.DataFrame) -> Contents:
     return Contents({"kind": ROLES}, frames={ROLES: rows.select(*ITEM, *roles)})
 
 
-def fitted_items(artefacts: Artefacts, roles_id: str, split_kinds: Sequence[str]) -> pl.DataFrame:
-    """The items that train or calibrate in one of these splits, columns `ITEM`."""
+def fitted_items(
+    artefacts: Artefacts, roles_id: str, split_kinds: Sequence[str], roles: Sequence[str] = ("train", "validation")
+) -> pl.DataFrame:
+    """The items that train or calibrate in one of these splits, or have one of these roles; columns `ITEM`."""
     rows = artefacts.models.frame(roles_id, ROLES)
     assert rows is not None, f"{roles_id} has no roles"
-    sides = (pl.col(f"{split_kind}_role").is_in(["train", "validation"]) for split_kind in split_kinds)
+    sides = (pl.col(f"{split_kind}_role").is_in(roles) for split_kind in split_kinds)
     return rows.filter(pl.any_horizontal(sides)).select(ITEM)
-
-
-def trained_items(artefacts: Artefacts, card: Mapping[str, Any]) -> pl.DataFrame:
-    """The items that a price model was trained on, without those that stopped and calibrated it; columns `ITEM`."""
-    rows = artefacts.models.frame(card["roles_id"], ROLES)
-    assert rows is not None, f"{card['roles_id']} has no roles"
-    return rows.filter(pl.col(f"{card['split_kind']}_role") == "train").select(ITEM)
 
 
 def learnt_items(artefacts: Artefacts, model_id: str) -> pl.DataFrame | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
@@ -41,7 +41,7 @@ class ComparablesJob:
     """Open listings (columns of `ChampionJob`, and their group) that have been priced, and by what."""
 
     rows: pl.DataFrame
-    """With `inputs` and `model_id` of the suggestion."""
+    """With `model_id` of the suggestion."""
     items: Mapping[str, str]
     """The model -> the artefact of sold items as it sees them."""
     artefacts: Artefacts
@@ -89,7 +89,7 @@ def find_comparables(context: dg.OpExecutionContext, job: ComparablesJob) -> pl.
     for (model_id,), rows in job.rows.group_by("model_id", maintain_order=True):
         model, items = Predictor.load(job.artefacts, model_id), SoldItems.load(job.artefacts, job.items[model_id])
         for row, point in zip(rows.iter_rows(named=True), model.matrix(rows), strict=True):
-            similar = items.similar(point, row["category"], row["listed_on"], row["group_key"], {row["photo_hash"]})
+            similar = similar_to(row, point, items)
             own = [pl.lit(row[name]).alias(name) for name in ("listing_id", "listed_on")]
             shown = similar.rename({"listing_id": "comparable_id"}).with_row_index("rank", 1)
             found.append(shown.with_columns(*own, model_id=pl.lit(model_id)))
@@ -118,12 +118,17 @@ def measure_comparables(context: dg.OpExecutionContext, job: SoldItemsJob) -> pl
     return pl.DataFrame(found, infer_schema_length=None)
 
 
+def similar_to(row: Mapping[str, Any], point: np.ndarray, items: "SoldItems") -> pl.DataFrame:
+    """The sold items that are shown beside a listing."""
+    return items.similar(point, row["category"], row["listed_on"], row["group_key"], {row["photo_hash"]})
+
+
 def with_comparables(model: "Predictor", items: "SoldItems", tested: pl.DataFrame) -> pl.DataFrame:
     """Test listings with the model's prediction, and the median, least and highest log price of their comparables."""
     x = model.matrix(tested)
     judged = []
     for row, point, predicted in zip(tested.iter_rows(named=True), x, model.predicted(x), strict=True):
-        similar = items.similar(point, row["category"], row["listed_on"], row["group_key"], {row["photo_hash"]})
+        similar = similar_to(row, point, items)
         prices = np.log(similar["sold_price"].to_numpy())
         ends = (float(np.median(prices)), float(prices.min()), float(prices.max())) if len(prices) else (None,) * 3
         judged.append((predicted.log_price, predicted.qualification >= 0.5, len(prices), *ends))

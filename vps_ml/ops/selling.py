@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from vps_ml.artefacts import Artefacts
-from vps_ml.features.roles import ITEM, trained_items
+from vps_ml.features.roles import ITEM, fitted_items
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.ops.comparables import with_inputs
 
@@ -110,7 +110,8 @@ def offered_by(job: SaleJob, inputs: str, model_id: str, own: pl.DataFrame) -> "
     until = float(np.nanmax(np.concatenate(moments)))
     rows = with_inputs(job.rows, inputs).sort("listed_at", "listing_id").tail(MOST_LISTINGS)
     rows = rows.join(own, on="listing_id", how="left", maintain_order="left")
-    learnt = trained_items(job.artefacts, job.artefacts.models.card(model_id))
+    card = job.artefacts.models.card(model_id)
+    learnt = fitted_items(job.artefacts, card["roles_id"], [card["split_kind"]], ["train"])
     seen = pl.any_horizontal(pl.col(column).is_in(learnt[column].unique().implode()) for column in ITEM)
     rows = rows.filter(pl.col("predicted_log_price").is_not_null() | ~seen)  # an item that was listed again
     predicted = model.predicted(model.matrix(rows)) if rows.height else []

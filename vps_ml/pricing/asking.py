@@ -17,6 +17,7 @@ Axes: D draw (the first is the estimate), G price, E error of a suggestion, T da
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -56,8 +57,13 @@ class Figure:
     @classmethod
     def of(cls, drawn: Float[np.ndarray, " D"]) -> "Figure":
         """The estimate, and the middle `LEVEL` of the draws after it."""
-        low, high = np.quantile(drawn[1:], ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-        return cls(float(drawn[0]), float(min(low, drawn[0])), float(max(high, drawn[0])))
+        return cls(float(drawn[0]), *map(float, interval(drawn)))
+
+
+def interval(drawn: Float[np.ndarray, "D ..."]) -> tuple[Any, Any]:
+    """Ends of the middle `LEVEL` of the draws, with the estimate, which is the first, between them."""
+    low, high = np.quantile(drawn[1:], ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
+    return np.minimum(low, drawn[0]), np.maximum(high, drawn[0])
 
 
 @dataclass(frozen=True)
@@ -168,8 +174,13 @@ def chances_within(choice: Choice, category: str, days: int) -> dict[str, object
     told |= curves("chosen_chance", chosen)
     for chance in CHANCES:
         price = None if chosen is None else choice.ratio_for(chosen, chance)
-        told |= ends_of(f"price_at_{100 * chance:.0f}", price)
+        told |= ends_of(price_at(chance), price)
     return told | ends_of("most_gain", None if chosen is None else choice.ratio_of_most_gain(chosen))
+
+
+def price_at(chance: float) -> str:
+    """The column of the price that sells with a chance."""
+    return f"price_at_{100 * chance:.0f}"
 
 
 def ends_of(name: str, figure: Figure | None) -> dict[str, float | None]:
@@ -182,6 +193,5 @@ def curves(name: str, drawn: Float[np.ndarray, "D G"] | None) -> dict[str, list[
     """The estimate of a curve and the ends of its interval, as columns; null where there is none."""
     if drawn is None:
         return {f"{name}{end}": None for end in ("", "_low", "_high")}
-    low, high = np.quantile(drawn[1:], ((1 - LEVEL) / 2, (1 + LEVEL) / 2), axis=0)
-    ends = {"": drawn[0], "_low": np.minimum(low, drawn[0]), "_high": np.maximum(high, drawn[0])}
-    return {f"{name}{end}": curve.tolist() for end, curve in ends.items()}
+    low, high = interval(drawn)
+    return {f"{name}{end}": curve.tolist() for end, curve in {"": drawn[0], "_low": low, "_high": high}.items()}
