@@ -101,13 +101,8 @@ def asking_of(
 
 def place(asked: float, prediction: Prediction) -> str:
     """Where in the range an asking price is, in ln units."""
-    if (
-        min(prediction.low_log_price, prediction.log_price)
-        <= asked
-        <= max(prediction.high_log_price, prediction.log_price)
-    ):
-        return "within"
-    return "below" if asked < prediction.log_price else "above"
+    low, high = prediction.shown_range
+    return "below" if asked < low else "above" if asked > high else "within"
 
 
 def chance_at(row: Mapping[str, Any], log_ratio: float) -> dict[str, float | None]:

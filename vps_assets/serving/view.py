@@ -89,7 +89,7 @@ def chances_of(asking: Asking, price: float, currency: str) -> list[str]:
     ordinary, others = fast[0].chosen_chance, f"of items that others offered so, {fast[0].chance:.0%} did"
     if ordinary is None:
         return [*told, f"Of items that others offered so, {fast[0].chance:.0%} sold within {FAST_DAYS} days."]
-    ratio = asking.asking_price / price
+    ratio = asking.asking_price / max(price, LEAST)
     why = WHY["above"] if ratio > APART else WHY["below"] if ratio < 1 / APART else ""
     return [*told, f"If it is worth what we think, {ordinary:.0%} sell within {FAST_DAYS} days; {others}{why}."]
 

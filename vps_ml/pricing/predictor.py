@@ -165,9 +165,7 @@ def suggestion(predicted: Prediction, quality: Mapping[str, Any] | None) -> dict
             reason = unqualified_reason(PhotoQuality(*(quality[column] for column in QUALITY_COLUMNS)))
         nothing = {"suggested_price": None, "low": None, "high": None}
         return {**nothing, "qualification": predicted.qualification, "qualified": False, "reason": reason}
-    # A lopsided range could leave its own price out, which no seller would understand.
-    low = min(predicted.low_log_price, predicted.log_price)
-    high = max(predicted.high_log_price, predicted.log_price)
+    low, high = predicted.shown_range
     return {
         "suggested_price": round(exp(predicted.log_price), 2),
         "low": round(exp(low), 2),
