@@ -20,8 +20,10 @@ class Prediction:
 
     @property
     def shown_range(self) -> tuple[float, float]:
-        """(low, high) log prices as a seller reads them: a lopsided range could leave its own price out, which no seller
-        would understand."""
+        """(low, high) log prices as a seller reads them.
+
+        A lopsided range could leave its own price out, which no seller would understand.
+        """
         return min(self.low_log_price, self.log_price), max(self.high_log_price, self.log_price)
 
 

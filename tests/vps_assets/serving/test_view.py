@@ -66,8 +66,8 @@ def test_nothing_is_said_of_what_is_not_known() -> None:
     assert view_of(Offer("phone"), suggestion(asking=unasked))["asking"] == []
 
 
-def test_a_price_of_next_to_nothing_has_a_place() -> None:
-    bar = view_of(Offer("phone"), suggestion(low=0.0, suggested_price=0.0, high=0.01, comparables=[], asking=None))[
-        "bar"
-    ]
-    assert 0 < bar["low"] <= bar["price"] < 100
+def test_a_price_of_next_to_nothing_has_a_place_and_what_is_asked_a_share() -> None:
+    nothing = suggestion(low=0.0, suggested_price=0.0, high=0.01, comparables=[])
+    view = view_of(Offer("phone"), nothing)
+    assert 0 < view["bar"]["low"] <= view["bar"]["price"] < 100
+    assert "40% sell within 7 days" in view["asking"][1]
