@@ -8,7 +8,8 @@ import polars as pl
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.tables.partitions import WHOLE
-from vps_assets.warehouse.database import Warehouse, log_of
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.file import log_of
 from vps_assets.warehouse.publication import publish
 
 ROWS = pl.DataFrame({"day": [1, 1, 2], "low": [1.0, 2.0, 3.0], "high": [4.0, 5.0, 6.0]})

@@ -70,6 +70,18 @@ def demo(
         print("Next: `vps report` writes the report, `make ui` opens the Dagster UI on http://127.0.0.1:3000")
 
 
+@app.command()
+def init(
+    gpus: Annotated[int, typer.Option(help="How many runs may use an accelerator at the same time.", min=1)] = 1,
+) -> None:
+    """Make what is needed once, before several hosts share it: the lake that VPS_WAREHOUSE names, and its schemas."""
+    from vps_assets.commands.init import initialise
+
+    with one_line_errors():
+        for line in initialise(Home.from_environment(), gpus):
+            print(line)
+
+
 @app.command(name="land")
 def land_command(
     files: Annotated[list[Path], typer.Argument(help="Parquet, CSV or JSON Lines files.")],
@@ -122,7 +134,7 @@ def materialise(home: Home, select: str | None, first: datetime | None, last: da
     request = Request(select, first and first.date(), last and last.date(), seeds)
     done = run_lineage(home, recipe_from_environment(), request, tell)
     if done:
-        print(f"Done: {done} Dagster runs. The tables are in {home.analytics}")
+        print(f"Done: {done} Dagster runs. The tables are in {home.lake or home.analytics}")
     else:
         part = "every asset" if request == Request() else "what was selected"
         print(f"Nothing had to be done: {part} is up to date with what has landed.")

@@ -64,9 +64,12 @@ READ = ("evaluation_reports", "price_suggestions")
 
 
 def settings_from_environment() -> Settings:
-    """`VPS_HOME`, `VPS_RECIPE`, `VPS_WEIGHTS` and `VPS_ENCODER`."""
+    """`VPS_HOME`, `VPS_WAREHOUSE`, `VPS_STORAGE`, `VPS_RECIPE`, `VPS_WEIGHTS` and `VPS_ENCODER`."""
+    home = Home.from_environment()
     return Settings(
-        data_directory=str(Home.from_environment().path),
+        data_directory=str(home.path),
+        lake=home.lake,
+        bucket=home.bucket,
         recipe_name=os.environ.get("VPS_RECIPE") or DEFAULT_RECIPE,
         weights=os.environ.get("VPS_WEIGHTS", ""),
         encoder=os.environ.get("VPS_ENCODER", ""),

@@ -9,6 +9,8 @@ from vps_ml.artefacts import Artefacts
 from vps_ml.recipes import Recipe, recipe_named
 
 DEFAULT_RECIPE = "demo"
+LAKE = "ducklake:postgres:"
+"""How a lake's address begins."""
 
 
 def private_files() -> None:
@@ -21,11 +23,24 @@ class Home:
     """The data directory."""
 
     path: Path
+    lake: str = ""
+    """What holds the tables instead of a file here: DuckDB's `ducklake:…`."""
+    bucket: str = ""
+    """Where photos, landings, embeddings, models and a lake's tables are instead of here: `s3://bucket/prefix`."""
 
     @classmethod
     def from_environment(cls) -> "Home":
-        """`$VPS_HOME`, by default `data` in the working directory."""
-        return cls(Path(os.environ.get("VPS_HOME") or "data").resolve())
+        """`$VPS_HOME`, by default `data` in the working directory; `$VPS_WAREHOUSE` and `$VPS_STORAGE`.
+
+        Raises:
+            WrongSetting: one of them makes no sense.
+        """
+        lake, bucket = (os.environ.get(name, "") for name in ("VPS_WAREHOUSE", "VPS_STORAGE"))
+        if lake and not lake.startswith(LAKE):
+            raise WrongSetting(f"VPS_WAREHOUSE: {lake!r} is no lake, such as {LAKE}dbname=lake host=pg user=vps")
+        if "password" in lake.lower():
+            raise WrongSetting("VPS_WAREHOUSE: no password here, where logs may show it: it belongs in PGPASSFILE")
+        return cls(Path(os.environ.get("VPS_HOME") or "data").resolve(), lake, bucket.rstrip("/"))
 
     @property
     def artefacts(self) -> Artefacts:

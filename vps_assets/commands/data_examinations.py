@@ -48,7 +48,7 @@ def examine_disk(home: Home) -> Finding:
 
 def examine_warehouse(examined: Examined) -> Finding:
     examined.warehouse.refuse_if_lost()
-    if not examined.home.warehouse.exists():
+    if not examined.warehouse.exists():
         return Finding(LOOK, "nothing has been made yet", "vps land FILE, then vps run")
     with examined.warehouse.connect(read_only=True) as connection:
         query = "select schema_name, table_name from duckdb_tables() where database_name = current_database()"
@@ -61,7 +61,7 @@ def examine_warehouse(examined: Examined) -> Finding:
 
 
 def examine_copy(examined: Examined) -> Finding:
-    if not examined.home.warehouse.exists():
+    if not examined.warehouse.exists():
         return ok("nothing to publish yet")
     try:
         is_current = current(examined.home)

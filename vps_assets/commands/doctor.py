@@ -24,7 +24,7 @@ from vps_assets.commands.run_examinations import examine_checks, examine_runs, e
 from vps_assets.errors import one_line
 from vps_assets.home import Home
 from vps_assets.orchestration.instance import WrongInstance
-from vps_assets.warehouse.database import LostWarehouse, log_of
+from vps_assets.warehouse.file import LostWarehouse, log_of
 from vps_ml.recipes import Recipe
 
 

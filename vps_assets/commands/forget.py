@@ -27,9 +27,9 @@ from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs, open_i
 from vps_assets.orchestration.retention import forget_run, kind_of
 from vps_assets.orchestration.run import Progress, run_lineage
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.erasure import erase_published, erase_rows
+from vps_assets.warehouse.erasure import erase_rows
 from vps_assets.warehouse.named_files import EMBEDDINGS
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import erase_published, leave_no_trace
 from vps_ml import durable
 from vps_ml.artefacts import DAMAGED_PATTERN, SOLD_ITEMS, identity
 from vps_ml.atomic import whole_file
@@ -120,8 +120,7 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     if others.height:
         run_lineage(home, recipe, Request(), progress)
     delete_unused_embeddings(home)
-    Warehouse(home).rewrite()
-    publish(Warehouse(home))
+    leave_no_trace(Warehouse(home))
     durable.sync_everything([home.path, home.landing, home.photos])  # what is forgotten does not come back
     erasure.note(home).unlink()
     durable.sync(home.erasures)

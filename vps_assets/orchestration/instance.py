@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 import dagster as dg
-import psutil
 import yaml
 
 from vps_assets.errors import Failure, one_line
@@ -71,39 +70,23 @@ def free_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether the process that executes the run, as its tag or its events name it, still exists.
+    """Whether the process that executes the run, as its tag names it, still exists.
 
-    In another container it is seen by its lock. Of another host's process nothing can be seen; its run counts as alive
+    Without a tag the run counts as starting: the process numbers in its events may be those of another host. In another
+    container it is seen by its lock. Of another host's process nothing can be seen; its run counts as alive
     until it has been silent for a day.
     """
     record = instance.get_run_record_by_id(run_id)
-    started = record.start_time if record else None
     if record is not None and (process := record.dagster_run.tags.get(PROCESS_TAG)):
         ended = has_ended(process, Home(Path(instance.root_directory).parent).processes)
         return not (silent(instance, run_id) if ended is None else ended)
-    pids = {
-        int(entry.value)
-        for log in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
-        if log.dagster_event and log.dagster_event.event_specific_data
-        for name, entry in getattr(log.dagster_event.event_specific_data, "metadata", {}).items()
-        if name == "pid"
-    }
-    return any(same_process(pid, started) for pid in pids) if pids else starting(record)
+    return starting(record)
 
 
 def silent(instance: dg.DagsterInstance, run_id: str) -> bool:
     """Whether nothing has been heard of a run for longer than any step takes without a word."""
     newest = instance.get_records_for_run(run_id, limit=1, ascending=False).records
     return not newest or abs(time.time() - newest[0].event_log_entry.timestamp) > UNSEEN_FOR_S
-
-
-def same_process(pid: int, run_started: float | None) -> bool:
-    """Whether this process number still belongs to the process that it belonged to when the run started."""
-    try:
-        created = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return False
-    return run_started is None or created <= run_started + 1
 
 
 def starting(record: dg.RunRecord | None) -> bool:

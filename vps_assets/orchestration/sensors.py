@@ -16,7 +16,8 @@ from vps_assets.orchestration.lineage_decisions import FITTED, FOLLOWING, RunReq
 from vps_assets.orchestration.retention import days_from_environment, forget_old_runs, forget_unused_artefacts
 from vps_assets.orchestration.run import range_tags
 from vps_assets.orchestration.state import lineage_state
-from vps_assets.warehouse.database import Warehouse, WarehouseBusy
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.file import WarehouseBusy
 from vps_assets.warehouse.io_manager import note_process
 from vps_assets.warehouse.settings import Settings
 

@@ -14,7 +14,8 @@ import dagster as dg
 from vps_assets.errors import WrongSetting, one_line
 from vps_assets.tables.models import CHAMPION_MODEL
 from vps_assets.tables.schemas import aligned
-from vps_assets.warehouse.database import Warehouse, WarehouseBusy
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.file import WarehouseBusy
 from vps_assets.warehouse.settings import Settings
 
 NAME, ASSET = "services_sensor", "suggestion_service"

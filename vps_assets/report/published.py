@@ -7,6 +7,7 @@ import polars as pl
 from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.warehouse.analytics import open_analytics
+from vps_assets.warehouse.publication import newest_publication
 
 
 class NothingEvaluated(UserError):
@@ -51,7 +52,7 @@ def read_published(home: Home) -> Published:
     Raises:
         NothingEvaluated: nothing has been published, or no model has been evaluated.
     """
-    if not home.analytics.exists():
+    if newest_publication(home) is None:
         raise NothingEvaluated(
             f"nothing has been evaluated in {home.path}: run `vps demo`, or `vps land` and `vps run`"
         )

@@ -12,6 +12,7 @@ from vps_assets.errors import UserError, one_line
 from vps_assets.home import Home
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.snapshot import Snapshot
+from vps_assets.warehouse.publication import newest_publication
 from vps_ml.backbones.tasks import INPUTS
 
 LOOKS_EVERY_S = 1.0
@@ -49,7 +50,7 @@ class Renewal:
         self.loaded_at: datetime | None = None
         self.failure: str | None = None
         """Why the newest publication is not the one in force."""
-        self._seen: tuple[int, int] | None = None
+        self._seen: object | None = None
         self._tried = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="renewal", daemon=True)
@@ -76,7 +77,7 @@ class Renewal:
     def look(self) -> None:
         """Load what has been published since; what cannot be loaded leaves all as it was."""
         try:
-            published = self.published()
+            published = newest_publication(self.home)
             again = self.failure is not None and monotonic() - self._tried >= TRIES_AGAIN_AFTER_S
             if published == self._seen and not again:
                 return
@@ -96,14 +97,6 @@ class Renewal:
     def looks(self) -> bool:
         """Whether new publications are looked for."""
         return self._thread.is_alive()
-
-    def published(self) -> tuple[int, int] | None:
-        """What tells one publication from another; None where there is none."""
-        try:
-            status = self.home.analytics.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns
 
     def _run(self) -> None:
         while not self._ended.is_set():

@@ -19,6 +19,7 @@ from vps_assets.serving.beside import asking_of, by_category, comparables_of
 from vps_assets.serving.champions import Champion, Champions, Features, NoChampion, features_of, seen
 from vps_assets.serving.offers import Offer
 from vps_assets.warehouse.analytics import open_analytics
+from vps_assets.warehouse.publication import newest_publication
 from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
@@ -98,7 +99,7 @@ class Snapshot:
         Raises:
             NoChampion: nothing has been promoted.
         """
-        if not home.analytics.exists():
+        if newest_publication(home) is None:
             raise NoChampion("there is no champion yet: run `vps demo`, or `vps land` and `vps run`")
         names = (
             "champion_model",

@@ -10,6 +10,7 @@ import polars as pl
 from vps_assets.home import Home
 from vps_assets.tables.schemas import TABLES, aligned
 from vps_assets.warehouse.database import read_table
+from vps_assets.warehouse.lake import CATALOGUE, Lake
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ class Analytics:
 
 @contextlib.contextmanager
 def open_analytics(home: Home) -> Iterator[Analytics]:
-    """The published copy, which must exist; no run waits for the reader, and the reader waits for none."""
+    """What is published, which must exist; no run waits for the reader, and the reader waits for none."""
+    if home.lake:
+        with Lake(home).connect(read_only=True) as connection:
+            connection.execute(f"use {CATALOGUE}.published")
+            yield Analytics(connection)
+        return
     with duckdb.connect(str(home.analytics), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
         yield Analytics(connection)

@@ -1,37 +1,24 @@
-"""The working DuckDB file: short transactions that wait for its lock."""
+"""The working tables: SQL that is the same whether they are a file or a lake."""
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import duckdb
 import polars as pl
 
-from vps_assets.errors import Failure
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, Records
 from vps_assets.warehouse import unchecked
+from vps_assets.warehouse.file import File
+from vps_assets.warehouse.lake import Lake
 from vps_assets.warehouse.named_files import NamedFiles, named_files
 from vps_assets.warehouse.records import read_made_at, read_records, record
 from vps_assets.warehouse.unchecked import Checks, Passed
-from vps_ml import durable
-from vps_ml.atomic import temporary_name
 
-Opened = TypeVar("Opened")
+Result = TypeVar("Result")
 NO_CHECKS = Checks()
-LOCKED = "Could not set lock"
-"""In DuckDB's message if another process holds the file; that of a broken file has "block" in it."""
-
-
-class WarehouseBusy(Failure):
-    """The warehouse stayed locked for longer than the caller waits."""
-
-
-class LostWarehouse(Failure):
-    """The warehouse is gone and its published copy is left, from which it can be restored."""
 
 
 def quoted(name: str) -> str:
@@ -53,60 +40,27 @@ class Known:
 
 
 class Warehouse:
-    """The working tables. One writer at a time; every connection is short."""
+    """The working tables: a file under the data directory, or a lake that several hosts write (`VPS_WAREHOUSE`)."""
 
     def __init__(self, home: Home, lock_timeout_s: float = 120.0) -> None:
         self.home = home
-        self.lock_timeout_s = lock_timeout_s
+        self.engine: File | Lake = Lake(home, lock_timeout_s) if home.lake else File(home, lock_timeout_s)
 
-    @contextlib.contextmanager
-    def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection, once the file is free; closed at the end of the block, also when it raises.
+    def exists(self) -> bool:
+        """Whether there is anything to read."""
+        return self.engine.exists()
 
-        Raises:
-            WarehouseBusy: another process held the file for `lock_timeout_s`; the message names it.
-            LostWarehouse: to write, where only the published copy is left.
-        """
-        durable.make_folder(self.home.path)
-        if not read_only:
-            self.refuse_if_lost()
-        file = str(self.home.warehouse)
-        connection = self.waiting(lambda: duckdb.connect(file, read_only=read_only))
-        try:
-            connection.execute("set TimeZone = 'UTC'")
-            yield connection
-        finally:
-            connection.close()
-            if not read_only:
-                durable.sync(self.home.path)  # the files' names; DuckDB writes their content through
+    def connect(self, *, read_only: bool) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """A connection; what it reads is of one moment if it is read-only."""
+        return self.engine.connect(read_only=read_only)
+
+    def transact(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+        """What `work` returns, having written in one transaction; it may be done again if others were first."""
+        return self.engine.transact(work)
 
     def refuse_if_lost(self) -> None:
-        """Nothing is written beside a copy that is all that is left: the next publication would replace it.
-
-        Raises:
-            LostWarehouse: there is no warehouse, but a published copy of one.
-        """
-        here, copy = self.home.warehouse, self.home.analytics
-        if copy.exists() and not (here.exists() and here.stat().st_size):
-            with contextlib.suppress(FileNotFoundError):  # DuckDB would apply it to the copy, whose rows are others
-                log_of(self.home).replace(here.with_name(f"{here.name}.lost.wal"))
-            raise LostWarehouse(f"{here.name} is gone, its published copy is not: `cp {copy} {here}`, then `vps run`")
-
-    def waiting(self, opened: Callable[[], Opened]) -> Opened:
-        """The result of `opened`, once no other process holds the file."""
-        deadline = time.monotonic() + self.lock_timeout_s
-        pause_s = 0.02
-        while True:
-            try:
-                return opened()
-            except duckdb.IOException as error:
-                if LOCKED not in str(error):
-                    raise
-                if time.monotonic() > deadline:
-                    message = f"warehouse.duckdb was busy for {self.lock_timeout_s:.0f} s: {error}"
-                    raise WarehouseBusy(message) from error
-                time.sleep(pause_s)
-                pause_s = min(pause_s * 1.5, 1.0)
+        """See `File.refuse_if_lost`."""
+        self.engine.refuse_if_lost()
 
     def read(
         self, table: str, where: str = "true", parameters: Sequence = (), columns: Sequence[str] = ()
@@ -115,7 +69,7 @@ class Warehouse:
 
         `where` is SQL with `?` for values.
         """
-        if not self.home.warehouse.exists():
+        if not self.exists():
             return None
         with self.connect(read_only=True) as connection:
             return read_table(connection, table, where, parameters, columns)
@@ -134,48 +88,57 @@ class Warehouse:
         `made` maps partitions to fingerprints; None removes the partition's. `checks` are the blocking checks that
         these partitions have to pass before the table is published.
         """
-        with self.connect(read_only=False) as connection:
+
+        def write(connection: duckdb.DuckDBPyConnection) -> None:
             connection.register("incoming", rows.to_arrow())
-            connection.execute("begin")
             connection.execute(f"create table if not exists {quoted(table)} as from incoming limit 0")
             take_columns_of_incoming(connection, table)
             connection.execute(f"delete from {quoted(table)} where {where}", list(parameters))  # noqa: S608
             connection.execute(f"insert into {quoted(table)} by name from incoming")  # noqa: S608
             record(connection, table, made)
             unchecked.add(connection, table, list(made), checks)
-            connection.execute("commit")
+
+        self.transact(write)
 
     def unchecked(self) -> Mapping[str, set[str]]:
         """Asset -> partitions that wait for a blocking check, or failed it."""
-        if not self.home.warehouse.exists():
+        if not self.exists():
             return {}
         with self.connect(read_only=True) as connection:
             return unchecked.read(connection)
 
     def note_passed(self, passed: Sequence[Passed]) -> None:
         """These checks have passed."""
-        with self.connect(read_only=False) as connection:
-            connection.execute("begin")
+        if not passed:
+            return
+
+        def take_away(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(unchecked.SCHEMA)
             for one in passed:
                 unchecked.take_away(connection, one)
-            connection.execute("commit")
+
+        self.transact(take_away)
 
     def good_sales(self) -> int:
         """How many good sold listings are in `raw_listings`."""
-        good = self.read("raw_listings", "sold_price is not null and len(landing_reasons) = 0", columns=["listed_on"])
-        return 0 if good is None else good.height
+        if not self.exists():
+            return 0
+        with self.connect(read_only=True) as connection:
+            if not table_exists(connection, "raw_listings"):
+                return 0
+            query = "select count(*) from raw_listings where sold_price is not null and len(landing_reasons) = 0"
+            return connection.execute(query).fetchall()[0][0]
 
     def records(self) -> Records:
         """The fingerprints of all tables, and the statistics' digests."""
-        if not self.home.warehouse.exists():
+        if not self.exists():
             return Records()
         with self.connect(read_only=True) as connection:
             return read_records(connection)
 
     def known(self) -> "Known":
         """Everything that planning needs, as of the same moment."""
-        if not self.home.warehouse.exists():
+        if not self.exists():
             return Known()
         with self.connect(read_only=True) as connection:
             return Known(
@@ -184,7 +147,7 @@ class Warehouse:
 
     def made_at(self) -> dict[str, float]:
         """Asset -> when its newest partition was made, in seconds since 1970."""
-        if not self.home.warehouse.exists():
+        if not self.exists():
             return {}
         with self.connect(read_only=True) as connection:
             return read_made_at(connection)
@@ -193,44 +156,20 @@ class Warehouse:
         self, table: str, where: str = "true", parameters: Sequence = ()
     ) -> tuple[pl.DataFrame | None, Records]:
         """Rows of a table and its records, as of the same moment."""
-        if not self.home.warehouse.exists():
+        if not self.exists():
             return None, Records({table: {}})
         with self.connect(read_only=True) as connection:
             rows = read_table(connection, table, where, parameters)
             return rows, Records({table: {}}).updated(read_records(connection, [table]))
 
-    def rewrite(self) -> None:
-        """Rewrite the file, so that none of its free blocks holds a deleted row.
-
-        Others wait meanwhile, as for any writer, and then open the new file.
-        """
-        temporary = self.home.path / temporary_name(self.home.warehouse.name)
-        try:
-            with self.connect(read_only=False) as connection:  # nobody else has it open, or can open it
-                connection.execute("checkpoint")  # moves what a killed writer left in the log into the file
-                connection.execute(f"attach {quoted_path(temporary)} as rewritten")
-                connection.execute("copy from database warehouse to rewritten")
-                connection.execute("detach rewritten")
-                durable.sync(temporary)
-                durable.move(temporary, self.home.warehouse)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def quoted_path(path: Path) -> str:
-    """A path as SQL takes it."""
-    return "'" + str(path).replace("'", "''") + "'"
-
-
-def log_of(home: Home) -> Path:
-    """Where DuckDB keeps what is committed but not in the file yet."""
-    return home.warehouse.with_name(f"{home.warehouse.name}.wal")
-
 
 def table_exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    query = "select count(*) from information_schema.tables where table_schema || '.' || table_name = ?"
-    name = table if "." in table else f"main.{table}"
-    return bool(connection.execute(query, [name]).fetchall()[0][0])
+    query = """
+        select count(*) from information_schema.tables
+        where table_catalog = current_catalog() and table_schema = coalesce(?, current_schema()) and table_name = ?
+    """
+    schema, _, name = table.rpartition(".")
+    return bool(connection.execute(query, [schema or None, name]).fetchall()[0][0])
 
 
 def read_table(

@@ -1,14 +1,9 @@
 """Which rows of each table are a seller's, and their deletion."""
 
-import shutil
-
 import duckdb
 
-from vps_assets.home import Home
-from vps_assets.warehouse.database import Warehouse, quoted_path, table_exists
-from vps_assets.warehouse.publication import keep_readers
+from vps_assets.warehouse.database import Warehouse, table_exists
 from vps_assets.warehouse.records import forget
-from vps_ml.atomic import temporary_folder, whole_file
 
 OF_A_SELLER = {
     "raw_listings": "seller_id = $1 or list_contains($2, listing_id)",
@@ -37,29 +32,8 @@ def erase_rows(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
         seller: whose rows go.
         gone: listings of the seller that no landed row names any more.
     """
-    if not warehouse.home.warehouse.exists():
-        return
-    with warehouse.connect(read_only=False) as connection:
-        connection.execute("begin")
-        delete(connection, seller, gone)
-        connection.execute("commit")
-
-
-def erase_published(home: Home, seller: str, gone: list[str]) -> None:
-    """Delete the seller's rows from the analysts' copy at once, whatever becomes of the tables that are made again.
-
-    A table that fails its checks stays in the copy as it was, and would keep them there.
-    """
-    if not home.analytics.exists():
-        return
-    with whole_file(home.analytics) as temporary, temporary_folder(home.path, "erased") as folder:
-        shutil.copyfile(home.analytics, erased := folder / "erased.duckdb")
-        with duckdb.connect(str(erased)) as connection:
-            delete(connection, seller, gone)
-            connection.execute(f"attach {quoted_path(temporary)} as rewritten")  # without their blocks
-            connection.execute("copy from database erased to rewritten")
-            connection.execute("detach rewritten")
-        keep_readers(home.analytics, temporary)
+    if warehouse.exists():
+        warehouse.transact(lambda connection: delete(connection, seller, gone))
 
 
 def delete(connection: duckdb.DuckDBPyConnection, seller: str, gone: list[str]) -> None:

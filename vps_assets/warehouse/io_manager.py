@@ -1,15 +1,16 @@
 """The IO manager between frames and the warehouse's tables."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
-from pydantic import PrivateAttr
 
 from vps_assets.home import Home
-from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of, landed_fingerprints
+from vps_assets.lineage.fingerprints import Fingerprint, Fingerprints, Records, basis_of, landed_fingerprints
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.sweeping import sweep
 from vps_assets.tables.partitions import PARTITIONINGS, WHOLE
@@ -18,8 +19,11 @@ from vps_assets.warehouse.publication import publish
 from vps_assets.warehouse.settings import Settings
 from vps_assets.warehouse.unchecked import Checks, Passed
 from vps_ml.artefacts import identity
+from vps_ml.atomic import whole_file
 from vps_ml.processes import be_seen, here_and_now
 
+READ = "read"
+"""Folder among a run's op outputs: what it has read of which table."""
 PROCESS_TAG = "vps/process"
 """Tag of a run: the process that executes it, and its machine (`vps_ml.processes`)."""
 MOST_COUNTED = 100
@@ -35,7 +39,6 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
     """
 
     settings: Settings
-    _made_from: dict[str, Records] = PrivateAttr(default_factory=dict)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseIOManager"]:
@@ -55,8 +58,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         asset = context.asset_key.to_user_string()
         where, parameters = input_window(context, asset)
         rows, records = self.settings.warehouse.read_with_records(asset, where, parameters)
-        run_id = context.step_context.run_id
-        self._made_from[run_id] = self._made_from.get(run_id, Records()).updated(records)
+        note_read(self.settings.home, context.step_context.run_id, records)
         return aligned(pl.DataFrame() if rows is None else rows, TABLES[asset])
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
@@ -72,7 +74,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         column = partition_column(asset)
         if column and not set(rows[column].cast(pl.String).unique()) <= set(partitions):
             raise ValueError(f"{asset} has rows outside its partitions {partitions[0]} to {partitions[-1]}")
-        made = self.fingerprints(asset, rows, partitions, context.run_id)
+        made_from = read_by(self.settings.home, lineage_of(context.step_context.instance, context.run_id))
+        made = self.fingerprints(asset, rows, partitions, made_from)
         checks = Checks(context.run_id, blocking_checks(context.step_context.job_def, context.asset_key))
         self.settings.warehouse.replace(asset, rows, where, parameters, made, checks)
         if not context.has_asset_partitions:
@@ -86,14 +89,14 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             context.add_output_metadata({"rows of this run": rows.height})
 
     def fingerprints(
-        self, asset: str, rows: pl.DataFrame, partitions: list[str], run_id: str
+        self, asset: str, rows: pl.DataFrame, partitions: list[str], read: Records
     ) -> dict[str, Fingerprint | None]:
         """What to record of the partitions: made from the parents as this run read them, else as they are now."""
         if asset == "raw_listings":
             landed = landed_fingerprints(rows)
             return {partition: landed.get(partition) for partition in partitions}
         warehouse, recipe = self.settings.warehouse, self.settings.recipe
-        made_from = warehouse.records().updated(self._made_from.get(run_id, Records()))
+        made_from = warehouse.records().updated(read)
         bases = {partition: basis_of(asset, partition, recipe, made_from) for partition in partitions}
         node = LINEAGE[asset]
         if not node.content and not node.kept_as:
@@ -102,6 +105,42 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         of = {p: rows.filter(pl.col(column).cast(pl.String) == p) if column else rows for p in partitions}
         content = {p: content_of(asset, of[p]) for p in partitions}
         return {p: Fingerprint(basis, sales, content[p]) if basis else None for p, basis in bases.items()}
+
+
+def note_read(home: Home, run_id: str, records: Records) -> None:
+    """Note which fingerprints a run has read of each table, beside what its ops pass to each other.
+
+    The step that writes may be another process, or of a run that executes a failed one again from where it failed.
+    """
+    for asset, made in records.made.items():
+        with whole_file(home.op_outputs / run_id / READ / f"{asset}.json") as temporary:
+            known = {partition: astuple(fingerprint) for partition, fingerprint in made.items()}
+            temporary.write_text(json.dumps({"made": known, "as_of": records.as_of.get(asset)}))
+
+
+def read_by(home: Home, run_ids: Sequence[str]) -> Records:
+    """What these runs have read; of a table that several have, what the last one did."""
+    made: Fingerprints = {}
+    as_of: dict[str, dict[str, str]] = {}
+    for run_id in run_ids:
+        for file in sorted((home.op_outputs / run_id / READ).glob("[!.]*.json")):
+            noted = json.loads(file.read_text())
+            made[file.stem] = {partition: Fingerprint(*values) for partition, values in noted["made"].items()}
+            as_of.pop(file.stem, None)
+            if noted["as_of"] is not None:
+                as_of[file.stem] = noted["as_of"]
+    return Records(made, as_of)
+
+
+def lineage_of(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """The run, after those that it executes again from where they failed, the first one first."""
+    runs: list[str] = []
+    following: str | None = run_id
+    while following is not None and following not in runs:
+        runs.insert(0, following)
+        run = instance.get_run_by_id(following)
+        following = run.parent_run_id if run is not None else None
+    return runs
 
 
 def note_process(instance: dg.DagsterInstance, run_id: str) -> None:

@@ -1,4 +1,7 @@
-"""The publication of the analysts' copy: all tables of the warehouse whose blocking checks passed."""
+"""The publication of the analysts' copy: all tables of the warehouse whose blocking checks passed.
+
+Of a lake there is no copy, but views (`lake_publication`).
+"""
 
 import contextlib
 import hashlib
@@ -11,10 +14,13 @@ from pathlib import Path
 import duckdb
 
 from vps_assets.home import Home
-from vps_assets.warehouse import unchecked
-from vps_assets.warehouse.database import Warehouse, log_of, quoted, quoted_path
+from vps_assets.warehouse import lake_publication, unchecked
+from vps_assets.warehouse.database import Warehouse, quoted
+from vps_assets.warehouse.erasure import delete
+from vps_assets.warehouse.file import File, log_of, quoted_path
+from vps_assets.warehouse.lake import Lake
 from vps_ml import durable
-from vps_ml.atomic import locked
+from vps_ml.atomic import locked, temporary_folder, whole_file
 
 HEADERS = 3 * 4096
 """Bytes at the start of a DuckDB file that every checkpoint changes: its version, and twice the number of the last."""
@@ -37,8 +43,10 @@ def publish(warehouse: Warehouse) -> bool:
     Raises:
         LostWarehouse: only the copy is left; it is not touched.
     """
-    home = warehouse.home
-    warehouse.refuse_if_lost()
+    if isinstance(warehouse.engine, Lake):
+        return lake_publication.publish(warehouse.engine)
+    home, file = warehouse.home, warehouse.engine
+    file.refuse_if_lost()
     if not home.warehouse.exists():
         return False
     with locked(home.path / ".publish.lock"):
@@ -47,19 +55,19 @@ def publish(warehouse: Warehouse) -> bool:
         if current(home):
             return False
         if log_of(home).exists():  # of a writer that was killed, or is at work
-            with warehouse.connect(read_only=False) as connection:
+            with file.connect(read_only=False) as connection:
                 connection.execute("checkpoint")
-        write_copy(warehouse, home.analytics)
+        write_copy(file, home.analytics)
         return True
 
 
-def write_copy(warehouse: Warehouse, target: Path) -> None:
+def write_copy(file: File, target: Path) -> None:
     """Write the copy, whole or not at all."""
-    home = warehouse.home
+    home = file.home
     temporary = home.path / f".analytics.{uuid.uuid4().hex[:8]}.duckdb"
     with duckdb.connect() as connection:
         source = quoted_path(home.warehouse)
-        warehouse.waiting(lambda: connection.execute(f"attach {source} as warehouse (read_only)"))
+        file.waiting(lambda: connection.execute(f"attach {source} as warehouse (read_only)"))
         version = version_of(home)
         connection.execute(f"attach {quoted_path(temporary)} as published")
         connection.execute("copy from database warehouse to published")
@@ -78,6 +86,32 @@ def write_copy(warehouse: Warehouse, target: Path) -> None:
     keep_readers(target, temporary)
     durable.sync(temporary)
     durable.move(temporary, target)
+
+
+def erase_published(home: Home, seller: str, gone: list[str]) -> None:
+    """Delete the seller's rows from what is published at once, whatever becomes of the tables that are made again.
+
+    A table that fails its checks stays as it was, and would keep them there.
+    """
+    if home.lake:
+        lake_publication.erase_published(Lake(home), seller, gone)
+    elif home.analytics.exists():
+        with whole_file(home.analytics) as temporary, temporary_folder(home.path, "erased") as folder:
+            shutil.copyfile(home.analytics, erased := folder / "erased.duckdb")
+            with duckdb.connect(str(erased)) as connection:
+                delete(connection, seller, gone)
+                connection.execute(f"attach {quoted_path(temporary)} as rewritten")  # without their blocks
+                connection.execute("copy from database erased to rewritten")
+                connection.execute("detach rewritten")
+            keep_readers(home.analytics, temporary)
+
+
+def leave_no_trace(warehouse: Warehouse) -> None:
+    """Rewrite the tables' files, so that none has a deleted row, and publish them."""
+    warehouse.engine.rewrite()
+    publish(warehouse)
+    if isinstance(warehouse.engine, Lake):
+        lake_publication.forget_snapshots(warehouse.engine, older_than_days=0)
 
 
 def keep_readers(before: Path, after: Path) -> None:
@@ -128,8 +162,21 @@ def version_of(home: Home) -> str:
         return hashlib.sha256(file.read(HEADERS)).hexdigest()
 
 
+def newest_publication(home: Home) -> object | None:
+    """What tells one publication from another; None where there is none."""
+    if home.lake:
+        return lake_publication.newest_publication(Lake(home))
+    try:
+        status = home.analytics.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
 def current(home: Home) -> bool:
-    """Whether the published copy is of the warehouse as it is now."""
+    """Whether what is published is of the warehouse as it is now."""
+    if home.lake:
+        return lake_publication.is_current(Lake(home))
     if not home.analytics.exists() or log_of(home).exists():
         return False
     return published(home)[0] == version_of(home)

@@ -16,6 +16,10 @@ class Settings(dg.ConfigurableResource):
 
     data_directory: str
     recipe_name: str
+    lake: str = ""
+    bucket: str = ""
+    """See `Home`."""
+
     weights: str = ""
     """State file that replaces the recipe's start of the backbones; empty for none."""
 
@@ -28,7 +32,7 @@ class Settings(dg.ConfigurableResource):
 
     @property
     def home(self) -> Home:
-        return Home(Path(self.data_directory))
+        return Home(Path(self.data_directory), self.lake, self.bucket)
 
     @property
     def artefacts(self) -> Artefacts:

@@ -76,10 +76,10 @@ def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe, checks: Ch
     Raises:
         UserError: there is no table `clean_listings` yet.
     """
-    with warehouse.connect(read_only=False) as connection:
+
+    def correct(connection: duckdb.DuckDBPyConnection) -> Correction:
         if not table_exists(connection, SOURCE):
             raise UserError(f"there is no {SOURCE} yet: materialise it first")
-        connection.execute("begin")
         prepare(connection, asset)
         made = read_records(connection, [SOURCE]).made.get(SOURCE, {})
         versions = {day: version(asset, fingerprint) for day, fingerprint in made.items()}
@@ -99,8 +99,9 @@ def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe, checks: Ch
         record_digests(connection, asset, untouched or date.min)
         connection.execute("delete from state.corrections where asset = ?", [asset])
         connection.execute("insert into state.corrections values (?, ?, now())", [asset, untouched])
-        connection.execute("commit")
-    return Correction(rebuilt, len(changed), groups, since, rows.height)
+        return Correction(rebuilt, len(changed), groups, since, rows.height)
+
+    return warehouse.transact(correct)
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, asset: str) -> None:

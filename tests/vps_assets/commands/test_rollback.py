@@ -10,7 +10,8 @@ from vps_assets.assets.champion_decisions import past_decisions, with_decisions
 from vps_assets.commands.rollback import NothingToRollBackTo, roll_back, rollback_target
 from vps_assets.home import Home
 from vps_assets.orchestration.instance import open_instance
-from vps_assets.warehouse.database import LostWarehouse, Warehouse
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.file import LostWarehouse
 from vps_assets.warehouse.publication import publish
 from vps_ml.ops import GPU_POOL
 from vps_ml.recipes import demo

@@ -9,7 +9,6 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.sensor_definition import SensorExecutionData
-from dagster._core.events import EngineEventData
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus
 from scenario import listing, listings_file
@@ -20,7 +19,9 @@ from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration import sensors
 from vps_assets.orchestration.instance import open_instance
 from vps_assets.orchestration.lineage_decisions import FITTED, FOLLOWING
+from vps_assets.warehouse.io_manager import PROCESS_TAG
 from vps_assets.warehouse.settings import Settings
+from vps_ml.processes import here_and_now
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
 INBOX, SOLD_LISTINGS, RETRAINING, *_ = sensors.all_sensors(RUNNING)
@@ -82,19 +83,22 @@ def test_an_unfinished_run_of_the_lineage_holds_the_sensors_back_and_one_of_a_de
     resolved = dg.Definitions([dg.asset(lambda: None, name="raw_listings")], jobs=[job]).resolve_job_def(job.name)
     with open_instance(home) as instance:
         run = instance.create_run_for_job(
-            resolved, status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset({dg.AssetKey("raw_listings")})
+            resolved,
+            status=dg.DagsterRunStatus.STARTED,
+            asset_selection=frozenset({dg.AssetKey("raw_listings")}),
+            tags={PROCESS_TAG: here_and_now()},
         )
-        pid = {"pid": dg.MetadataValue.text(str(os.getpid()))}
-        instance.report_engine_event("started", run, EngineEventData(metadata=pid))
         assert "1 runs are unfinished" in str(tick(home, SOLD_LISTINGS).skip_message)
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    name_of_dead = "from vps_ml.processes import *; print(here_and_now())"
+    dead = subprocess.run([sys.executable, "-c", name_of_dead], capture_output=True, text=True, check=True)
     with open_instance(home) as instance:
         instance.delete_run(run.run_id)
         run = instance.create_run_for_job(
-            resolved, status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset({dg.AssetKey("raw_listings")})
+            resolved,
+            status=dg.DagsterRunStatus.STARTED,
+            asset_selection=frozenset({dg.AssetKey("raw_listings")}),
+            tags={PROCESS_TAG: dead.stdout.strip()},
         )
-        pid = {"pid": dg.MetadataValue.text(dead.stdout.strip())}
-        instance.report_engine_event("started", run, EngineEventData(metadata=pid))
         assert tick(home, SOLD_LISTINGS).run_requests
         assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
 

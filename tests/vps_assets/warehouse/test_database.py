@@ -11,7 +11,8 @@ from prices import COMMITTED, ROWS, X, Y, Z, killed_after_commit, with_prices
 
 from vps_assets.home import Home
 from vps_assets.tables.partitions import WHOLE
-from vps_assets.warehouse.database import Warehouse, WarehouseBusy, log_of
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.file import WarehouseBusy, log_of
 from vps_assets.warehouse.publication import publish
 
 
@@ -79,7 +80,7 @@ def killed_writer(home: Home) -> Warehouse:
 
 
 def test_what_a_killed_writer_had_committed_outlives_a_rewrite(killed_writer: Warehouse) -> None:
-    killed_writer.rewrite()
+    killed_writer.engine.rewrite()
     assert sorted(killed_writer.read("prices").rows()) == COMMITTED
     assert sorted(killed_writer.read("prices").rows()) == COMMITTED
     assert not list(killed_writer.home.path.glob(".warehouse*"))
@@ -98,7 +99,7 @@ def test_the_log_of_a_writer_that_comes_right_after_a_rewrite_is_left_alone(
         return target
 
     monkeypatch.setattr(Path, "replace", and_a_writer_comes)
-    warehouse.rewrite()
+    warehouse.engine.rewrite()
     assert log_of(home).read_bytes() == b"somebody else's"
 
 
@@ -107,7 +108,7 @@ def test_a_warehouse_that_was_rewritten_has_the_same_tables_and_no_deleted_row_i
     rows = pl.DataFrame({"listing_id": [f"{secret}-{n}" for n in range(5000)], "seller": "ann"})
     warehouse.replace("raw_listings", rows, "true", [], {WHOLE: X})
     warehouse.replace("raw_listings", pl.DataFrame({"listing_id": ["b"], "seller": ["bob"]}), "true", [], {WHOLE: Y})
-    warehouse.rewrite()
+    warehouse.engine.rewrite()
     assert secret.encode() not in home.warehouse.read_bytes()
     assert warehouse.read("raw_listings").rows() == [("b", "bob")]
     assert warehouse.records().made == {"raw_listings": {WHOLE: Y}}

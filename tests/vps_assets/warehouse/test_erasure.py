@@ -17,8 +17,8 @@ from vps_assets.landing.packs import rewrite_landings
 from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.erasure import OF_A_SELLER, erase_published, erase_rows
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.erasure import OF_A_SELLER, erase_rows
+from vps_assets.warehouse.publication import erase_published, publish
 
 
 def test_a_sellers_rows_go_from_every_table_with_those_that_could_not_be_read(home: Home, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from sales import with_the_sales
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Records
 from vps_assets.warehouse import unchecked
-from vps_assets.warehouse.database import LostWarehouse, Warehouse
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.file import LostWarehouse
 from vps_assets.warehouse.publication import current, publish, published
 from vps_assets.warehouse.records import read_records
 from vps_assets.warehouse.unchecked import Checks, Passed

@@ -1,0 +1,25 @@
+"""`vps init`: what several hosts share is made once, before any of them needs it."""
+
+from vps_assets.home import Home
+from vps_assets.orchestration.instance import open_instance
+from vps_ml import durable
+from vps_ml.ops import GPU_POOL
+
+
+def initialise(home: Home, gpus: int) -> list[str]:
+    """Make the data directory, Dagster's records and the lake, each unless it is there; what was done, by line.
+
+    Raises:
+        NoLake: the lake's database cannot be reached.
+        WrongInstance: Dagster's settings make no sense.
+    """
+    durable.make_folder(home.path)
+    with open_instance(home) as instance:
+        instance.event_log_storage.set_concurrency_slots(GPU_POOL, gpus)
+    lines = [f"{home.path}: settings and records of Dagster; {gpus} runs at a time use an accelerator"]
+    if home.lake:
+        from vps_assets.warehouse import lake
+
+        lake.initialise(home)
+        lines.append(f"{home.lake}: the lake and its schemas")
+    return lines

@@ -1,0 +1,177 @@
+"""The other engine: a DuckLake, tables as Parquet files whose catalogue is in Postgres, for several hosts.
+
+Several processes read and write it at once. Each has one connection, attached once, and hands out cursors: attaching
+costs ten times what reading a table does. Two transactions that write the same table conflict, and the later one is
+done again.
+"""
+
+import contextlib
+import importlib.util
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from vps_assets.errors import Failure, one_line
+from vps_assets.home import Home
+from vps_assets.warehouse.file import WarehouseBusy
+
+Result = TypeVar("Result")
+CATALOGUE = "warehouse"
+"""What the lake is called in our own connections."""
+EXTENSIONS = ("ducklake", "postgres_scanner", "httpfs")
+SCHEMAS = ("lineage", "state", "published", "held")
+LONGEST_PAUSE_S = 2.0
+HELD_LOCK = threading.Lock()
+
+
+class NoLake(Failure):
+    """The lake cannot be attached; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The tables in a lake, which `vps init` has made."""
+
+    home: Home
+    lock_timeout_s: float = 120.0
+
+    def exists(self) -> bool:
+        """A lake is always there to read, or an error."""
+        return True
+
+    def refuse_if_lost(self) -> None:
+        """A lake has no copy that could be taken for it."""
+
+    @contextlib.contextmanager
+    def connect(self, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor; one that is read-only sees a single snapshot.
+
+        Raises:
+            NoLake: it cannot be attached.
+        """
+        with HELD_LOCK:
+            cursor = held(self.home.lake, self.home.bucket, os.getpid()).cursor()
+        try:
+            cursor.execute(f"use {CATALOGUE}")
+            cursor.execute("set TimeZone = 'UTC'")
+            if read_only:
+                cursor.execute("begin transaction read only")
+            yield cursor
+        finally:
+            cursor.close()
+
+    def transact(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+        """What `work` returns, having written in one transaction; done again if another one was faster.
+
+        Raises:
+            WarehouseBusy: others were faster for `lock_timeout_s`.
+        """
+        deadline, pause_s = time.monotonic() + self.lock_timeout_s, 0.05
+        while True:
+            try:
+                return self.attempt(work)
+            except duckdb.TransactionException as error:
+                if time.monotonic() > deadline:
+                    busy = f"other transactions were faster for {self.lock_timeout_s:.0f} s: {one_line(error)}"
+                    raise WarehouseBusy(busy) from error
+            time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  (two that wait must not meet again)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    def attempt(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+        """One try of a transaction."""
+        with self.connect(read_only=False) as connection:
+            connection.execute("begin")
+            result = work(connection)
+            connection.execute("commit")
+        return result
+
+    def rewrite(self) -> None:
+        """Rewrite the files that have deleted rows; earlier snapshots still name the old ones."""
+        with self.connect(read_only=False) as connection:
+            connection.execute(f"call ducklake_rewrite_data_files('{CATALOGUE}', delete_threshold => 0)")
+
+
+def initialise(home: Home) -> None:
+    """Make the lake and its schemas, where they are not there yet.
+
+    Raises:
+        NoLake: the catalogue's database cannot be reached.
+    """
+    with duckdb.connect() as connection:
+        prepare(connection, home.bucket)
+        where = quoted_text(f"{home.bucket or home.path}/tables/")
+        attach(connection, home.lake, f"data_path {where}")
+        # Rows in files alone: what is inlined in the catalogue would outlive its deletion in Postgres' own files.
+        connection.execute(f"call {CATALOGUE}.set_option('data_inlining_row_limit', 0)")
+        for schema in SCHEMAS:
+            connection.execute(f"create schema if not exists {CATALOGUE}.{schema}")
+
+
+@lru_cache(maxsize=2)
+def held(lake: str, bucket: str, process: int) -> duckdb.DuckDBPyConnection:
+    """This process's connection; one of its own in each process, since none survives a fork."""
+    connection = duckdb.connect()
+    try:
+        prepare(connection, bucket)
+        attach(connection, lake, "create_if_not_exists false")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, bucket: str) -> None:
+    """Load what a lake needs."""
+    for name in EXTENSIONS if bucket else EXTENSIONS[:-1]:
+        connection.execute(f"load {extension(name)}")
+    if bucket:
+        connection.execute(f"create secret ({secret()})")
+
+
+def attach(connection: duckdb.DuckDBPyConnection, lake: str, options: str) -> None:
+    """Attach the lake.
+
+    Raises:
+        NoLake: it cannot be attached.
+    """
+    try:
+        connection.execute(f"attach {quoted_text(lake)} as {CATALOGUE} ({options})")
+    except duckdb.Error as error:
+        what = one_line(error)[:300]
+        raise NoLake(f"VPS_WAREHOUSE: {what}: is its database there? `vps init` makes the lake, once") from error
+
+
+def extension(name: str) -> str:
+    """What DuckDB's `load` takes: the file of the extension's wheel, else the name, which has to be installed."""
+    found = importlib.util.find_spec(f"duckdb_extension_{name}")
+    folders = (found.submodule_search_locations if found else None) or []
+    files = [file for folder in folders for file in Path(folder).rglob("*.duckdb_extension")]
+    return quoted_text(str(files[0])) if files else name
+
+
+def secret() -> str:
+    """The credentials of the object storage, from AWS's usual variables."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    values = {
+        "key_id": os.environ.get("AWS_ACCESS_KEY_ID"),
+        "secret": os.environ.get("AWS_SECRET_ACCESS_KEY"),
+        "session_token": os.environ.get("AWS_SESSION_TOKEN"),
+        "region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        "endpoint": endpoint.partition("://")[2].rstrip("/") or None,
+        "url_style": "path" if endpoint else None,
+    }
+    parts = ["type s3", *(f"{name} {quoted_text(value)}" for name, value in values.items() if value)]
+    return ", ".join([*parts, *(["use_ssl false"] if endpoint.startswith("http://") else [])])
+
+
+def quoted_text(text: str) -> str:
+    """Text as SQL takes it."""
+    return "'" + text.replace("'", "''") + "'"
