@@ -15,8 +15,8 @@ from jaxtyping import Float, Float16
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from vps_ml.artefacts import DamagedArtefact
 from vps_ml.atomic import whole_file
+from vps_ml.stores import DamagedArtefact
 
 QUALITY = "photo_quality"
 

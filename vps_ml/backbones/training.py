@@ -34,7 +34,7 @@ class PhotoSource:
     def batch(self, rows: np.ndarray) -> Tensor:
         """Pixels, or the frozen trunk's output, of these rows."""
         if self.held is not None:
-            return self.held[torch.from_numpy(rows)]
+            return self.held[torch.from_numpy(rows).to(self.held.device)]
         with ThreadPoolExecutor(4) as pool:
             photos = list(pool.map(lambda row: decoded(self.paths[row], self.photo_px)[0], rows))
         return torch.from_numpy(np.stack(photos))
@@ -56,7 +56,13 @@ def photo_source(paths: Sequence[Path], recipe: BackboneRecipe, seed: int, log: 
         if i % 16 == 15:
             log(f"{(i + 1) * BATCH_PHOTOS:,} of {len(paths):,} photos decoded")
     empty = torch.zeros((0, 3, recipe.photo_px, recipe.photo_px), dtype=torch.uint8)
-    return PhotoSource(paths, recipe.photo_px, torch.cat(held) if held else empty)
+    return PhotoSource(paths, recipe.photo_px, near(torch.cat(held), device) if held else empty)
+
+
+def near(held: Tensor, device: torch.device) -> Tensor:
+    """What is learnt from, on the device if half of its free memory holds it: each batch would be copied there."""
+    fits = device.type == "cuda" and 2 * held.nbytes < torch.cuda.mem_get_info(device)[0]
+    return held.to(device) if fits else held
 
 
 @torch.inference_mode()

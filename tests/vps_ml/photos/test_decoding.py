@@ -1,3 +1,4 @@
+import os
 import struct
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image, ImageFilter, ImageOps
 from scenario import photo
 
+from vps_ml.photos import decoding
 from vps_ml.photos.decoding import PhotoQuality, decoded, open_photo, photo_batches, photo_quality, unqualified_reason
 
 
@@ -76,6 +78,17 @@ def test_batches_keep_the_order_of_the_paths(tmp_path: Path) -> None:
     assert [len(photos) for photos, _ in batches] == [3, 3, 1]
     alone = np.stack([decoded(path, 32)[0] for path in paths])
     assert np.array_equal(np.concatenate([photos for photos, _ in batches]), alone)
+
+
+def test_processes_decode_what_threads_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [photo(tmp_path / f"{i}.png", seed=i) for i in range(2 * decoding.TOGETHER + 3)]
+    threads = list(photo_batches([paths[:2], paths[2:]], 32, 2))
+    monkeypatch.setattr(decoding, "MOST_THREADS", 1)
+    monkeypatch.setattr(decoding, "WORTH_PROCESSES", 1)
+    with decoding.decoders(2, 1) as pool:
+        assert pool.submit(os.getpid).result() != os.getpid()
+    for (photos, quality), (again, also) in zip(threads, photo_batches([paths[:2], paths[2:]], 32, 2), strict=True):
+        assert np.array_equal(photos, again) and np.array_equal(quality, also)
 
 
 def test_no_photos_make_no_batches() -> None:
