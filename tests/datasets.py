@@ -8,10 +8,11 @@ import polars as pl
 from scenario import photo
 from worlds import TINY
 
-from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.embedding import STATE, embed, load_extractors
 from vps_ml.backbones.files import save_embeddings
 from vps_ml.backbones.networks import resnet
+from vps_ml.cards import Contents
 from vps_ml.features.tabular import TABULAR
 from vps_ml.recipes import Recipe, demo
 from vps_ml.training_loop import weights

@@ -25,7 +25,7 @@ from vps_assets.landing.inbox import dropped, take_in
 from vps_assets.landing.landed import landed_rows
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.publication import publish
-from vps_ml.artefacts import Contents
+from vps_ml.cards import Contents
 
 FILES, PHOTOS = ("a.csv", "b.csv"), 3
 MUST_CUT = 40
@@ -39,7 +39,7 @@ from vps_assets.landing.inbox import take_in
 from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.publication import publish
-from vps_ml.artefacts import Contents
+from vps_ml.cards import Contents
 from vps_ml.backbones.files import save_embeddings
 
 mounted, image, cuts = map(Path, sys.argv[1:])

@@ -15,7 +15,7 @@ from vps_assets import interruption
 from vps_assets.errors import UserError, VpsError, one_line, printable, tell
 from vps_assets.home import Home, private_files, recipe_from_environment
 from vps_ml.allocator import keep_freed_memory
-from vps_ml.artefacts import DamagedArtefact
+from vps_ml.stores import DamagedArtefact
 
 if TYPE_CHECKING:
     from vps_assets.landing.land import Landing

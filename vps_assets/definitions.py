@@ -30,7 +30,7 @@ from vps_assets.assets import (
     suggestions,
 )
 from vps_assets.assets.options import WAREHOUSE, daily_from
-from vps_assets.home import DEFAULT_RECIPE, Home, private_files
+from vps_assets.home import DEFAULT_RECIPE, Home, executor_from_environment, private_files
 from vps_assets.landing.landed import first_landed_day
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration import sensors, services
@@ -64,13 +64,14 @@ READ = ("evaluation_reports", "price_suggestions")
 
 
 def settings_from_environment() -> Settings:
-    """`VPS_HOME`, `VPS_WAREHOUSE`, `VPS_STORAGE`, `VPS_RECIPE`, `VPS_WEIGHTS` and `VPS_ENCODER`."""
+    """`VPS_HOME`, `VPS_WAREHOUSE`, `VPS_STORAGE`, `VPS_EXECUTOR`, `VPS_RECIPE`, `VPS_WEIGHTS` and `VPS_ENCODER`."""
     home = Home.from_environment()
     return Settings(
         data_directory=str(home.path),
         lake=home.lake,
         bucket=home.bucket,
         recipe_name=os.environ.get("VPS_RECIPE") or DEFAULT_RECIPE,
+        executor=executor_from_environment(),
         weights=os.environ.get("VPS_WEIGHTS", ""),
         encoder=os.environ.get("VPS_ENCODER", ""),
     )

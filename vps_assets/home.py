@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vps_assets.errors import WrongSetting
 from vps_ml.artefacts import Artefacts
+from vps_ml.compute import EXECUTORS, HERE
 from vps_ml.recipes import Recipe, recipe_named
 
 DEFAULT_RECIPE = "demo"
@@ -45,7 +46,7 @@ class Home:
     @property
     def artefacts(self) -> Artefacts:
         """Models, embeddings and photos, by id."""
-        return Artefacts(self.path)
+        return Artefacts(self.path, self.bucket)
 
     @property
     def warehouse(self) -> Path:
@@ -95,6 +96,18 @@ class Home:
     def op_outputs(self) -> Path:
         """What the ops of a run pass to each other; `vps run` clears it after a successful run."""
         return self.dagster / "op_outputs"
+
+
+def executor_from_environment() -> str:
+    """Where the work of minutes runs, as `VPS_EXECUTOR` says.
+
+    Raises:
+        WrongSetting: nothing is called so.
+    """
+    name = os.environ.get("VPS_EXECUTOR") or HERE
+    if name not in EXECUTORS:
+        raise WrongSetting(f"VPS_EXECUTOR: {name!r} is none of {', '.join(EXECUTORS)}")
+    return name
 
 
 def recipe_from_environment() -> Recipe:

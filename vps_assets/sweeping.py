@@ -49,6 +49,7 @@ def matching(folder: Path, pattern: str) -> list[Path]:
 def sweep(home: Home) -> None:
     """Remove the leftovers, and let other containers see this process; another process may be doing the same."""
     be_seen(home.processes)
+    home.artefacts.delete_erased()
     for path in leftovers(home):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vps_ml.artefacts import Artefacts, Contents, DamagedArtefact, Store, identity
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import Contents, identity
+from vps_ml.stores import DamagedArtefact, Store
 
 
 class HalfWritten(Contents):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from vps_ml import durable
-from vps_ml.artefacts import Contents, Store
 from vps_ml.atomic import whole_file
 from vps_ml.backbones.files import save_embeddings
+from vps_ml.cards import Contents
+from vps_ml.stores import Store
 
 WATCHED: list[Callable[[str, tuple], None]] = []
 sys.addaudithook(lambda event, arguments: [watch(event, arguments) for watch in WATCHED])  # a hook stays for good

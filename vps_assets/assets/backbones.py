@@ -31,7 +31,7 @@ def backbone_job(context: dg.OpExecutionContext, settings: Settings, clean_listi
     if rows.is_empty():
         raise dg.Failure("No sold listing is in training: materialise clean_listings first, or land more listings.")
     context.log.info(f"{rows.height:,} training photos for {', '.join(context.partition_keys)}")
-    return BackboneJob(rows, tuple(context.partition_keys), settings.recipe, settings.artefacts)
+    return BackboneJob(rows, tuple(context.partition_keys), settings.recipe, settings.artefacts, settings.executor)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

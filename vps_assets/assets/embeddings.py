@@ -21,7 +21,7 @@ def embedding_job(
     rows = clean_listings.select("listing_id", "listed_on", "photo_hash")
     context.log.info(f"{rows.height:,} photos, {trained.height} backbones: {', '.join(trained['task'])}")
     backbones = dict(trained.select("task", "backbone_id").iter_rows())
-    return EmbeddingJob(rows, backbones, settings.recipe, settings.artefacts)
+    return EmbeddingJob(rows, backbones, settings.recipe, settings.artefacts, settings.executor)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

@@ -112,7 +112,7 @@ def raw_listings(context: dg.AssetExecutionContext, settings: Settings) -> pl.Da
     sample = photos.gather_every(max(1, photos.len() // 24))[:24]
     bad = rows.filter(pl.col("landing_reasons").list.len() > 0).height
     counts = {"landed, this run": rows.height, "bad, this run": bad}
-    sheet = contact_sheet([settings.artefacts.photo(photo_hash) for photo_hash in sample])
+    sheet = contact_sheet(settings.artefacts.photos(sample))
     add_metadata(context, counts, {"photos": sheet})
     return rows
 

@@ -44,7 +44,7 @@ def pricing_job(
         raise dg.Failure(f"{rows.height} sold listings with features are too few to train and test: land more.")
     for split in thin:
         context.log.warning(f"the {split} split has too few listings on a side: its models are left out")
-    return PricingJob(rows, kept, settings.recipe, settings.artefacts)
+    return PricingJob(rows, kept, settings.recipe, settings.artefacts, settings.executor)
 
 
 def partition_variants(

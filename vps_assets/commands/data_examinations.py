@@ -25,8 +25,9 @@ from vps_assets.orchestration.state import lineage_state
 from vps_assets.warehouse.database import quoted
 from vps_assets.warehouse.named_files import lost
 from vps_assets.warehouse.publication import current
-from vps_ml.artefacts import Artefacts, DamagedArtefact
+from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.files import tensors
+from vps_ml.stores import DamagedArtefact
 
 
 def examine_disk(home: Home) -> Finding:

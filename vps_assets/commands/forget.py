@@ -31,10 +31,12 @@ from vps_assets.warehouse.erasure import erase_rows
 from vps_assets.warehouse.named_files import EMBEDDINGS
 from vps_assets.warehouse.publication import erase_published, leave_no_trace
 from vps_ml import durable
-from vps_ml.artefacts import DAMAGED_PATTERN, SOLD_ITEMS, identity
+from vps_ml.artefacts import SOLD_ITEMS
 from vps_ml.atomic import whole_file
+from vps_ml.cards import identity
 from vps_ml.features.roles import ITEM, learnt_items
 from vps_ml.recipes import Recipe
+from vps_ml.stores import DAMAGED_PATTERN
 
 SETTLED_S = 60.0
 """A file in the inbox that has not changed for this long is complete."""
@@ -109,7 +111,7 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     gone = sorted(set(erasure.photos) - shared)
     unread = empty_inbox(home, erasure, set(gone))
     for photo in gone:
-        home.artefacts.photo(photo).unlink(missing_ok=True)
+        home.artefacts.delete(home.artefacts.photo_key(photo))
     no_more = sorted(set(erasure.listings) - set(others["listing_id"]))
     erase_rows(Warehouse(home), seller, no_more)
     erase_published(home, seller, no_more)
@@ -249,7 +251,7 @@ def delete_sold_items(home: Home) -> None:
     models = home.artefacts.models
     for artefact_id in models.ids():
         if kind_of(models, artefact_id) == SOLD_ITEMS:
-            shutil.rmtree(models.folder / artefact_id, ignore_errors=True)
+            models.delete(artefact_id)
     for folder in models.folder.glob(DAMAGED_PATTERN):  # what is damaged may not say what it was
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -257,7 +259,7 @@ def delete_sold_items(home: Home) -> None:
 def delete_unused_embeddings(home: Home) -> None:
     """Delete the date files of embeddings that no table names: superseded or damaged ones may be of the seller."""
     tables = (Warehouse(home).read(table, columns=["path"]) for table in EMBEDDINGS)
-    named = {home.artefacts.embedding_file(path) for stored in tables if stored is not None for path in stored["path"]}
-    for file in home.artefacts.embeddings.folder.glob("*/*.safetensors*"):
-        if file not in named:
-            file.unlink(missing_ok=True)
+    named = {path for stored in tables if stored is not None for path in stored["path"]}
+    for key in home.artefacts.date_files():
+        if key not in named:
+            home.artefacts.delete(key)

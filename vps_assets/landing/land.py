@@ -19,6 +19,7 @@ from vps_assets.landing.cells import TypedRows
 from vps_assets.landing.files import ListingFile, RefusedFile, listing_file
 from vps_assets.landing.landed import rows_in_force
 from vps_assets.landing.landings import landed_ids, reading, so_far
+from vps_assets.landing.mirror import put
 from vps_assets.landing.packs import compact
 from vps_assets.landing.photos import Progress, check_photos
 from vps_assets.landing.rules import reasons_of_rows
@@ -26,8 +27,8 @@ from vps_assets.sweeping import sweep
 from vps_assets.tables.listings import WORDS
 from vps_assets.tables.partitions import EARLIEST_DAY
 from vps_ml import durable
-from vps_ml.artefacts import ID_LENGTH, identity
 from vps_ml.atomic import temporary_name
+from vps_ml.cards import ID_LENGTH, identity
 
 NEXT = timedelta(microseconds=1)
 """Between two landings at least."""
@@ -170,7 +171,7 @@ def settle(staged: Staged, home: Home) -> Landing:
         landing_id = identity(staged.content_id, staged.landed_at)
     already = landing_id in landed
     if not already and staged.rows:
-        staged.written.replace(home.landing / f"{landing_id}.parquet")
+        put(home, staged.written, f"{landing_id}.parquet")
     return Landing(staged.file.path.name, staged.rows, staged.bad, already, staged.file.unknown_columns)
 
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from vps_assets.errors import Failure
 from vps_assets.home import Home
+from vps_assets.landing.mirror import landings_here
 
 Read = TypeVar("Read")
 
@@ -31,7 +32,7 @@ class ForeignFile(Failure):
 
 def landed_files(home: Home) -> list[str]:
     """Paths of all landings, by name."""
-    paths = sorted(home.landing.glob("[!.]*.parquet"))
+    paths = landings_here(home)
     gone = packed(paths)
     return [str(path) for path in paths if path not in gone]
 

@@ -15,9 +15,10 @@ import polars as pl
 from vps_assets.home import Home
 from vps_assets.landing.landed import opened
 from vps_assets.landing.landings import PACK, landed_files, packed
+from vps_assets.landing.mirror import delete, landings_here, leased, put, write_anew
 from vps_ml import durable
-from vps_ml.artefacts import identity
 from vps_ml.atomic import locked, temporary_name, whole_file
+from vps_ml.cards import identity
 
 TOGETHER = 16
 """Files of about one size that are packed into one, which is then of the next size: each row is copied a few times."""
@@ -31,7 +32,11 @@ def rewriting(home: Home, *, wait: bool = True) -> Iterator[bool]:
     """Hold the right to replace landings; whether it was to be had without waiting for it."""
     durable.make_folder(home.path)
     with locked(home.path / ".landing.lock", wait=wait) as mine:
-        yield mine
+        if not mine:
+            yield False
+            return
+        with leased(home.artefacts.bucket, wait=wait) as of_all_hosts:
+            yield of_all_hosts
 
 
 def compact(home: Home) -> None:
@@ -63,15 +68,16 @@ def pack(home: Home, files: Sequence[str]) -> None:
             rows = connection.sql("select * exclude (filename) from landed order by landing_id, line")
             rows.write_parquet(str(temporary), compression="zstd", row_group_size=ROW_GROUP)
         durable.sync(temporary)
-        durable.move(temporary, target)
+        put(home, temporary, target.name)
+        durable.sync(home.landing)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def delete_packed(home: Home) -> None:
     """Delete the landings, and the packs, that another pack holds."""
-    for path in packed(list(home.landing.glob("[!.]*.parquet"))):
-        path.unlink()
+    for path in packed(landings_here(home)):
+        delete(home, path)
 
 
 def rewrite_landings(home: Home, seller: str) -> None:
@@ -85,7 +91,8 @@ def rewrite_landings(home: Home, seller: str) -> None:
             if counts["others"] == counts["all"]:
                 continue
             if not counts["others"]:
-                file.unlink()
+                delete(home, file)
                 continue
             with whole_file(file) as temporary:
                 rows.filter(others).sink_parquet(temporary, compression="zstd")
+                write_anew(home, temporary, file.name)

@@ -79,7 +79,7 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
 def is_stored(photo_hash: str, data: bytes, home: Home) -> bool:
     """Whether the photo is in the store as it would be written now: not empty, not cut, without metadata."""
     try:
-        stored = home.artefacts.photo(photo_hash).read_bytes()
+        stored = (home.path / home.artefacts.photo_key(photo_hash)).read_bytes()
     except FileNotFoundError:
         return False
     return stored == stripped(data)
@@ -87,11 +87,14 @@ def is_stored(photo_hash: str, data: bytes, home: Home) -> bool:
 
 def store(photo_hash: str, kept: bytes, home: Home) -> None:
     """Write a photo, whole or not at all; not through to the disk yet."""
-    stored = home.artefacts.photo(photo_hash)
+    key = home.artefacts.photo_key(photo_hash)
+    stored = home.path / key
     stored.parent.mkdir(parents=True, exist_ok=True)
     temporary = home.photos / temporary_name(photo_hash)
     try:
         temporary.write_bytes(kept)
+        if (bucket := home.artefacts.bucket) is not None:
+            bucket.create(key, kept)
         temporary.replace(stored)
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from vps_assets.lineage.graph import LINEAGE, STATISTICS, ancestors
-from vps_ml.artefacts import identity
+from vps_ml.cards import identity
 from vps_ml.recipes import Recipe
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from vps_assets.landing.inbox import Dropped
 from vps_assets.orchestration.backoff import Attempts
-from vps_ml.artefacts import identity
+from vps_ml.cards import identity
 
 MOST_ATTEMPTS = 8
 """A file whose runs have broken off as often, over two hours, is refused."""

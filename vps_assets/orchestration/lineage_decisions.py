@@ -14,7 +14,7 @@ from vps_assets.lineage.graph import LAYERS, LINEAGE, ancestors
 from vps_assets.lineage.planning import Plan, next_day, runs_of
 from vps_assets.orchestration.backoff import Attempts
 from vps_assets.tables.partitions import STATIC_KEYS
-from vps_ml.artefacts import identity
+from vps_ml.cards import identity
 
 FITTED = frozenset(asset for asset, node in LINEAGE.items() if node.kept_as)
 """What `retraining_sensor` makes; `sold_listings_sensor` makes the rest."""

@@ -20,8 +20,9 @@ from vps_assets.tables.models import CHAMPION_HISTORY
 from vps_assets.tables.schemas import aligned
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.named_files import EMBEDDINGS, MODEL_TABLES
-from vps_ml.artefacts import SOLD_ITEMS, DamagedArtefact, Store, id_in_path
+from vps_ml.artefacts import SOLD_ITEMS, id_in_path
 from vps_ml.atomic import untouched
+from vps_ml.stores import DamagedArtefact, Store
 
 SETTING, DEFAULT_DAYS = "VPS_KEEP_DAYS", 30.0
 AT_A_TIME = 200
@@ -85,23 +86,24 @@ def forget_unused_artefacts(home: Home, days: float) -> int:
     if {asset for asset, _ in files} < {*MODEL_TABLES, *EMBEDDINGS} or warehouse.unchecked():
         return 0  # as after a loss, while all is made again
     named = {asset: set().union(*(paths for (name, _), paths in files.items() if name == asset)) for asset, _ in files}
-    dates = {artefacts.embedding_file(path) for asset in EMBEDDINGS for path in named.pop(asset, set())}
+    dates = {path for asset in EMBEDDINGS for path in named.pop(asset, set())}
     models = {id_in_path(path) for paths in named.values() for path in paths} | newest_champions(warehouse)
     if not all(model_id in artefacts.models for model_id in models):
         return 0  # a damaged one does not say what it needs
     used = {need for model_id in models for need in closure(home, model_id)}
-    used |= {(artefacts.embeddings.folder, file.parent.name) for file in dates}
+    used |= {(artefacts.embeddings.folder, id_in_path(path.rpartition("/")[0])) for path in dates}
     deleted = 0
     for store in (artefacts.models, artefacts.embeddings):
-        unused = [store.folder / artefact_id for artefact_id in store.ids() if (store.folder, artefact_id) not in used]
-        aside = [*store.folder.glob(".*.damaged"), *store.folder.glob("*/.*.damaged")]
-        superseded = [folder for folder in unused if kind_of(store, folder.name) == SOLD_ITEMS]
-        for folder in {*untouched([*unused, *aside], days), *untouched(superseded, UNFINISHED_DAYS)}:
-            remove(folder)
+        unused = [artefact_id for artefact_id in store.ids() if (store.folder, artefact_id) not in used]
+        superseded = [artefact_id for artefact_id in unused if kind_of(store, artefact_id) == SOLD_ITEMS]
+        for artefact_id in {*store.untouched(unused, days), *store.untouched(superseded, UNFINISHED_DAYS)}:
+            store.delete(artefact_id)
             deleted += 1
-    unnamed = [path for path in artefacts.embeddings.folder.glob("*/*.safetensors") if path not in dates]
-    for path in untouched(unnamed, UNFINISHED_DAYS):
-        path.unlink(missing_ok=True)
+        for aside in untouched([*store.folder.glob(".*.damaged"), *store.folder.glob("*/.*.damaged")], days):
+            remove(aside)
+            deleted += 1
+    for path in artefacts.untouched_date_files(UNFINISHED_DAYS) - dates:
+        artefacts.delete(path)
         deleted += 1
     return deleted
 

@@ -13,11 +13,12 @@ import polars as pl
 from vps_assets.assets.champion_decisions import champion_of, served_in_force
 from vps_assets.errors import UserError, one_line
 from vps_assets.serving.offers import Offer
-from vps_ml.artefacts import Artefacts, DamagedArtefact, id_in_path
+from vps_ml.artefacts import Artefacts, id_in_path
 from vps_ml.backbones.embedding import FeatureExtractors, network_features
 from vps_ml.photos.decoding import PhotoQuality, decoded, refuse_shape
 from vps_ml.pricing.predictor import Predictor
 from vps_ml.pricing.sold_items import SoldItems
+from vps_ml.stores import DamagedArtefact
 
 log = logging.getLogger("vps")
 Features = Mapping[str, np.ndarray]

@@ -18,8 +18,8 @@ from vps_assets.tables.schemas import TABLES, aligned, conforming
 from vps_assets.warehouse.publication import publish
 from vps_assets.warehouse.settings import Settings
 from vps_assets.warehouse.unchecked import Checks, Passed
-from vps_ml.artefacts import identity
 from vps_ml.atomic import whole_file
+from vps_ml.cards import identity
 from vps_ml.processes import be_seen, here_and_now
 
 READ = "read"

@@ -41,10 +41,10 @@ def show(connection: duckdb.DuckDBPyConnection, name: str, source: str) -> None:
     connection.execute(f"create or replace view published.{quoted(name)} as from {CATALOGUE}.{source}")
 
 
-def note(connection: duckdb.DuckDBPyConnection, assets: list[str], version: int) -> None:
-    """Note at which snapshot these are published."""
+def note(connection: duckdb.DuckDBPyConnection, assets: list[str], version: int | None) -> None:
+    """Note at which snapshot these are published; None: as a copy."""
     connection.execute(f"delete from {PUBLISHED} where list_contains(?, asset)", [assets])  # noqa: S608
-    connection.execute(f"insert into {PUBLISHED} select unnest(?), ?, now()", [assets, version])  # noqa: S608
+    connection.execute(f"insert into {PUBLISHED} select unnest(?), ?::bigint, now()", [assets, version])  # noqa: S608
 
 
 def published_version(connection: duckdb.DuckDBPyConnection) -> int | None:
@@ -98,7 +98,7 @@ def erase_published(lake: Lake, seller: str, gone: list[str]) -> None:
             connection.execute(f"create table held.{quoted(name)} as from kept")
             connection.execute("drop table kept")
             show(connection, name, f"held.{quoted(name)}")
-            note(connection, [name], snapshot(connection))
+            note(connection, [name], None)  # no earlier snapshot is needed for it any more
 
     lake.transact(erase)
 
@@ -110,11 +110,11 @@ def forget_snapshots(lake: Lake, older_than_days: float) -> int:
     again. Otherwise after a day.
     """
     with lake.connect(read_only=True) as connection:
-        pinned = "from lineage.published" if table_exists(connection, PUBLISHED) else "where false"
+        published = f"select version from {PUBLISHED} where version is not null"  # noqa: S608
         query = f"""
             select snapshot_id from ducklake_snapshots('{CATALOGUE}')
             where snapshot_time < now() - to_hours(?::bigint)
-                and snapshot_id not in (select version {pinned})
+                and snapshot_id not in ({published if table_exists(connection, PUBLISHED) else "-1"})
                 and snapshot_id <> (select max(snapshot_id) from ducklake_snapshots('{CATALOGUE}'))
         """  # noqa: S608
         old = [number for (number,) in connection.execute(query, [round(older_than_days * 24)]).fetchall()]

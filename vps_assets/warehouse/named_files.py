@@ -45,11 +45,11 @@ def named_files(connection: duckdb.DuckDBPyConnection) -> NamedFiles:
 def lost(named: NamedFiles, artefacts: Artefacts) -> dict[str, set[str]]:
     """Asset -> partitions that name what is gone or, by the length of its files, damaged."""
     found: dict[str, set[str]] = {}
-    usable: dict[str, bool] = {}
+    embeddings = set().union(*(paths for (asset, _), paths in named.items() if asset in EMBEDDINGS))
+    usable = dict.fromkeys(embeddings, True) | dict.fromkeys(artefacts.lost_embeddings(embeddings), False)
     for (asset, partition), paths in named.items():
         for path in paths - usable.keys():
-            file = artefacts.embedding_file(path)
-            usable[path] = file.exists() if asset in EMBEDDINGS else artefacts.usable(id_in_path(path))
+            usable[path] = artefacts.usable(id_in_path(path))
         if not all(usable[path] for path in paths):
             found.setdefault(asset, set()).add(partition)
     return found

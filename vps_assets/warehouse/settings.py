@@ -8,6 +8,7 @@ import dagster as dg
 from vps_assets.home import Home
 from vps_assets.warehouse.database import Warehouse
 from vps_ml.artefacts import Artefacts
+from vps_ml.compute import HERE
 from vps_ml.recipes import Recipe, recipe_named
 
 
@@ -19,6 +20,9 @@ class Settings(dg.ConfigurableResource):
     lake: str = ""
     bucket: str = ""
     """See `Home`."""
+
+    executor: str = HERE
+    """Where the work of minutes runs (`vps_ml.compute`)."""
 
     weights: str = ""
     """State file that replaces the recipe's start of the backbones; empty for none."""

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from vps_ml.artefacts import Artefacts, Contents, identity
+from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.files import blocks
 from vps_ml.backbones.tasks import VISUAL_TASKS, sees_words, words_in
+from vps_ml.cards import Contents, identity
 from vps_ml.features.matrix import Block, FeatureMatrix, WordsBlock
 from vps_ml.features.roles import SERVED_SPLIT, roles_contents, unseen
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments

@@ -5,7 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from vps_ml.artefacts import Artefacts, Contents, id_in_path
+from vps_ml.artefacts import Artefacts, id_in_path
+from vps_ml.cards import Contents
 
 ITEM = ("group_key", "photo_hash")
 """What may not be on two sides of a split."""

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import Contents
 from vps_ml.features.tabular import hidden_from, tabular_matrix
 from vps_ml.features.words_map import PREFIX, WordsMap
 from vps_ml.words.files import WordFeatures

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from vps_ml.artefacts import Artefacts, Contents, identity
+from vps_ml.artefacts import Artefacts
 from vps_ml.atomic import temporary_folder
 from vps_ml.backbones.embedding import FeatureExtractors, embed, joined
 from vps_ml.backbones.tasks import VISUAL_TASKS
+from vps_ml.cards import Contents, identity
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.matrix import FeatureMatrix, MatrixRows
 from vps_ml.features.others import extractors_of
@@ -87,7 +88,7 @@ def stored_copies(dataset: PricingDataset, tell: Tell) -> str | None:
     artefacts, embedding_id = dataset.artefacts, dataset.embedding_id
     every = chosen(dataset.rows)
     items = every.filter(
-        pl.Series([artefacts.photo(photo).exists() for photo in every["photo_hash"]], dtype=pl.Boolean)
+        pl.Series([photo.exists() for photo in artefacts.photos(every["photo_hash"])], dtype=pl.Boolean)
     )
     if items.is_empty():
         return None

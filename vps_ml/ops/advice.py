@@ -90,7 +90,7 @@ def blurred_gains(models: Mapping, job: AdviceJob, whole: np.ndarray) -> list[di
     """What a sharper photo gets: listings whose photo is blurred, and as they are."""
     from vps_ml.photos.corruptions import CORRUPTIONS, shrunk
 
-    there = np.array([job.artefacts.photo(photo).exists() for photo in job.rows["photo_hash"]], dtype=bool)
+    there = np.array([photo.exists() for photo in job.artefacts.photos(job.rows["photo_hash"])], dtype=bool)
     chosen = np.flatnonzero(there)[:BLURRED]
     if not chosen.size:
         return []

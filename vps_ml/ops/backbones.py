@@ -8,13 +8,16 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from vps_ml.artefacts import Artefacts, Contents, identity
+from vps_ml import compute
+from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.files import load_quality, save_embeddings
 from vps_ml.backbones.tasks import UNTUNED
+from vps_ml.cards import Contents, identity
+from vps_ml.compute import Log
 from vps_ml.features.roles import ITEM, LEARNT
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.photos.decoding import QUALITY_COLUMNS, in_batches
-from vps_ml.recipes import Recipe
+from vps_ml.recipes import BackboneRecipe, Recipe
 
 CODE_VERSION = "3"
 EMBEDDING_VERSION = "3"
@@ -28,6 +31,7 @@ class BackboneJob:
     tasks: tuple[str, ...]
     recipe: Recipe
     artefacts: Artefacts
+    executor: str = compute.HERE
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,25 @@ class EmbeddingJob:
     rows: pl.DataFrame
     backbones: dict[str, str]
     recipe: Recipe
+    artefacts: Artefacts
+    executor: str = compute.HERE
+
+
+@dataclass(frozen=True)
+class MissingBackbones:
+    """Part of a training: task -> id of the backbone to train."""
+
+    job: BackboneJob
+    ids: dict[str, str]
+
+
+@dataclass(frozen=True)
+class MissingDates:
+    """Part of an embedding: path of a date's file -> the date's rows."""
+
+    dates: dict[str, pl.DataFrame]
+    backbones: dict[str, str]
+    recipe: BackboneRecipe
     artefacts: Artefacts
 
 
@@ -59,8 +82,9 @@ def train_task_backbones(context: dg.OpExecutionContext, job: BackboneJob) -> pl
     missing = [task for task in ids if task != UNTUNED and ids[task] not in job.artefacts.models]
     unlabelled = {task for task in missing if distinct_labels(task, job.rows[task].to_list()) < 2}
     to_train = {task: ids[task] for task in missing if task not in unlabelled}
-    if to_train:
-        train_missing(context, job, to_train)
+    # Here all tasks learn from photos that are decoded once; on several hosts each task decodes its own.
+    shares = [to_train] if job.executor == compute.HERE else [{task: to_train[task]} for task in to_train]
+    compute.each(job.executor, train_missing, [MissingBackbones(job, ids) for ids in shares if ids], context.log.info)
     why = {task: "left out: too few labels" for task in unlabelled}
     if job.recipe.backbone.start == "random":
         why[UNTUNED] = "left out: it starts at random"
@@ -91,18 +115,19 @@ def store_untuned(job: BackboneJob, artefact_id: str) -> None:
     job.artefacts.models.make(artefact_id, fill)
 
 
-def train_missing(context: dg.OpExecutionContext, job: BackboneJob, missing: dict[str, str]) -> None:
-    """Train the backbones without an artefact (task -> id), and store each as soon as it is done."""
+def train_missing(missing: MissingBackbones, log: Log) -> None:
+    """Train the backbones without an artefact, and store each as soon as it is done."""
     from vps_ml.backbones.training import photo_source, train_backbone
     from vps_ml.training_loop import Session
 
+    job = missing.job
     models, recipe, seed = job.artefacts.models, job.recipe.backbone, job.recipe.seed
-    photos = [job.artefacts.photo(photo_hash) for photo_hash in job.rows["photo_hash"]]
-    source = photo_source(photos, recipe, seed, context.log.info)
-    for task, artefact_id in missing.items():
+    photos = job.artefacts.photos(job.rows["photo_hash"])
+    source = photo_source(photos, recipe, seed, log)
+    for task, artefact_id in missing.ids.items():
 
         def fill(task: str = task, artefact_id: str = artefact_id) -> Contents:
-            session = Session(context.log.info, models.resume_folder(artefact_id), log_every_s=0.0)
+            session = Session(log, models.resume_folder(artefact_id), log_every_s=0.0)
             trained = train_backbone(task, source, job.rows[task].to_list(), recipe, seed, session)
             card = {
                 "kind": "backbone",
@@ -164,9 +189,10 @@ def embed_photos(context: dg.OpExecutionContext, job: EmbeddingJob) -> pl.DataFr
     for (day,), rows in job.rows.sort("listed_on", "listing_id").group_by("listed_on", maintain_order=True):
         digest = identity(embedding_id, rows["photo_hash"].to_list())
         dates[artefacts.embedding_path(embedding_id, str(day), digest)] = rows
-    missing = {path: rows for path, rows in dates.items() if not artefacts.embedding_file(path).exists()}
-    if missing:
-        embed_dates(context, job, missing)
+    missing = [(path, rows) for path, rows in dates.items() if not artefacts.embedding_file(path).exists()]
+    shares = compute.parts(missing, compute.slots(job.executor)) if missing else []
+    jobs = [MissingDates(dict(share), job.backbones, job.recipe.backbone, artefacts) for share in shares]
+    compute.each(job.executor, embed_dates, jobs, context.log.info)
     frames = [
         embedding_rows(path, rows, load_quality(artefacts.embedding_file(path)), embedding_id, list(job.backbones))
         for path, rows in dates.items()
@@ -174,21 +200,21 @@ def embed_photos(context: dg.OpExecutionContext, job: EmbeddingJob) -> pl.DataFr
     return pl.concat(frames) if frames else pl.DataFrame()
 
 
-def embed_dates(context: dg.OpExecutionContext, job: EmbeddingJob, dates: dict[str, pl.DataFrame]) -> None:
+def embed_dates(job: MissingDates, log: Log) -> None:
     """Embed the dates' photos in one stream, and write each date's file as soon as its last photo is embedded.
 
     Batches end with their date, so that a date's features do not depend on which other dates were missing.
     """
     from vps_ml.backbones.embedding import embedded, joined, load_extractors
 
-    extractors = load_extractors(job.backbones, job.recipe.backbone, job.artefacts)
-    photo = job.artefacts.photo
-    batches = {path: in_batches([photo(h) for h in rows["photo_hash"]]) for path, rows in dates.items()}
+    extractors = load_extractors(job.backbones, job.recipe, job.artefacts)
+    batches = {path: in_batches(job.artefacts.photos(rows["photo_hash"])) for path, rows in job.dates.items()}
     stream = embedded([batch for of_date in batches.values() for batch in of_date], extractors)
-    for path, rows in dates.items():
+    for path, rows in job.dates.items():
         features, quality = joined(list(islice(stream, len(batches[path]))))
-        save_embeddings(job.artefacts.embedding_file(path), features, quality)
-        context.log.info(f"{rows['listed_on'][0]}: {rows.height:,} photos embedded")
+        save_embeddings(job.artefacts.root / path, features, quality)
+        job.artefacts.share_embeddings(path)
+        log(f"{rows['listed_on'][0]}: {rows.height:,} photos embedded")
 
 
 def embedding_rows(

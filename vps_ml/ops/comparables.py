@@ -8,7 +8,8 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from vps_ml.artefacts import SOLD_ITEMS, Artefacts, identity
+from vps_ml.artefacts import SOLD_ITEMS, Artefacts
+from vps_ml.cards import identity
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.roles import unseen
 from vps_ml.ops import GPU_POOL, GPU_TAGS

@@ -54,7 +54,7 @@ def judge_corrupted_photos(context: dg.OpExecutionContext, job: ChampionJob) -> 
         return pl.DataFrame()
     champion = Predictor.load(job.artefacts, job.champions["photo"])
     extractors = champion.extractors()
-    photos = [shrunk(job.artefacts.photo(h), 2 * extractors.photo_px) for h in job.rows["photo_hash"]]
+    photos = [shrunk(photo, 2 * extractors.photo_px) for photo in job.artefacts.photos(job.rows["photo_hash"])]
     frames = []
     with temporary_folder(job.artefacts.root, "corruptions") as folder:
         for worse in corrupted(photos, folder):

@@ -1,13 +1,15 @@
 """Ops that train price models and baselines, and predict their test rows."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
 import polars as pl
 
+from vps_ml import compute
 from vps_ml.artefacts import Artefacts, id_in_path
+from vps_ml.compute import Log
 from vps_ml.features.roles import unseen
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.pricing.variants import CALIBRATION, Variant, variant_of
@@ -25,6 +27,7 @@ class PricingJob:
     variants: tuple[Variant, ...]
     recipe: Recipe
     artefacts: Artefacts
+    executor: str = compute.HERE
 
 
 @dataclass(frozen=True)
@@ -53,16 +56,31 @@ def train_pricing_models(context: dg.OpExecutionContext, job: PricingJob) -> pl.
     Raises:
         ValueError: an objective or baseline is not registered; nothing has been trained then.
     """
-    from vps_ml.features.dataset import PricingDataset
-    from vps_ml.pricing.models import check_registered, fit_variant
+    from vps_ml.pricing.models import check_registered
 
     check_registered(job.variants)
+    shares = [job.variants] if job.executor == compute.HERE else sharing(job.variants)
+    jobs = [replace(job, variants=share) for share in shares]
+    fitted = compute.each(job.executor, fit_variants, jobs, context.log.info)
+    ids = {variant: one for found in fitted for variant, one in found.items()}
+    return model_rows(job.variants, [ids[variant] for variant in job.variants], job.artefacts)
+
+
+def sharing(variants: Sequence[Variant]) -> list[tuple[Variant, ...]]:
+    """The variants in groups that have fold networks, trees and kernel machines in common."""
+    groups: dict[tuple, list[Variant]] = {}
+    for variant in variants:
+        groups.setdefault((variant.features, variant.split_kind, variant.seed), []).append(variant)
+    return [tuple(group) for group in groups.values()]
+
+
+def fit_variants(job: PricingJob, log: Log) -> dict[Variant, str | None]:
+    """The job's variants and their ids, each fitted unless it was before."""
+    from vps_ml.features.dataset import PricingDataset
+    from vps_ml.pricing.models import fit_variant
+
     dataset = PricingDataset(job.rows, job.recipe, job.artefacts)
-    ids = []
-    for number, variant in enumerate(job.variants, start=1):
-        ids.append(fit_variant(dataset, variant, context.log.info))
-        context.log.debug(f"{number} of {len(job.variants)} models")
-    return model_rows(job.variants, ids, job.artefacts)
+    return {variant: fit_variant(dataset, variant, log) for variant in job.variants}
 
 
 def model_rows(variants: Sequence[Variant], ids: Sequence[str | None], artefacts: Artefacts) -> pl.DataFrame:
@@ -132,14 +150,14 @@ def predict_out_of_bounds(context: dg.OpExecutionContext, job: OutOfBoundsJob) -
     rows, artefacts = job.prediction.rows, job.prediction.artefacts
     if job.beyond.is_empty() or rows.is_empty():
         return pl.DataFrame()
-    there = [artefacts.photo(photo_hash).exists() for photo_hash in job.beyond["photo_hash"]]
+    there = [photo.exists() for photo in artefacts.photos(job.beyond["photo_hash"])]
     beyond = job.beyond.filter(pl.Series(there, dtype=pl.Boolean))
     context.log.info(
         f"{beyond.height:,} listings; {job.beyond.height - beyond.height:,} whose photo is gone are left out"
     )
     if beyond.is_empty():
         return pl.DataFrame()
-    photos = [artefacts.photo(photo_hash) for photo_hash in beyond["photo_hash"]]
+    photos = artefacts.photos(beyond["photo_hash"])
     visual = embedded_now(photos, rows["embedding_id"][0], artefacts, context.log.info)
     dataset = WithOthers(rows, beyond, visual, job.prediction.recipe, artefacts)
     models = job.prediction.models

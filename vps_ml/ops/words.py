@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import dagster as dg
 import polars as pl
 
-from vps_ml.artefacts import Artefacts, identity
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import identity
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.recipes import Recipe
 from vps_ml.words.masking import has_price, said
@@ -35,7 +36,8 @@ def read_words(context: dg.OpExecutionContext, job: WordsJob) -> pl.DataFrame:
         digest = identity(text_id, [hashlib.sha256(text.encode()).hexdigest() for text in texts])
         path = artefacts.embedding_path(text_id, str(day), digest)
         if not artefacts.embedding_file(path).exists():
-            save_words(artefacts.embedding_file(path), reader.read(texts))
+            save_words(artefacts.root / path, reader.read(texts))
+            artefacts.share_embeddings(path)
             read += len(texts)
         frames.append(words_rows(path, rows, texts, text_id))
     how = "hashed words" if reader.encoder_id is None else f"hashed words and the encoder {reader.encoder_id}"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from vps_ml.artefacts import Contents, identity
 from vps_ml.backbones.tasks import sees_words
+from vps_ml.cards import Contents, identity
 from vps_ml.features.tabular import ERRORS
 from vps_ml.pricing.calibration import Judgement
 from vps_ml.pricing.variants import COVERAGE_TARGETS, Variant

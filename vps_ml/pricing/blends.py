@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float
 
-from vps_ml.artefacts import Contents, Store
+from vps_ml.cards import Contents
 from vps_ml.features.matrix import MatrixRows
 from vps_ml.features.scaling import FeatureMap
 from vps_ml.features.tabular import ERRORS, PRICES
@@ -19,6 +19,7 @@ from vps_ml.pricing.distances import Rows, input_scale, parts_of, seeded_choice
 from vps_ml.pricing.expected_errors import SCALE, Comparables, ExpectedError, error_of
 from vps_ml.pricing.folds import fold_of_group
 from vps_ml.pricing.kernels import Kernel, KernelMachine, fit_kernel_machine
+from vps_ml.stores import Store
 
 PRICE = Kernel(penalty=3.0, tolerance=0.1, gamma=0.7)
 """Of log prices, in ln units. Chosen once by hand on real adverts, and left (docs/experiments.md)."""

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from vps_ml.artefacts import Contents, identity
+from vps_ml.cards import Contents, identity
 from vps_ml.features.dataset import CODE_VERSION, PricingDataset
 from vps_ml.features.matrix import JoinedRows, MatrixRows
 from vps_ml.features.scaling import FeatureMap

@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from vps_ml.artefacts import Artefacts, Contents, identity
+from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.tasks import sees_words
+from vps_ml.cards import Contents, identity
 from vps_ml.features.dataset import CODE_VERSION, PricingDataset
 from vps_ml.pricing.baselines import BASELINES
 from vps_ml.pricing.blends import Beside, Blend, Ranks

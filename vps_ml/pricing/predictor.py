@@ -92,7 +92,7 @@ class Predictor:
         if set(rows["embedding_id"]) == {self.embedding_id}:
             files = [self.artefacts.embedding_file(path) for path in rows["embedding_path"]]
             return gathered(files, rows["embedding_row"].to_list(), self.tasks(rows["tasks"][0].to_list()))
-        photos = [self.artefacts.photo(photo_hash) for photo_hash in rows["photo_hash"]]
+        photos = self.artefacts.photos(rows["photo_hash"])
         return self.embedded(photos, self.extractors())[0]
 
     @cached_property

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vps_ml.artefacts import identity
+from vps_ml.cards import identity
 from vps_ml.features.dataset import CODE_VERSION, PricingDataset
 from vps_ml.features.roles import SERVED_SPLIT
 from vps_ml.pricing.calibration import Calibration, Judgement

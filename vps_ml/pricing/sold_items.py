@@ -18,7 +18,8 @@ from jaxtyping import Float, Int
 from safetensors import safe_open
 from torch import Tensor
 
-from vps_ml.artefacts import SOLD_ITEMS, Artefacts, Contents
+from vps_ml.artefacts import SOLD_ITEMS, Artefacts
+from vps_ml.cards import Contents
 from vps_ml.features.tabular import PRICES
 from vps_ml.pricing.distances import input_scale
 from vps_ml.pricing.predictor import Predictor

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float16
 
-from vps_ml.artefacts import Artefacts, Contents, identity
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import Contents, identity
 from vps_ml.recipes import ENCODER_FILES, WordsRecipe, encoder_folder
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vps_ml.artefacts import Artefacts, Contents, identity
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import Contents, identity
 from vps_ml.recipes import WordsRecipe
 from vps_ml.words.encoder import Encoder, stored
 from vps_ml.words.files import WordFeatures

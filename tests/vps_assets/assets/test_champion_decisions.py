@@ -22,7 +22,7 @@ from vps_assets.assets.champion_decisions import (
 from vps_assets.home import Home
 from vps_assets.tables.models import CHAMPION_HISTORY
 from vps_assets.tables.schemas import conforming
-from vps_ml.artefacts import Contents
+from vps_ml.cards import Contents
 from vps_ml.evaluation.comparison import Comparison, can_predict
 from vps_ml.evaluation.resampling import AT_ITS_COVERAGE
 

@@ -22,7 +22,7 @@ from vps_assets.orchestration import sensors
 from vps_assets.orchestration.instance import open_instance
 from vps_assets.warehouse.io_manager import note_process
 from vps_assets.warehouse.publication import publish
-from vps_ml.artefacts import Contents
+from vps_ml.cards import Contents
 from vps_ml.recipes import demo
 
 

@@ -30,7 +30,7 @@ from vps_assets.landing.land import land
 from vps_assets.landing.landed import all_landed
 from vps_assets.orchestration.instance import open_instance
 from vps_assets.warehouse.database import Warehouse
-from vps_ml.artefacts import Contents
+from vps_ml.cards import Contents
 from vps_ml.features.roles import LEARNT, ROLES, learnt_items
 from vps_ml.recipes import demo
 

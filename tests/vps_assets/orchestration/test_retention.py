@@ -24,8 +24,8 @@ from vps_assets.tables.partitions import PARTITIONINGS
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.named_files import MODEL_TABLES
 from vps_assets.warehouse.unchecked import Checks, Passed
-from vps_ml.artefacts import Contents
 from vps_ml.backbones.files import save_embeddings
+from vps_ml.cards import Contents
 
 
 @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a"]))

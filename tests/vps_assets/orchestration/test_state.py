@@ -14,8 +14,8 @@ from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.named_files import lost
 from vps_assets.warehouse.unchecked import Checks, Passed
-from vps_ml.artefacts import Contents
 from vps_ml.backbones.files import save_embeddings
+from vps_ml.cards import Contents
 from vps_ml.recipes import demo
 
 CHECKED = Checks("r", ("schema",))

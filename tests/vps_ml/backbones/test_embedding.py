@@ -9,9 +9,10 @@ import torch
 from scenario import photo
 from worlds import TINY
 
-from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.embedding import STATE, embed, fused, load_extractors
 from vps_ml.backbones.networks import halves, normalised, resnet
+from vps_ml.cards import Contents
 from vps_ml.photos.decoding import decoded
 from vps_ml.training_loop import weights
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import polars as pl
 
-from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import Contents
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.roles import LEARNT
 from vps_ml.recipes import demo

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from worlds import columns_of, tabular_rows
 
-from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import Contents
 from vps_ml.features.scaling import MAP, UNNAMED_COLUMNS, FeatureMap, VisualMoments, principal_axes, tabular_moments
 from vps_ml.features.tabular import TABULAR, tabular_columns, tabular_matrix
 

@@ -8,7 +8,8 @@ import pytest
 from datasets import quick_recipe, sold_rows
 from worlds import quiet
 
-from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import Contents
 from vps_ml.evaluation.comparison import Comparison
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.roles import LEARNT, ROLES

@@ -5,7 +5,8 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import Contents
 from vps_ml.ops.selling import SaleJob, fit_sale_chances, measure_sales, offered_by_inputs
 
 

@@ -12,7 +12,8 @@ from vps_assets.assets.evaluation import reports, variants_of, with_male_of_land
 from vps_assets.lineage.fingerprints import own_part
 from vps_assets.report.published import Published
 from vps_assets.report.tables import baseline_table
-from vps_ml.artefacts import Artefacts, Contents
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import Contents
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.ops.pricing import PricingJob, predictions_of_test_rows, train_pricing_models
 from vps_ml.pricing.baselines import (

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vps_ml.artefacts import Artefacts, DamagedArtefact
+from vps_ml.artefacts import Artefacts
 from vps_ml.recipes import demo
+from vps_ml.stores import DamagedArtefact
 from vps_ml.words.files import WordFeatures, joined_words, load_words, save_words, word_blocks
 from vps_ml.words.hashing import HASHES, MOST_CHARACTERS, hashed
 from vps_ml.words.reading import Reader, reader_id

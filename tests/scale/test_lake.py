@@ -1,0 +1,174 @@
+"""The lake does what the file does, for several writers at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from conftest import REPOSITORY, vps
+from prices import ROWS, X, Y, Z, with_prices
+from sales import CLEAN, clean_written, corrected, sale, tables, with_the_sales
+
+from vps_assets.errors import WrongSetting
+from vps_assets.home import Home
+from vps_assets.tables.partitions import WHOLE
+from vps_assets.warehouse import lake_publication
+from vps_assets.warehouse.analytics import open_analytics
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.erasure import erase_rows
+from vps_assets.warehouse.lake import Lake, NoLake
+from vps_assets.warehouse.publication import current, erase_published, leave_no_trace, newest_publication, publish
+from vps_assets.warehouse.unchecked import Checks, Passed
+
+pytestmark = pytest.mark.scale
+
+
+def test_rows_and_fingerprint_are_replaced_in_one_transaction(lake_home: Home) -> None:
+    warehouse = with_prices(lake_home)
+    warehouse.replace("prices", ROWS.filter(pl.col("day") == 2), "day = ?", [2], {"2": Z})
+    assert warehouse.read("prices").sort("low").equals(ROWS)
+    assert warehouse.records().made == {"prices": {"1": X, "2": Z}}
+    with pytest.raises(duckdb.Error):
+        warehouse.replace("prices", ROWS.with_columns(low=pl.lit("oops")), "true", [], {"1": Z})
+    assert warehouse.read("prices").sort("low").equals(ROWS)
+    assert warehouse.records().made == {"prices": {"1": X, "2": Z}}
+
+
+WRITER = """
+import os, sys
+from pathlib import Path
+import polars as pl
+from vps_assets.home import Home
+from vps_assets.lineage.fingerprints import Fingerprint
+from vps_assets.warehouse.database import Warehouse
+home, table, own = Home(Path(sys.argv[1]), sys.argv[2]), sys.argv[3], int(sys.argv[4])
+for version in range(8):
+    rows = pl.DataFrame({"day": [own] * 50, "version": [version] * 50})
+    Warehouse(home).replace(table, rows, "day = ?", [own], {str(own): Fingerprint(f"{version}")})
+"""
+
+
+def test_writers_of_several_processes_lose_nothing_and_readers_see_whole_partitions(lake_home: Home) -> None:
+    code = [sys.executable, "-c", WRITER, str(lake_home.path), lake_home.lake]
+    writers = [subprocess.Popen([*code, table, str(day)], cwd=REPOSITORY) for table in ("a", "b") for day in (1, 2)]
+    warehouse, seen = Warehouse(lake_home), 0
+    while any(writer.poll() is None for writer in writers):
+        for table in ("a", "b"):
+            rows, records = warehouse.read_with_records(table)
+            for day, versions in [] if rows is None else rows.group_by("day").agg(pl.col("version")).iter_rows():
+                assert len(versions) == 50 and len(set(versions)) == 1, "a torn partition"
+                assert records.made[table][str(day)].basis == str(versions[0]), "rows and fingerprint of two moments"
+                seen += 1
+    assert [writer.returncode for writer in writers] == [0] * 4
+    assert seen > 20
+    for table in ("a", "b"):
+        assert warehouse.read(table).group_by("day").agg(pl.len(), pl.col("version").max()).sort("day").rows() == [
+            (1, 50, 7),
+            (2, 50, 7),
+        ]
+        assert {day: made.basis for day, made in warehouse.records().made[table].items()} == {"1": "7", "2": "7"}
+
+
+def test_a_table_that_waits_for_a_check_stays_published_as_it_was(lake_home: Home) -> None:
+    warehouse = with_prices(lake_home)
+    assert newest_publication(lake_home) is None
+    assert publish(warehouse)
+    first = newest_publication(lake_home)
+    assert current(lake_home) and not publish(warehouse)
+    warehouse.replace("prices", ROWS.head(1), "true", [], {WHOLE: Z}, Checks("run", ("sound",)))
+    warehouse.replace("others", ROWS, "true", [], {WHOLE: Y})
+    assert not current(lake_home) and publish(warehouse)
+    assert newest_publication(lake_home) != first
+    with open_analytics(lake_home) as analytics:
+        assert analytics.connection.execute("select count(*) from prices").fetchall() == [(3,)]
+        assert analytics.connection.execute("select count(*) from others").fetchall() == [(3,)]
+    warehouse.note_passed([Passed("prices", "sound", "run", 0.0)])
+    publish(warehouse)
+    with open_analytics(lake_home) as analytics:
+        assert analytics.connection.execute("select count(*) from prices").fetchall() == [(1,)]
+
+
+def test_an_analyst_attaches_the_lake_read_only(lake_home: Home) -> None:
+    publish(with_prices(lake_home))
+    with duckdb.connect() as analyst:
+        from vps_assets.warehouse.lake import prepare
+
+        prepare(analyst, "")
+        analyst.execute(f"attach '{lake_home.lake}' as lake (read_only)")
+        analyst.execute("use lake.published")
+        assert analyst.execute("select count(*) from prices").fetchall() == [(3,)]
+        with pytest.raises(duckdb.Error, match="read-only"):
+            analyst.execute("delete from lake.main.prices")
+
+
+def files_with(folder: Path, text: str) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_nothing_is_left_of_a_seller_who_is_forgotten(lake_home: Home, postgres: Path, waits: bool) -> None:
+    """Neither in a data file, nor in an earlier snapshot, nor in what is published of a table that failed a check."""
+    warehouse = Warehouse(lake_home)
+    rows = pl.DataFrame({"listing_id": ["L1", "L2"], "seller_id": ["secret-seller", "another-seller"]})
+    warehouse.replace("clean_listings", rows, "true", [], {WHOLE: X})
+    publish(warehouse)
+    if waits:
+        failed = Checks("run", ("sound",))
+        warehouse.replace("clean_listings", rows.with_columns(note=pl.lit("new")), "true", [], {WHOLE: Y}, failed)
+    assert files_with(lake_home.path, "secret-seller")
+    erase_rows(warehouse, "secret-seller", ["L1"])
+    erase_published(lake_home, "secret-seller", ["L1"])
+    with open_analytics(lake_home) as analytics:
+        assert analytics.connection.execute("select seller_id from clean_listings").fetchall() == [("another-seller",)]
+    leave_no_trace(warehouse)
+    assert not files_with(lake_home.path, "secret-seller")
+    assert files_with(lake_home.path, "another-seller")
+    with open_analytics(lake_home) as analytics:
+        assert analytics.connection.execute("select seller_id from clean_listings").fetchall() == [("another-seller",)]
+
+
+def test_old_snapshots_are_forgotten_but_for_those_that_are_published(lake_home: Home) -> None:
+    warehouse = with_prices(lake_home)
+    assert lake_publication.forget_snapshots(Lake(lake_home), older_than_days=1) == 0
+    publish(warehouse)
+    for _ in range(3):
+        warehouse.replace("prices", ROWS, "true", [], {}, Checks("run", ("sound",)))
+    assert lake_publication.forget_snapshots(Lake(lake_home), older_than_days=0) > 3
+    with open_analytics(lake_home) as analytics:
+        assert analytics.connection.execute("select count(*) from prices").fetchall() == [(3,)]
+    assert warehouse.read("prices").height == 3
+
+
+def test_statistics_are_corrected_as_in_the_file(lake_home: Home, tmp_path: Path) -> None:
+    made = []
+    for home in (lake_home, Home(tmp_path / "file")):
+        warehouse = with_the_sales(Warehouse(home))
+        clean_written(warehouse, pl.concat([CLEAN, sale("late", 1, 2, 70.0)]))
+        done = corrected(warehouse)
+        made.append((tables(warehouse), done, warehouse.records()))
+    (here, did_here, recorded_here), (there, did_there, recorded_there) = made
+    assert did_here == did_there
+    assert recorded_here == recorded_there
+    for history, rows in there.items():
+        assert rows.height and here[history].sort(pl.all()).equals(rows.sort(pl.all())), history
+
+
+def test_a_lake_that_nobody_has_made_is_an_error_that_says_so(postgres: Path, tmp_path: Path) -> None:
+    missing = Home(tmp_path, f"ducklake:postgres:dbname=postgres host={postgres} user=postgres")
+    with pytest.raises(NoLake, match="vps init"):
+        Warehouse(missing).records()
+
+
+def test_a_password_in_the_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VPS_WAREHOUSE", "ducklake:postgres:dbname=lake password=secret")
+    with pytest.raises(WrongSetting, match="PGPASSFILE"):
+        Home.from_environment()
+
+
+def test_vps_init_makes_the_lake_once(lake_home: Home) -> None:
+    for _ in range(2):
+        ran = vps("init", home=lake_home.path, VPS_WAREHOUSE=lake_home.lake)
+        assert ran.returncode == 0, ran.stderr
+        assert "the lake and its schemas" in ran.stdout

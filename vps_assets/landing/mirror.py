@@ -1,0 +1,91 @@
+"""Landings in a bucket: every host reads them from a copy on its own disk, which follows the bucket."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from vps_assets.home import Home
+from vps_ml.atomic import whole_file
+from vps_ml.buckets import Bucket, in_parallel
+from vps_ml.processes import here_and_now
+
+PREFIX = "landing/"
+COPIES = ".copies.json"
+"""Which version of each landing this disk has a copy of: an erasure writes some of them anew."""
+LEASE = "landing.lease"
+LEASED_FOR = timedelta(hours=1)
+"""Whoever rewrites landings and has not ended by then was killed."""
+LOOKS_EVERY_S = 1.0
+
+
+def landings_here(home: Home) -> list[Path]:
+    """The files in `landing/`, by name; with a bucket, after the copies have been brought up to date with it."""
+    if (bucket := home.artefacts.bucket) is not None:
+        follow(home, bucket)
+    return sorted(home.landing.glob("[!.]*.parquet"))
+
+
+def follow(home: Home, bucket: Bucket) -> None:
+    """Fetch the landings that are new or were written anew, and delete the copies of those that are gone."""
+    there = {one.key.removeprefix(PREFIX): one.e_tag for one in bucket.listed(PREFIX)}
+    noted = home.landing / COPIES
+    known: dict[str, str] = {}
+    with suppress(FileNotFoundError, ValueError):
+        known = json.loads(noted.read_text())
+    missing = [name for name, tag in there.items() if known.get(name) != tag or not (home.landing / name).exists()]
+    gone = [path for path in home.landing.glob("[!.]*.parquet") if path.name not in there]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    list(in_parallel(lambda name: bucket.fetch(f"{PREFIX}{name}", home.landing / name), missing))
+    if known != there:
+        with whole_file(noted) as temporary:
+            temporary.write_text(json.dumps(there))
+
+
+def put(home: Home, written: Path, name: str) -> None:
+    """Give a landing or pack its name, unless another host has just given it to the same rows."""
+    if (bucket := home.artefacts.bucket) is not None:
+        bucket.create(f"{PREFIX}{name}", written)  # first: a copy that the bucket does not have is deleted
+    written.replace(home.landing / name)
+
+
+def write_anew(home: Home, written: Path, name: str) -> None:
+    """Replace a landing by one with fewer rows."""
+    if (bucket := home.artefacts.bucket) is not None:
+        bucket.replace(f"{PREFIX}{name}", written)
+
+
+def delete(home: Home, path: Path) -> None:
+    """Delete a landing."""
+    if (bucket := home.artefacts.bucket) is not None:
+        bucket.delete([f"{PREFIX}{path.name}"])
+    path.unlink(missing_ok=True)
+
+
+@contextmanager
+def leased(bucket: Bucket | None, *, wait: bool) -> Iterator[bool]:
+    """Hold the right to replace landings against other hosts; whether it was to be had, if it is not waited for."""
+    if bucket is None:
+        yield True
+        return
+    mine = f"{here_and_now()} {os.urandom(8).hex()}".encode()
+    while not (held := bucket.create(LEASE, mine)) and (wait or stale(bucket)):
+        if stale(bucket):
+            bucket.delete([LEASE])
+        else:
+            time.sleep(LOOKS_EVERY_S)
+    try:
+        yield held
+    finally:
+        if held and bucket.read(LEASE) == mine:
+            bucket.delete([LEASE])
+
+
+def stale(bucket: Bucket) -> bool:
+    """Whether the lease's holder was killed."""
+    lease = bucket.facts(LEASE)
+    return lease is not None and lease.written < datetime.now(UTC) - LEASED_FOR
