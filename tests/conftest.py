@@ -37,7 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("VPS_RECIPE", "VPS_WEIGHTS", "VPS_ENCODER", "VPS_FIRST_DATE", "DAGSTER_HOME"):
+    ours = ("WAREHOUSE", "STORAGE", "EXECUTOR", "RECIPE", "WEIGHTS", "ENCODER", "FIRST_DATE")
+    for name in (*(f"VPS_{name}" for name in ours), "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VPS_HOME", str(tmp_path / "home"))
 

@@ -134,7 +134,8 @@ class Store:
             os.utime(self.folder / artefact_id)  # it has a use again
         else:
             contents = fill()
-            self.set_aside(artefact_id)
+            if artefact_id not in self:  # another process may have made it meanwhile, and be reading it
+                self.set_aside(artefact_id)
             with temporary_folder(self.folder, artefact_id) as temporary:
                 contents.write(temporary)
                 try:

@@ -8,6 +8,7 @@ from jobs import doubled, failing, killed_once, where
 
 from vps_ml import compute
 from vps_ml.compute import RAY, each, slots
+from vps_ml.ops.backbones import train_task_backbones
 
 pytestmark = pytest.mark.scale
 
@@ -43,3 +44,9 @@ def test_no_cluster_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     with pytest.raises(compute.NoCluster, match="RAY_ADDRESS"):
         each(RAY, doubled, [1], print)
+
+
+def test_the_tags_of_the_ops_that_use_an_accelerator_are_kubernetes_configuration() -> None:
+    job = pytest.importorskip("dagster_k8s.job")
+    config = job.get_user_defined_k8s_config(train_task_backbones.tags)
+    assert config.container_config["resources"]["limits"] == {"nvidia.com/gpu": "1"}

@@ -18,7 +18,9 @@ from vps_assets.errors import WrongSetting
 from vps_assets.home import Home
 from vps_assets.tables.models import CHAMPION_HISTORY
 from vps_assets.tables.schemas import aligned
+from vps_assets.warehouse import lake_publication
 from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.lake import Lake
 from vps_assets.warehouse.named_files import EMBEDDINGS, MODEL_TABLES
 from vps_ml.artefacts import SOLD_ITEMS, id_in_path
 from vps_ml.atomic import untouched
@@ -106,6 +108,11 @@ def forget_unused_artefacts(home: Home, days: float) -> int:
         artefacts.delete(path)
         deleted += 1
     return deleted
+
+
+def forget_old_snapshots(home: Home, days: float) -> int:
+    """Delete what only snapshots of a lake hold that are older and not published; how many snapshots."""
+    return lake_publication.forget_snapshots(Lake(home), days) if home.lake else 0
 
 
 def kind_of(store: Store, artefact_id: str) -> str | None:

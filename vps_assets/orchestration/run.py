@@ -13,7 +13,12 @@ from vps_assets.landing.landed import LandedIndex, landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
 from vps_assets.lineage.planning import ALL_DATES, RANGE_TAGS, Plan, Request, plans
 from vps_assets.orchestration.instance import free_dead_runs, open_instance
-from vps_assets.orchestration.retention import days_from_environment, forget_old_runs, forget_unused_artefacts
+from vps_assets.orchestration.retention import (
+    days_from_environment,
+    forget_old_runs,
+    forget_old_snapshots,
+    forget_unused_artefacts,
+)
 from vps_assets.orchestration.state import lineage_state
 from vps_assets.sweeping import sweep
 from vps_assets.warehouse.database import Warehouse
@@ -46,6 +51,7 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
         home.artefacts.models.seal_old()
         forget_old_runs(instance, keep_days)
         forget_unused_artefacts(home, keep_days)
+        forget_old_snapshots(home, keep_days)
         index = landed_index(home)
         for layer in LAYERS:
             state = lineage_state(index, recipe, warehouse)

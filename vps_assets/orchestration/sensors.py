@@ -13,7 +13,12 @@ from vps_assets.lineage.graph import LAYERS, LINEAGE
 from vps_assets.orchestration import alerts, inbox_decisions, lineage_decisions, services
 from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs
 from vps_assets.orchestration.lineage_decisions import FITTED, FOLLOWING, RunRequest, State
-from vps_assets.orchestration.retention import days_from_environment, forget_old_runs, forget_unused_artefacts
+from vps_assets.orchestration.retention import (
+    days_from_environment,
+    forget_old_runs,
+    forget_old_snapshots,
+    forget_unused_artefacts,
+)
 from vps_assets.orchestration.run import range_tags
 from vps_assets.orchestration.state import lineage_state
 from vps_assets.warehouse.database import Warehouse
@@ -70,6 +75,7 @@ def forget_unused(context: dg.OpExecutionContext, settings: Settings) -> None:
     note_process(context.instance, context.run_id)
     days = days_from_environment()
     runs, artefacts = forget_old_runs(context.instance, days), forget_unused_artefacts(settings.home, days)
+    forget_old_snapshots(settings.home, days)
     context.log.info(f"deleted: the records of {runs} old runs, {artefacts} models and files of embeddings")
 
 

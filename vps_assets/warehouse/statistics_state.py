@@ -8,6 +8,7 @@ so a date that has changed is taken out and put in again, and only the groups an
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 
 import duckdb
 import polars as pl
@@ -28,6 +29,8 @@ from vps_ml.recipes import Recipe
 
 EPOCH = date(1970, 1, 1)
 LABELS = f"{LABEL_HISTORY}_statistics"
+MOST_AT_ONCE = 4_000_000
+"""Sales of one price and day, counted as one, that are taken at a time: some 600 MiB."""
 KEYS = {**{f"{history}_statistics": column for history, column in HISTORIES.items()}, LABELS: LABEL_HISTORY}
 """Statistics table -> the column of its group."""
 SOURCE = "clean_listings"
@@ -88,8 +91,10 @@ def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe, checks: Ch
             connection.execute(f"delete from state.{asset}")  # noqa: S608
             connection.execute(f"delete from {asset}")  # noqa: S608
         take(connection, asset, changed)
-        rows = corrected_rows(connection, asset)
-        write(connection, asset, rows)
+        remove(connection, asset)
+        rows = sum(
+            add(connection, asset, corrected_rows(connection, asset, *some)) for some in slices(connection, asset)
+        )
         note_taken(connection, asset, changed, versions)
         basis = basis_of(asset, WHOLE, recipe, Records({SOURCE: made}))
         record(connection, asset, {WHOLE: Fingerprint(basis) if basis else None})
@@ -99,7 +104,7 @@ def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe, checks: Ch
         record_digests(connection, asset, untouched or date.min)
         connection.execute("delete from state.corrections where asset = ?", [asset])
         connection.execute("insert into state.corrections values (?, ?, now())", [asset, untouched])
-        return Correction(rebuilt, len(changed), groups, since, rows.height)
+        return Correction(rebuilt, len(changed), groups, since, rows)
 
     return warehouse.transact(correct)
 
@@ -170,14 +175,34 @@ def take(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str]) 
     connection.execute(f"insert into state.{asset} from fresh order by listed_on, sold_on")  # noqa: S608
 
 
-def corrected_rows(connection: duckdb.DuckDBPyConnection, asset: str) -> pl.DataFrame:
-    """The corrected groups' rows from the day after their first changed sale."""
-    groups = pl.DataFrame(connection.execute("select key, since from corrected order by number").to_arrow_table())
+def slices(connection: duckdb.DuckDBPyConnection, asset: str) -> list[tuple[int, int]]:
+    """The corrected groups in runs of numbers, from one up to another, with about `MOST_AT_ONCE` entries each.
+
+    Groups do not depend on each other, so memory does not grow with them.
+    """
+    query = f"""
+        select max(number) + 1 as until from (
+            select number, (sum(count(*)) over (order by number) - 1)::bigint // ? as slice
+            from corrected join state.{asset} using (key) group by number
+        ) group by slice order by until
+    """  # noqa: S608
+    ends = [until for (until,) in connection.execute(query, [MOST_AT_ONCE]).fetchall()]
+    return list(pairwise([0, *ends]))
+
+
+def corrected_rows(connection: duckdb.DuckDBPyConnection, asset: str, first: int, until: int) -> pl.DataFrame:
+    """Some corrected groups' rows from the day after their first changed sale."""
+    some = [first, until]
+    query = "select key, since from corrected where number >= ? and number < ? order by number"
+    groups = pl.DataFrame(connection.execute(query, some).to_arrow_table())
     entries = connection.execute(
         f"""
-        select number, greatest(sold_on, since - 1) - date '1970-01-01' as day, price, sum(sales)::bigint as sales
-        from state.{asset} join corrected using (key) group by all
-        """  # noqa: S608
+        select
+            number - ? as number, greatest(sold_on, since - 1) - date '1970-01-01' as day, price,
+            sum(sales)::bigint as sales
+        from state.{asset} join corrected using (key) where number >= ? and number < ? group by all
+        """,  # noqa: S608
+        [first, *some],
     ).to_arrow_table()
     number, day, price, sales = (column.to_numpy() for column in pl.DataFrame(entries))
     since = (groups["since"].cast(pl.Date) - EPOCH).dt.total_days().to_numpy()
@@ -190,12 +215,17 @@ def corrected_rows(connection: duckdb.DuckDBPyConnection, asset: str) -> pl.Data
     return conforming(rows, TABLES[asset])
 
 
-def write(connection: duckdb.DuckDBPyConnection, asset: str, rows: pl.DataFrame) -> None:
-    """Replace the corrected groups' rows from the first changed day on."""
+def remove(connection: duckdb.DuckDBPyConnection, asset: str) -> None:
+    """Delete the corrected groups' rows from the first changed day on."""
     same_group = f"and {asset}.{quoted(column)} = corrected.key" if (column := KEYS[asset]) else ""
     connection.execute(f"delete from {asset} using corrected where {asset}.as_of > since {same_group}")  # noqa: S608
+
+
+def add(connection: duckdb.DuckDBPyConnection, asset: str, rows: pl.DataFrame) -> int:
+    """Insert corrected rows; how many."""
     connection.register("incoming", rows.to_arrow())
     connection.execute(f"insert into {asset} by name from incoming")  # noqa: S608
+    return rows.height
 
 
 def note_taken(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str], versions: dict[str, str]) -> None:

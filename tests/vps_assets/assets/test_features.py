@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from sales import CLEAN, tables_of
 
-from vps_assets.assets.features import open_rows, sold_rows, with_features
+from vps_assets.assets.features import bounded, open_rows, sold_rows, with_features
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_assets.tables.schemas import types
 from vps_ml.features.statistics import COUNTS_AS, with_statistics
@@ -103,3 +103,15 @@ def test_a_label_that_has_not_sold_before_says_nothing() -> None:
     assert statistics_of("a")["brand_log_ratio"] is None
     labels = TABLES["label"].filter(pl.col("label") == "attributes=white").sort("as_of")
     assert labels["sales"].to_list() == [1, 2], "a label that is given twice counts once"
+
+
+def test_of_very_many_sold_listings_a_fixed_sample_of_whole_groups_is_taken() -> None:
+    rows = pl.DataFrame(
+        {"group_key": [f"g{i // 2}" for i in range(4000)], "listing_id": [f"L{i}" for i in range(4000)]}
+    )
+    assert bounded(rows, 4000).equals(rows)
+    some = bounded(rows, 1000)
+    assert 800 < some.height < 1200
+    assert some.group_by("group_key").len()["len"].unique().to_list() == [2], "a group is cut"
+    more = bounded(pl.concat([rows, rows.with_columns(group_key="new" + pl.col("group_key"))]), 2000)
+    assert set(some["group_key"]) == {key for key in more["group_key"] if not key.startswith("new")}

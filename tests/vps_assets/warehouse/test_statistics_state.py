@@ -13,6 +13,7 @@ from sales import CLEAN, bent, clean_written, corrected, day, sale, tables, tabl
 
 from vps_assets.assets.checks import of_each_label, sales_of, wrong_counts
 from vps_assets.home import Home
+from vps_assets.warehouse import statistics_state
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.statistics_state import KEYS, Correction, correct_history
 from vps_ml.features.tabular import LABEL_HISTORY
@@ -166,3 +167,36 @@ def test_a_table_of_before_sellers_gave_a_condition_has_the_history_of_its_other
     assert wrong_counts(warehouse, "label_statistics", "true", []) == 0
     sold = sales_of(warehouse, ["brand", "condition"])
     assert sold is not None and sold["condition"].null_count() == sold.height == 4
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 1000])
+def test_groups_taken_a_few_at_a_time_come_to_the_same(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """So that memory does not grow with the number of sellers; also where a late sale corrects some of them."""
+    late = pl.concat([CLEAN, sale("late", 1, 2, 70.0, "bob"), sale("later", 2, 3, 5.0, "cid")])
+    whole = clean_written(with_the_sales(Warehouse(Home(tmp_path / "whole"))), late)
+    corrected(whole)
+    monkeypatch.setattr(statistics_state, "MOST_AT_ONCE", at_once)
+    sliced = clean_written(with_the_sales(Warehouse(home)), late)
+    corrected(sliced)
+    for history, rows in tables(whole).items():
+        assert rows.sort(pl.all()).equals(tables(sliced)[history].sort(pl.all())), history
+    assert sliced.records() == whole.records()
+
+
+def test_groups_with_more_sales_than_are_taken_at_once_are_taken_one_by_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics_state, "MOST_AT_ONCE", 1)
+    seen: list[tuple[int, int]] = []
+    once = statistics_state.corrected_rows
+
+    def noted(connection: object, asset: str, first: int, until: int) -> pl.DataFrame:
+        if asset == "seller_statistics":
+            seen.append((first, until))
+        return once(connection, asset, first, until)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(statistics_state, "corrected_rows", noted)
+    with_the_sales(Warehouse(home))
+    assert seen == [(0, 1), (1, 2)]  # ann has three sales, bob one
