@@ -15,6 +15,8 @@ from vps_assets import interruption
 from vps_assets.errors import UserError, VpsError, one_line, printable, tell
 from vps_assets.home import Home, private_files, recipe_from_environment
 from vps_ml.allocator import keep_freed_memory
+from vps_ml.buckets import NoBucket
+from vps_ml.compute import NoCluster
 from vps_ml.stores import DamagedArtefact
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 DATES = ["%Y-%m-%d"]
+IN_ONE_LINE = (DamagedArtefact, NoBucket, NoCluster)
+"""Errors of `vps_ml` whose message is for a person."""
 
 
 @contextmanager
@@ -39,7 +43,7 @@ def one_line_errors() -> Iterator[None]:
 
     try:
         yield
-    except (VpsError, OSError, pl.exceptions.PolarsError, DamagedArtefact, duckdb.Error, SQLAlchemyError) as error:
+    except (VpsError, OSError, pl.exceptions.PolarsError, *IN_ONE_LINE, duckdb.Error, SQLAlchemyError) as error:
         if interruption.CAME.is_set():
             raise typer.Exit(interruption.EXIT_CODE) from error
         line = one_line(getattr(error, "orig", None) or error)

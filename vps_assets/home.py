@@ -36,11 +36,13 @@ class Home:
         Raises:
             WrongSetting: one of them makes no sense.
         """
-        lake, bucket = (os.environ.get(name, "") for name in ("VPS_WAREHOUSE", "VPS_STORAGE"))
+        lake, bucket = (os.environ.get(name, "").strip() for name in ("VPS_WAREHOUSE", "VPS_STORAGE"))
         if lake and not lake.startswith(LAKE):
             raise WrongSetting(f"VPS_WAREHOUSE: {lake!r} is no lake, such as {LAKE}dbname=lake host=pg user=vps")
-        if "password" in lake.lower():
-            raise WrongSetting("VPS_WAREHOUSE: no password here, where logs may show it: it belongs in PGPASSFILE")
+        if "password" in lake.lower() or "://" in lake:
+            raise WrongSetting(f"VPS_WAREHOUSE: as {LAKE}dbname=lake host=pg, with the password in PGPASSFILE alone")
+        if bucket and not bucket.startswith("s3://"):
+            raise WrongSetting(f"VPS_STORAGE: {bucket!r} is no bucket, such as s3://bucket/prefix")
         return cls(Path(os.environ.get("VPS_HOME") or "data").resolve(), lake, bucket.rstrip("/"))
 
     @property

@@ -80,10 +80,29 @@ class Artefacts:
         """The file of an `embedding_path`; there is none where nothing was embedded."""
         return self.copy(embedding_path)
 
-    def share_embeddings(self, embedding_path: str) -> None:
-        """Let other hosts have a date's file; where one of them was first, that one's is everybody's."""
-        if self.bucket is not None and not self.bucket.create(embedding_path, self.root / embedding_path):
-            self.bucket.fetch(embedding_path, self.root / embedding_path)
+    def share_embeddings(self, embedding_paths: Collection[str]) -> None:
+        """Let other hosts have some dates' files; where one of them was first, that one's is everybody's."""
+        if self.bucket is None:
+            return
+        there = {one.key for one in self.bucket.listed("embeddings/")}
+        for path in sorted(set(embedding_paths) - there):
+            if not self.bucket.create(path, self.root / path):
+                self.bucket.fetch(path, self.root / path)
+
+    def share_everything(self) -> None:
+        """Put what this disk has in the bucket, as when a bucket is first used."""
+        if self.bucket is None:
+            return
+        for store in (self.models, self.embeddings):
+            for path in store.folder.glob(f"[!.]*/{CARD}"):
+                store.share(path.parent.name)
+        self.share_embeddings(
+            {str(path.relative_to(self.root)) for path in self.root.glob("embeddings/*/[!.]*.safetensors")}
+        )
+        there = {one.key for one in self.bucket.listed("photos/")}
+        for path in self.root.glob("photos/*/*"):
+            if (key := str(path.relative_to(self.root))) not in there:
+                self.bucket.create(key, path)
 
     def lost_embeddings(self, embedding_paths: Collection[str]) -> set[str]:
         """Those whose file is nowhere; none is fetched for that."""

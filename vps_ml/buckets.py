@@ -8,6 +8,7 @@ as a rename does in a folder. What has been erased leaves a mark, by which other
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -22,6 +23,10 @@ ERASED = "erased/"
 """How the names of marks begin."""
 MARKED_DAYS = 90.0
 """A host that was away for longer starts with an empty disk (docs/scale.md)."""
+
+
+class NoBucket(RuntimeError):
+    """The bucket cannot be asked; the message has one line for a person."""
 
 
 @dataclass(frozen=True)
@@ -54,30 +59,34 @@ class Bucket:
 
     def read(self, key: str) -> bytes | None:
         """An object's bytes; None if there is none."""
-        import obstore
-        from obstore.exceptions import NotFoundError
-
         try:
-            return bytes(obstore.get(self.store, key).bytes())
-        except (NotFoundError, FileNotFoundError):
+            with asking(self.address) as obstore:
+                return bytes(obstore.get(self.store, key).bytes())
+        except FileNotFoundError:
             return None
 
     def create(self, key: str, data: Path | bytes) -> bool:
         """Give an object its name, unless it is taken; whether it was free."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError
-
         try:
-            obstore.put(self.store, key, data, mode="create")
-        except (AlreadyExistsError, FileExistsError):
+            with asking(self.address) as obstore:
+                obstore.put(self.store, key, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def take_over(self, stored: "Stored", data: bytes) -> bool:
+        """Write an object in the place of one that is still as it was; whether it was."""
+        try:
+            with asking(self.address) as obstore:
+                obstore.put(self.store, stored.key, data, mode={"e_tag": stored.e_tag})
+        except (FileExistsError, FileNotFoundError):
             return False
         return True
 
     def replace(self, key: str, data: Path | bytes) -> None:
         """Write an object in the place of another."""
-        import obstore
-
-        obstore.put(self.store, key, data)
+        with asking(self.address) as obstore:
+            obstore.put(self.store, key, data)
 
     def has(self, key: str) -> bool:
         """Whether there is such an object."""
@@ -85,42 +94,63 @@ class Bucket:
 
     def listed(self, prefix: str) -> list[Stored]:
         """The objects whose names begin so, which ends with a `/`, by name."""
-        import obstore
-
-        found = [one for chunk in obstore.list(self.store, prefix, chunk_size=1000) for one in chunk]
+        with asking(self.address) as obstore:
+            found = [one for chunk in obstore.list(self.store, prefix, chunk_size=1000) for one in chunk]
         return sorted(
             (Stored(one["path"], one["e_tag"] or "", one["last_modified"]) for one in found), key=lambda one: one.key
         )
 
     def facts(self, key: str) -> Stored | None:
         """What there is to say of an object; None if there is none."""
-        import obstore
-        from obstore.exceptions import NotFoundError
-
         try:
-            one = obstore.head(self.store, key)
-        except (NotFoundError, FileNotFoundError):
+            with asking(self.address) as obstore:
+                one = obstore.head(self.store, key)
+        except FileNotFoundError:
             return None
         return Stored(key, one["e_tag"] or "", one["last_modified"])
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; those that are not there are no error."""
-        import obstore
-
         if keys:
-            obstore.delete(self.store, list(keys))
+            with asking(self.address) as obstore:
+                obstore.delete(self.store, list(keys))
 
     def erase(self, keys: Sequence[str]) -> None:
-        """Delete objects, and mark them, so that every host deletes its copies."""
-        self.delete(keys)
+        """Mark objects, so that every host deletes its copies, and delete them."""
         for key in keys:
-            self.replace(f"{ERASED}{key}", b"")
+            self.replace(f"{ERASED}{key}", b"")  # first: what is not there any more would be marked by nobody
+        self.delete(keys)
 
     def erased(self) -> list[str]:
         """The names of the objects that were erased; marks that every host has seen are removed."""
         marks, before = self.listed(ERASED), datetime.now(UTC) - timedelta(days=MARKED_DAYS)
         self.delete([mark.key for mark in marks if mark.written < before])
         return [mark.key.removeprefix(ERASED) for mark in marks]
+
+
+@contextmanager
+def asking(address: str) -> Iterator[Any]:
+    """The module `obstore`; its errors become ours, and Python's for a name that is taken or that nothing has.
+
+    Raises:
+        NoBucket: the bucket cannot be asked.
+        FileNotFoundError: there is no such object.
+        FileExistsError: there is one already, or another.
+    """
+    try:
+        import obstore
+        from obstore import exceptions
+    except ImportError as error:
+        raise NoBucket("VPS_STORAGE needs obstore: pip install 'vps[scale]'") from error
+    try:
+        yield obstore
+    except exceptions.NotFoundError as error:
+        raise FileNotFoundError(address) from error
+    except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
+        raise FileExistsError(address) from error
+    except exceptions.BaseError as error:
+        what = str(error).partition("Debug source")[0]
+        raise NoBucket(f"VPS_STORAGE: {address} does not answer as a bucket: {' '.join(what.split())[:300]}") from error
 
 
 @lru_cache(maxsize=4)

@@ -62,8 +62,12 @@ class Store:
         with temporary_folder(self.folder, artefact_id) as temporary:
             if not self.bucket.fetch(self.key(artefact_id, CARD), temporary / CARD):
                 return
-            for name, (_, digest) in read_card(temporary).get(FILES, {}).items():
-                self.bucket.fetch(self.key(artefact_id, f"{digest}.{name}"), temporary / name)
+            for name, (size, digest) in read_card(temporary).get(FILES, {}).items():
+                key = self.key(artefact_id, f"{digest}.{name}")
+                self.bucket.fetch(key, temporary / name)
+                if differs(temporary / name, size, True, digest):  # gone, or damaged: it has to be made again
+                    self.bucket.delete([self.key(artefact_id, CARD), key])
+                    return
             with suppress(OSError):  # another process was first
                 durable.move(temporary, self.folder / artefact_id)
 
@@ -94,9 +98,9 @@ class Store:
     def delete(self, artefact_id: str) -> None:
         """Delete an artefact, here and in the bucket, and mark it for the other hosts."""
         if self.bucket is not None:
-            card = self.key(artefact_id, CARD)
-            self.bucket.erase([card])  # first: without it nobody finds the others
-            self.bucket.delete([one.key for one in self.bucket.listed(self.key(artefact_id, ""))])
+            others = [one.key for one in self.bucket.listed(self.key(artefact_id, ""))]
+            self.bucket.erase([self.key(artefact_id, CARD)])  # first: without it nobody finds the others
+            self.bucket.delete(others)
         shutil.rmtree(self.folder / artefact_id, ignore_errors=True)
 
     def seal_old(self) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, vps
 from scenario import listing, listings_file
 
+from vps_assets.errors import WrongSetting
 from vps_assets.home import Home
 from vps_assets.landing import mirror
 from vps_assets.landing.land import land
@@ -174,3 +175,58 @@ def test_a_host_with_an_empty_disk_has_all_that_has_landed(one: Home, tmp_path: 
     land([listings_file(tmp_path / "in", [listing(1)])], None, one, print)
     shutil.rmtree(one.path)
     assert landed_rows(one, IDS)["listing_id"].to_list() == ["L1"]
+
+
+def test_what_a_home_has_when_it_is_given_a_bucket_is_put_there_by_vps_init(
+    one: Home, two: Home, tmp_path: Path
+) -> None:
+    before = Home(one.path)  # without a bucket
+    land([listings_file(tmp_path / "in", [listing(1)])], None, before, print)
+    before.artefacts.models.make("m", lambda: of(1))
+    with pytest.raises(mirror.NotShared, match="vps init"):
+        landed_rows(one, IDS)
+    assert landed_rows(before, IDS).height == 1, "nothing is lost"
+    ran = vps("init", home=one.path, VPS_STORAGE=one.bucket)
+    assert ran.returncode == 0, ran.stderr
+    rows = landed_rows(two, ["listing_id", "photo_hash"])
+    assert rows["listing_id"].to_list() == landed_rows(one, IDS)["listing_id"].to_list() == ["L1"]
+    assert two.artefacts.photo(rows["photo_hash"][0]).exists() and w(two.artefacts, "m") == [1, 1, 1]
+
+
+@pytest.mark.parametrize("damage", ["gone", "other"])
+def test_an_object_that_the_bucket_has_lost_is_made_again(one: Home, two: Home, damage: str) -> None:
+    one.artefacts.models.make("m", lambda: of(1))
+    bucket = Bucket(one.bucket)
+    (stored,) = [one.key for one in bucket.listed("models/m/") if "state" in one.key]
+    data = bucket.read(stored)
+    assert data is not None
+    bucket.delete([stored])
+    if damage == "other":
+        bucket.create(stored, data[:-1] + b"x")
+    two.artefacts.models.make("m", lambda: of(1))
+    shutil.rmtree(one.path / "models")
+    assert w(one.artefacts, "m") == w(two.artefacts, "m") == [1, 1, 1]
+
+
+def test_a_photo_that_this_disk_has_and_the_bucket_has_not_is_put_there(one: Home, two: Home, tmp_path: Path) -> None:
+    """As after an erasure by another host of the same photo, or a home that has just been given a bucket."""
+    file = listings_file(tmp_path / "in", [listing(1)])
+    land([file], None, Home(one.path), print)
+    shutil.rmtree(one.landing)
+    land([file], None, one, print)
+    (photo,) = landed_rows(two, ["photo_hash"])["photo_hash"]
+    assert two.artefacts.photo(photo).exists()
+
+
+def test_a_bucket_that_does_not_answer_is_one_line(tmp_path: Path, s3: str) -> None:
+    for address, endpoint in (("s3://no-such-bucket/x", s3), ("s3://vps-tests/x", "http://127.0.0.1:9")):
+        ran = vps("doctor", home=tmp_path, VPS_STORAGE=address, AWS_ENDPOINT_URL=endpoint)
+        assert ran.returncode == 1 and "does not answer as a bucket" in ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stderr and len(ran.stderr.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("address", ["bucket/prefix", "memory://", "S3://bucket", "/srv"])
+def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("VPS_STORAGE", address)
+    with pytest.raises(WrongSetting, match="s3://bucket/prefix"):
+        Home.from_environment()

@@ -122,7 +122,7 @@ def test_nothing_is_left_of_a_seller_who_is_forgotten(lake_home: Home, postgres:
     erase_published(lake_home, "secret-seller", ["L1"])
     with open_analytics(lake_home) as analytics:
         assert analytics.connection.execute("select seller_id from clean_listings").fetchall() == [("another-seller",)]
-    leave_no_trace(warehouse)
+    leave_no_trace(warehouse, "secret-seller", ["L1"])
     assert not files_with(lake_home.path, "secret-seller")
     assert files_with(lake_home.path, "another-seller")
     with open_analytics(lake_home) as analytics:
@@ -161,10 +161,26 @@ def test_a_lake_that_nobody_has_made_is_an_error_that_says_so(postgres: Path, tm
         Warehouse(missing).records()
 
 
-def test_a_password_in_the_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VPS_WAREHOUSE", "ducklake:postgres:dbname=lake password=secret")
-    with pytest.raises(WrongSetting, match="PGPASSFILE"):
+@pytest.mark.parametrize("address", ["dbname=lake password=secret", "postgresql://vps:secret@pg/lake"])
+def test_a_password_in_the_address_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("VPS_WAREHOUSE", f"ducklake:postgres:{address}")
+    with pytest.raises(WrongSetting, match="PGPASSFILE") as refused:
         Home.from_environment()
+    assert "secret" not in str(refused.value)
+
+
+def test_a_table_that_comes_to_wait_for_a_check_while_a_seller_is_forgotten_keeps_nothing_of_him(
+    lake_home: Home,
+) -> None:
+    warehouse = Warehouse(lake_home)
+    rows = pl.DataFrame({"listing_id": ["L1", "L2"], "seller_id": ["secret-seller", "another-seller"]})
+    warehouse.replace("clean_listings", rows, "true", [], {WHOLE: X})
+    publish(warehouse)
+    erase_rows(warehouse, "secret-seller", ["L1"])
+    failed = Checks("run", ("sound",))  # another host's run writes before the erasure publishes
+    warehouse.replace("clean_listings", rows.tail(1), "true", [], {WHOLE: Y}, failed)
+    leave_no_trace(warehouse, "secret-seller", ["L1"])
+    assert not files_with(lake_home.path, "secret-seller")
 
 
 def test_vps_init_makes_the_lake_once(lake_home: Home) -> None:

@@ -65,9 +65,14 @@ class Erasure:
     embeddings: list[str]
     """Files that hold features of the listings' photos or words (`path` of the tables `EMBEDDINGS`)."""
 
+    @property
+    def key(self) -> str:
+        """Where the erasure is noted while it goes on, under the data directory and in the bucket."""
+        return f"erasures/{identity(self.seller)}.json"
+
     def note(self, home: Home) -> Path:
-        """Where the erasure is noted while it goes on."""
-        return home.erasures / f"{identity(self.seller)}.json"
+        """The note on this disk."""
+        return home.path / self.key
 
 
 @dataclass(frozen=True)
@@ -122,9 +127,11 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     if others.height:
         run_lineage(home, recipe, Request(), progress)
     delete_unused_embeddings(home)
-    leave_no_trace(Warehouse(home))
+    leave_no_trace(Warehouse(home), seller, no_more)
     durable.sync_everything([home.path, home.landing, home.photos])  # what is forgotten does not come back
     erasure.note(home).unlink()
+    if (bucket := home.artefacts.bucket) is not None:
+        bucket.delete([erasure.key])
     durable.sync(home.erasures)
     return Forgotten(len(erasure.listings), len(gone), len(shared), models, unread)
 
@@ -158,7 +165,9 @@ def noted(home: Home, seller: str, new: Erasure) -> Erasure:
     Raises:
         NothingToForget: there is neither.
     """
-    note = new.note(home)
+    note, bucket = new.note(home), home.artefacts.bucket
+    if bucket is not None and not note.exists():
+        bucket.fetch(new.key, note)  # of an erasure that another host has begun
     if not all_landed(home, REMAINING, seller).height and not note.exists():
         raise NothingToForget(f"no row of seller {seller!r} has landed")
     parts = [vars(new)] + ([json.loads(note.read_text())] if note.exists() else [])
@@ -166,6 +175,8 @@ def noted(home: Home, seller: str, new: Erasure) -> Erasure:
     both = Erasure(seller, *(sorted({value for part in parts for value in part[field]}) for field in fields))
     with whole_file(note) as temporary:
         temporary.write_text(json.dumps(vars(both)))
+    if bucket is not None:
+        bucket.replace(new.key, note)
     return both
 
 

@@ -1,6 +1,7 @@
 """`vps init`: what several hosts share is made once, before any of them needs it."""
 
 from vps_assets.home import Home
+from vps_assets.landing.mirror import share_landings
 from vps_assets.orchestration.instance import open_instance
 from vps_ml import durable
 from vps_ml.ops import GPU_POOL
@@ -14,6 +15,9 @@ def initialise(home: Home, gpus: int) -> list[str]:
         WrongInstance: Dagster's settings make no sense.
     """
     durable.make_folder(home.path)
+    if home.bucket:
+        share_landings(home)
+        home.artefacts.share_everything()
     with open_instance(home) as instance:
         instance.event_log_storage.set_concurrency_slots(GPU_POOL, gpus)
     lines = [f"{home.path}: settings and records of Dagster; {gpus} runs at a time use an accelerator"]
@@ -22,4 +26,6 @@ def initialise(home: Home, gpus: int) -> list[str]:
 
         lake.initialise(home)
         lines.append(f"{home.lake}: the lake and its schemas")
+    if home.bucket:
+        lines.append(f"{home.bucket}: has what this host has landed and made")
     return lines

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from vps_assets.errors import Failure
 from vps_assets.home import Home
 from vps_ml.atomic import whole_file
 from vps_ml.buckets import Bucket, in_parallel
@@ -20,6 +21,17 @@ LEASE = "landing.lease"
 LEASED_FOR = timedelta(hours=1)
 """Whoever rewrites landings and has not ended by then was killed."""
 LOOKS_EVERY_S = 1.0
+
+
+class NotShared(Failure):
+    """This disk has a landing that no other host can see."""
+
+
+def share_landings(home: Home) -> None:
+    """Put the landings of this disk in the bucket, as when a bucket is first used."""
+    if (bucket := home.artefacts.bucket) is not None:
+        for path in home.landing.glob("[!.]*.parquet"):
+            bucket.create(f"{PREFIX}{path.name}", path)
 
 
 def landings_here(home: Home) -> list[Path]:
@@ -37,9 +49,11 @@ def follow(home: Home, bucket: Bucket) -> None:
     with suppress(FileNotFoundError, ValueError):
         known = json.loads(noted.read_text())
     missing = [name for name, tag in there.items() if known.get(name) != tag or not (home.landing / name).exists()]
-    gone = [path for path in home.landing.glob("[!.]*.parquet") if path.name not in there]
-    for path in gone:
-        path.unlink(missing_ok=True)
+    here = {path.name for path in home.landing.glob("[!.]*.parquet")}
+    if only_here := sorted(here - there.keys() - known.keys()):
+        raise NotShared(f"landing/{only_here[0]} is not in {bucket.address}: `vps init` puts there what this host has")
+    for name in here - there.keys():
+        (home.landing / name).unlink(missing_ok=True)
     list(in_parallel(lambda name: bucket.fetch(f"{PREFIX}{name}", home.landing / name), missing))
     if known != there:
         with whole_file(noted) as temporary:
@@ -73,11 +87,8 @@ def leased(bucket: Bucket | None, *, wait: bool) -> Iterator[bool]:
         yield True
         return
     mine = f"{here_and_now()} {os.urandom(8).hex()}".encode()
-    while not (held := bucket.create(LEASE, mine)) and (wait or stale(bucket)):
-        if stale(bucket):
-            bucket.delete([LEASE])
-        else:
-            time.sleep(LOOKS_EVERY_S)
+    while not (held := bucket.create(LEASE, mine) or taken_over(bucket, mine)) and wait:
+        time.sleep(LOOKS_EVERY_S)
     try:
         yield held
     finally:
@@ -85,7 +96,7 @@ def leased(bucket: Bucket | None, *, wait: bool) -> Iterator[bool]:
             bucket.delete([LEASE])
 
 
-def stale(bucket: Bucket) -> bool:
-    """Whether the lease's holder was killed."""
+def taken_over(bucket: Bucket, mine: bytes) -> bool:
+    """Whether the lease was that of a host that was killed, and is ours now."""
     lease = bucket.facts(LEASE)
-    return lease is not None and lease.written < datetime.now(UTC) - LEASED_FOR
+    return lease is not None and lease.written < datetime.now(UTC) - LEASED_FOR and bucket.take_over(lease, mine)

@@ -78,11 +78,13 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
 
 def is_stored(photo_hash: str, data: bytes, home: Home) -> bool:
     """Whether the photo is in the store as it would be written now: not empty, not cut, without metadata."""
+    key = home.artefacts.photo_key(photo_hash)
     try:
-        stored = (home.path / home.artefacts.photo_key(photo_hash)).read_bytes()
+        stored = (home.path / key).read_bytes()
     except FileNotFoundError:
         return False
-    return stored == stripped(data)
+    bucket = home.artefacts.bucket
+    return stored == stripped(data) and (bucket is None or bucket.has(key))
 
 
 def store(photo_hash: str, kept: bytes, home: Home) -> None:

@@ -129,9 +129,17 @@ def held(lake: str, bucket: str, process: int) -> duckdb.DuckDBPyConnection:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, bucket: str) -> None:
-    """Load what a lake needs."""
+    """Load what a lake needs.
+
+    Raises:
+        NoLake: an extension is not installed.
+    """
+    connection.execute("set autoinstall_known_extensions = false")  # nothing is downloaded unasked
     for name in EXTENSIONS if bucket else EXTENSIONS[:-1]:
-        connection.execute(f"load {extension(name)}")
+        try:
+            connection.execute(f"load {extension(name)}")
+        except duckdb.Error as error:
+            raise NoLake(f"VPS_WAREHOUSE needs DuckDB's extension {name}: pip install 'vps[scale]'") from error
     if bucket:
         connection.execute(f"create secret ({secret()})")
 

@@ -123,4 +123,7 @@ def forget_snapshots(lake: Lake, older_than_days: float) -> int:
             connection.execute(f"call ducklake_expire_snapshots('{CATALOGUE}', versions => {old})")
             which = "older_than => now() - interval 1 day" if older_than_days else "cleanup_all => true"
             connection.execute(f"call ducklake_cleanup_old_files('{CATALOGUE}', {which})")
+            # What a killed writer has left; of the last day it may be what a living one is writing.
+            orphans = f"ducklake_delete_orphaned_files('{CATALOGUE}', older_than => now() - interval 1 day)"
+            connection.execute(f"call {orphans}")
     return len(old)

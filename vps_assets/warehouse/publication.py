@@ -106,11 +106,12 @@ def erase_published(home: Home, seller: str, gone: list[str]) -> None:
             keep_readers(home.analytics, temporary)
 
 
-def leave_no_trace(warehouse: Warehouse) -> None:
+def leave_no_trace(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
     """Rewrite the tables' files, so that none has a deleted row, and publish them."""
     warehouse.engine.rewrite()
     publish(warehouse)
     if isinstance(warehouse.engine, Lake):
+        lake_publication.erase_published(warehouse.engine, seller, gone)  # of tables that wait for a check by now, too
         lake_publication.forget_snapshots(warehouse.engine, older_than_days=0)
 
 

@@ -150,6 +150,7 @@ def train_missing(missing: MissingBackbones, log: Log) -> None:
 
 def made_row(job: BackboneJob, task: str, artefact_id: str) -> dict:
     """A trained backbone's row of the table `task_backbones`."""
+    job.artefacts.models.share(artefact_id)  # a run that was killed may have left it on this disk alone
     card = job.artefacts.models.card(artefact_id)
     return {
         "task": task,
@@ -193,6 +194,7 @@ def embed_photos(context: dg.OpExecutionContext, job: EmbeddingJob) -> pl.DataFr
     shares = compute.parts(missing, compute.slots(job.executor)) if missing else []
     jobs = [MissingDates(dict(share), job.backbones, job.recipe.backbone, artefacts) for share in shares]
     compute.each(job.executor, embed_dates, jobs, context.log.info)
+    artefacts.share_embeddings(dates)  # also those that a run embedded which was killed before it shared them
     frames = [
         embedding_rows(path, rows, load_quality(artefacts.embedding_file(path)), embedding_id, list(job.backbones))
         for path, rows in dates.items()
@@ -213,7 +215,7 @@ def embed_dates(job: MissingDates, log: Log) -> None:
     for path, rows in job.dates.items():
         features, quality = joined(list(islice(stream, len(batches[path]))))
         save_embeddings(job.artefacts.root / path, features, quality)
-        job.artefacts.share_embeddings(path)
+        job.artefacts.share_embeddings([path])
         log(f"{rows['listed_on'][0]}: {rows.height:,} photos embedded")
 
 

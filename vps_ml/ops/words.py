@@ -37,9 +37,9 @@ def read_words(context: dg.OpExecutionContext, job: WordsJob) -> pl.DataFrame:
         path = artefacts.embedding_path(text_id, str(day), digest)
         if not artefacts.embedding_file(path).exists():
             save_words(artefacts.root / path, reader.read(texts))
-            artefacts.share_embeddings(path)
             read += len(texts)
         frames.append(words_rows(path, rows, texts, text_id))
+    artefacts.share_embeddings({path for frame in frames for path in frame["path"].unique()})
     how = "hashed words" if reader.encoder_id is None else f"hashed words and the encoder {reader.encoder_id}"
     context.log.info(f"{read:,} of {job.rows.height:,} listings read: {how}")
     return pl.concat(frames) if frames else pl.DataFrame()
