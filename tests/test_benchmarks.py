@@ -29,6 +29,10 @@ FIGURES = {
 }
 
 
+ELSEWHERE = {"accelerator", "scale"}
+"""Those that need a GPU, or servers (tests/scale)."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("subject", FIGURES)
 def test_a_benchmark_ends_with_its_figures(subject: str) -> None:
@@ -39,6 +43,6 @@ def test_a_benchmark_ends_with_its_figures(subject: str) -> None:
 
 
 def test_every_benchmark_is_run_by_make_bench_and_here() -> None:
-    scripts = {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} - {"measure"}
+    scripts = {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} - {"measure", *ELSEWHERE}
     line = next(row for row in (REPOSITORY / "Makefile").read_text().splitlines() if row.startswith("BENCHMARKS"))
     assert scripts == set(line.split(":=")[1].split()) == set(FIGURES)

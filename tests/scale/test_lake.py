@@ -1,5 +1,7 @@
 """The lake does what the file does, for several writers at once."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -188,3 +190,18 @@ def test_vps_init_makes_the_lake_once(lake_home: Home) -> None:
         ran = vps("init", home=lake_home.path, VPS_WAREHOUSE=lake_home.lake)
         assert ran.returncode == 0, ran.stderr
         assert "the lake and its schemas" in ran.stdout
+
+
+def test_a_lake_stays_where_it_was_made(lake_home: Home, bucket_address: str) -> None:
+    ran = vps("init", home=lake_home.path, VPS_WAREHOUSE=lake_home.lake, VPS_STORAGE=bucket_address)
+    assert ran.returncode == 1
+    assert "has its files elsewhere" in ran.stderr and len(ran.stderr.splitlines()) == 1
+
+
+def test_what_it_costs_is_measured(lake_address: str, bucket_address: str, tmp_path: Path) -> None:
+    script = str(REPOSITORY / "benchmarks" / "scale.py")
+    settings = {"VPS_HOME": str(tmp_path), "VPS_WAREHOUSE": lake_address, "VPS_STORAGE": bucket_address}
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | settings
+    ran = subprocess.run([sys.executable, script, "--rows", "1000"], env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout.splitlines()[-1]).keys() == {"tables", "photos"}
