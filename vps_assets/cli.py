@@ -13,7 +13,7 @@ import typer
 
 from vps_assets import interruption
 from vps_assets.errors import UserError, VpsError, one_line, printable, tell
-from vps_assets.home import Home, private_files, recipe_from_environment
+from vps_assets.home import Home, executor_from_environment, private_files, recipe_from_environment
 from vps_ml.allocator import keep_freed_memory
 from vps_ml.buckets import NoBucket
 from vps_ml.compute import NoCluster
@@ -76,7 +76,7 @@ def demo(
 
 @app.command()
 def init(
-    gpus: Annotated[int, typer.Option(help="How many runs may use an accelerator at the same time.", min=1)] = 1,
+    gpus: Annotated[int | None, typer.Option(help="How many runs may use an accelerator at a time.", min=1)] = None,
 ) -> None:
     """Make what is needed once, before several hosts share it: the lake that VPS_WAREHOUSE names, and its schemas."""
     from vps_assets.commands.init import initialise
@@ -135,6 +135,7 @@ def materialise(home: Home, select: str | None, first: datetime | None, last: da
     if first and last and first > last:
         raise UserError(f"--from {first.date()} is after --to {last.date()}")
     selected(select)  # refuses unknown names before anything runs
+    executor_from_environment()
     request = Request(select, first and first.date(), last and last.date(), seeds)
     done = run_lineage(home, recipe_from_environment(), request, tell)
     if done:

@@ -98,7 +98,7 @@ def scaled(
         arguments = line.split()
         assert arguments.pop(0) == "vps", line
         output.append(run(arguments, settings))
-        if arguments[0] == "init":
+        if line.startswith("vps init"):
             configuration = path / "dagster" / "dagster.yaml"
             (addition,) = blocks("yaml")
             configuration.write_text(configuration.read_text() + addition)

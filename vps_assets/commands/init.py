@@ -7,8 +7,12 @@ from vps_ml import durable
 from vps_ml.ops import GPU_POOL
 
 
-def initialise(home: Home, gpus: int) -> list[str]:
+def initialise(home: Home, gpus: int | None) -> list[str]:
     """Make the data directory, Dagster's records and the lake, each unless it is there; what was done, by line.
+
+    Args:
+        home: the data directory.
+        gpus: how many runs may use an accelerator at a time; None leaves it as it is.
 
     Raises:
         NoLake: the lake's database cannot be reached.
@@ -19,8 +23,11 @@ def initialise(home: Home, gpus: int) -> list[str]:
         share_landings(home)
         home.artefacts.share_everything()
     with open_instance(home) as instance:
-        instance.event_log_storage.set_concurrency_slots(GPU_POOL, gpus)
-    lines = [f"{home.path}: settings and records of Dagster; {gpus} runs at a time use an accelerator"]
+        if gpus is not None:
+            instance.event_log_storage.set_concurrency_slots(GPU_POOL, gpus)
+    lines = [f"{home.path}: settings and records of Dagster"]
+    if gpus is not None:
+        lines.append(f"{gpus} runs at a time may use an accelerator")
     if home.lake:
         from vps_assets.warehouse import lake
 

@@ -1,5 +1,6 @@
 """The Dagster instance under `$VPS_HOME/dagster`, shared by the command line, the UI and the daemon."""
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -44,6 +45,8 @@ def open_instance(home: Home) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(prepare_instance(home)))
     except (yaml.YAMLError, dg.DagsterInvalidConfigError) as error:
         file = home.dagster / CONFIGURATION.name
+        if unset := re.search(r'environment variable "(\w+)" which is not set', str(error)):
+            raise WrongInstance(f"{unset[1]} is not set, and {file} names it") from error
         wrong = one_line(error)[:150]
         raise WrongInstance(f"{file}: {wrong}: correct it, or `rm {file}`: the default takes its place") from error
 

@@ -18,7 +18,7 @@ from vps_assets.tables.schemas import TABLES, aligned, conforming
 from vps_assets.warehouse.publication import publish
 from vps_assets.warehouse.settings import Settings
 from vps_assets.warehouse.unchecked import Checks, Passed
-from vps_ml.atomic import whole_file
+from vps_ml.atomic import temporary_name
 from vps_ml.cards import identity
 from vps_ml.processes import be_seen, here_and_now
 
@@ -112,10 +112,13 @@ def note_read(home: Home, run_id: str, records: Records) -> None:
 
     The step that writes may be another process, or of a run that executes a failed one again from where it failed.
     """
+    folder = home.op_outputs / run_id / READ
+    folder.mkdir(parents=True, exist_ok=True)
     for asset, made in records.made.items():
-        with whole_file(home.op_outputs / run_id / READ / f"{asset}.json") as temporary:
-            known = {partition: astuple(fingerprint) for partition, fingerprint in made.items()}
-            temporary.write_text(json.dumps({"made": known, "as_of": records.as_of.get(asset)}))
+        known = {partition: astuple(fingerprint) for partition, fingerprint in made.items()}
+        temporary = folder / temporary_name(asset)  # not written through: no run outlives a power failure
+        temporary.write_text(json.dumps({"made": known, "as_of": records.as_of.get(asset)}))
+        temporary.replace(folder / f"{asset}.json")
 
 
 def read_by(home: Home, run_ids: Sequence[str]) -> Records:

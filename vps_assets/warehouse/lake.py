@@ -153,11 +153,11 @@ def attach(connection: duckdb.DuckDBPyConnection, lake: str, options: str) -> No
     try:
         connection.execute(f"attach {quoted_text(lake)} as {CATALOGUE} ({options})")
     except duckdb.Error as error:
-        what = one_line(error)[:300]
+        what = one_line(error)
         if "DATA_PATH" in what:
             where = "where VPS_STORAGE, or VPS_HOME, said when it was made"
             raise NoLake(f"VPS_WAREHOUSE: this lake has its files elsewhere, {where}") from error
-        raise NoLake(f"VPS_WAREHOUSE: {what}: is its database there? `vps init` makes the lake, once") from error
+        raise NoLake(f"VPS_WAREHOUSE: the lake cannot be had; `vps init` makes it, once: …{what[-160:]}") from error
 
 
 def extension(name: str) -> str:

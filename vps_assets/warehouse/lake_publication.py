@@ -64,7 +64,8 @@ def newest_publication(lake: Lake) -> int | None:
 def is_current(lake: Lake) -> bool:
     """Whether nothing was written since the last publication."""
     with lake.connect(read_only=True) as connection:
-        return published_version(connection) == snapshot(connection) - 1
+        published = published_version(connection)
+        return published == snapshot(connection) - 1 or (published is None and not tables_of(connection, "main"))
 
 
 def snapshot(connection: duckdb.DuckDBPyConnection) -> int:
