@@ -66,6 +66,8 @@ def cure(error: Exception, home: Home) -> str:
     if isinstance(error, LostWarehouse):
         return f"cp {home.analytics} {home.warehouse}; vps run"
     if isinstance(error, duckdb.IOException | duckdb.FatalException | duckdb.SerializationException):
+        if home.lake:
+            return "are the lake's Postgres and its bucket there? See docs/scale.md"
         if not home.analytics.exists():
             return "restore warehouse.duckdb from the backup"
         log = log_of(home)  # DuckDB would apply it to the copy, whose rows are others

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Barrier
 
 import httpx
 import pytest
@@ -46,13 +47,18 @@ def served(home: Home) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 
 def test_what_waits_is_answered_before_it_ends_and_its_log_is_json(marketplace: Marketplace) -> None:
     photo = next((marketplace.home.path / "demo" / "images").glob("*.jpg")).read_bytes()
+    connected = Barrier(9)
     with served(marketplace.home) as (address, process), ThreadPoolExecutor(8) as pool:
 
         def ask(_: int) -> int:
-            form = {"category": "phone"}
-            return httpx.post(f"{address}/v1/suggestions", data=form, files={"photo": photo}, timeout=30).status_code
+            with httpx.Client(base_url=address, timeout=30) as client:
+                client.get("/v1/health/live")  # the connection is there before the server is told to end
+                connected.wait(60)
+                form = {"category": "phone"}
+                return client.post("/v1/suggestions", data=form, files={"photo": photo}).status_code
 
         asked = [pool.submit(ask, number) for number in range(8)]
+        connected.wait(60)
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
         assert [one.result() for one in asked] == [200] * 8
