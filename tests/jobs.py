@@ -5,7 +5,10 @@ import signal
 import time
 from pathlib import Path
 
+import torch
+
 from vps_ml.compute import Log
+from vps_ml.data_parallel import Rank
 
 
 def doubled(job: int, log: Log) -> int:
@@ -38,3 +41,17 @@ def failing(job: int, log: Log) -> int:
 def slow(job: Path, log: Log) -> None:
     job.write_text(str(os.getpid()))
     time.sleep(60)
+
+
+def failing_rank(rank: Rank, log: Log, number: int) -> int:
+    """One rank fails, while the others wait for it."""
+    log("begun")
+    if rank.number == number:
+        raise ValueError("this photo is none")
+    return int(rank.mean(torch.ones(())).item())
+
+
+def killed_rank(rank: Rank, log: Log, number: int) -> int:
+    if rank.number == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return int(rank.mean(torch.ones(())).item())

@@ -42,7 +42,7 @@ class Checkpoint:
             "parts": {name: part.state_dict() for name, part in parts.items()},
             "batches": generator.get_state(),
             "random": torch.get_rng_state(),
-            "random_of_gpu": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random_of_gpu": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
             "progress": progress,
         }
         with whole_file(self.path) as temporary:
@@ -61,5 +61,5 @@ class Checkpoint:
         generator.set_state(state["batches"])
         torch.set_rng_state(state["random"])
         if state["random_of_gpu"]:
-            torch.cuda.set_rng_state_all(state["random_of_gpu"])
+            torch.cuda.set_rng_state(state["random_of_gpu"][0])
         return state["progress"]

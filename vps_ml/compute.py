@@ -29,7 +29,9 @@ class NoCluster(RuntimeError):
     """There is no Ray cluster to run on; the message says what to do."""
 
 
-def each(executor: str, work: Callable[[Job, Log], Result], jobs: Sequence[Job], log: Log) -> list[Result]:
+def each(
+    executor: str, work: Callable[[Job, Log], Result], jobs: Sequence[Job], log: Log, whole_hosts: bool = False
+) -> list[Result]:
     """What `work` returns for each job, in their order.
 
     Args:
@@ -37,6 +39,7 @@ def each(executor: str, work: Callable[[Job, Log], Result], jobs: Sequence[Job],
         work: a function of a module, which takes a job and what to log with.
         jobs: with artefacts that all hosts reach.
         log: takes a line at a time, from whichever host.
+        whole_hosts: a job takes all accelerators of its host, rather than one.
 
     Raises:
         NoCluster: `RAY_ADDRESS` names no cluster.
@@ -44,7 +47,7 @@ def each(executor: str, work: Callable[[Job, Log], Result], jobs: Sequence[Job],
     """
     if executor != RAY:
         return [work(job, log) for job in jobs]
-    return on_ray(work, jobs, log) if jobs else []
+    return on_ray(work, jobs, log, whole_hosts) if jobs else []
 
 
 def slots(executor: str) -> int:
@@ -94,13 +97,13 @@ def answers(address: str) -> None:
     socket.create_connection((host, int(port)), timeout=ANSWERS_WITHIN_S).close()
 
 
-def on_ray(work: Callable[[Job, Log], Result], jobs: Sequence[Job], log: Log) -> list[Result]:
+def on_ray(work: Callable[[Job, Log], Result], jobs: Sequence[Job], log: Log, whole_hosts: bool) -> list[Result]:
     """The jobs as tasks, spread over the hosts."""
     ray = joined()
     from ray.util.queue import Queue
 
     lines = Queue(actor_options={"num_cpus": 0})
-    task = ray.remote(max_retries=RETRIES, scheduling_strategy="SPREAD", **demand(ray))(telling)
+    task = ray.remote(max_retries=RETRIES, scheduling_strategy="SPREAD", **demand(ray, whole_hosts))(telling)
     tasks = [task.remote(work, job, lines) for job in jobs]
     waiting = list(tasks)
     try:
@@ -120,11 +123,12 @@ def on_ray(work: Callable[[Job, Log], Result], jobs: Sequence[Job], log: Log) ->
         lines.shutdown(force=True)
 
 
-def demand(ray: Any) -> dict[str, int]:
-    """What a task takes of the cluster: an accelerator, or where there is none the cores of a host."""
+def demand(ray: Any, whole_hosts: bool) -> dict[str, int]:
+    """What a task takes of the cluster: one accelerator or those of a host, or where there is none a host's cores."""
     resources = ray.cluster_resources()
     if resources.get("GPU"):
-        return {"num_gpus": 1}
+        have = [int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]]
+        return {"num_gpus": min(count for count in have if count) if whole_hosts else 1}
     return {"num_cpus": max(1, int(resources.get("CPU", 1)) // hosts(ray))}
 
 

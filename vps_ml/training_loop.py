@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vps_ml.checkpoints import Checkpoint, Stateful
+from vps_ml.data_parallel import ALONE, Rank
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class Loop:
     validation_loss: Callable[[Phase], Tensor] | None = None
     patience: int | None = None
     """See `Plateau`; needs a `validation_loss`."""
+    rank: Rank = ALONE
+    """Which process of a training in several this is: the loss is its own, what is reported is all ranks'."""
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None
     """Sets the learning rate after every batch, in place of the phases' own."""
 
@@ -160,13 +163,13 @@ def optimise(loop: Loop, session: Session) -> list[float]:
                 best.keep()
             if ended:
                 break
-            if checkpoint and checkpoint.due():
+            if checkpoint and loop.rank.writes and checkpoint.due():
                 now = Progress(number, epoch + 1, plateau.lowest, plateau.stale, losses)
                 checkpoint.save(parts, loop.generator, vars(now))
         best.restore()
     for network in loop.networks.values():
         network.eval()
-    if checkpoint:
+    if checkpoint and loop.rank.writes:
         checkpoint.save(parts, loop.generator, vars(Progress(phase=len(loop.phases), loss_by_epoch=losses)))
     return losses
 
@@ -209,7 +212,7 @@ def finite(loss: Tensor, loop: Loop, epoch: int) -> float:
     Raises:
         FloatingPointError: it is not finite.
     """
-    value = float(loss.item())
+    value = float(loop.rank.mean(loss).item())
     if not isfinite(value):
         where = f"epoch {epoch + 1} at learning rate {loop.learning_rate:g}"
         raise FloatingPointError(f"{loop.name}: the loss is {value} in {where}")

@@ -108,12 +108,17 @@ def normalised(photos: UInt8[Tensor, "B 3 Y X"]) -> Float[Tensor, "B 3 Y X"]:
     """Pixels as the networks see them: ImageNet's mean and standard deviation taken out, channels last."""
     scale = torch.tensor(IMAGENET_STD, device=photos.device).view(1, 3, 1, 1) * 255
     shift = torch.tensor(IMAGENET_MEAN, device=photos.device).view(1, 3, 1, 1) * 255
-    return ((photos.float() - shift) / scale).contiguous(memory_format=torch.channels_last)
+    return ((photos.to(scale.dtype) - shift) / scale).contiguous(memory_format=torch.channels_last)
 
 
-def augmented(photos: Float[Tensor, "B C Y X"], generator: torch.Generator) -> Float[Tensor, "B C Y X"]:
-    """Each photo flipped left to right with probability one half, all moved by up to a twelfth of their side."""
-    flips = torch.rand(photos.shape[0], generator=generator) < 0.5
+def augmented(
+    photos: Float[Tensor, "B C Y X"], generator: torch.Generator, batch: int, share: slice
+) -> Float[Tensor, "B C Y X"]:
+    """Each photo flipped left to right with probability one half, all moved by up to a twelfth of their side.
+
+    The photos are the `share` of a batch of so many, for all of which it is drawn what is done to them.
+    """
+    flips = (torch.rand(batch, generator=generator) < 0.5)[share]
     photos = torch.where(flips.to(photos.device).view(-1, 1, 1, 1), photos.flip(-1), photos)
     reach = max(1, photos.shape[-1] // 12)
     dy, dx = (int(torch.randint(-reach, reach + 1, (), generator=generator)) for _ in "yx")
@@ -123,6 +128,11 @@ def augmented(photos: Float[Tensor, "B C Y X"], generator: torch.Generator) -> F
 def placed(network: nn.Module, device: torch.device) -> nn.Module:
     """The network on the device, in channels-last layout, in which convolutions are faster."""
     return network.to(device).to(memory_format=torch.channels_last)
+
+
+def accelerators() -> int:
+    """How many processes of this host can train at the same time: one per GPU, one where there is none."""
+    return torch.cuda.device_count() or 1
 
 
 def accelerator() -> torch.device:

@@ -5,8 +5,9 @@ Axes: N photo, L label.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from vps_ml.backbones.labels import learning_of
 from vps_ml.backbones.networks import accelerator, augmented, autocast, halves, normalised, placed, resnet
+from vps_ml.data_parallel import ALONE, Rank, in_ranks, synchronised
 from vps_ml.photos.decoding import BATCH_PHOTOS, decoded, in_batches, photo_batches
 from vps_ml.recipes import BackboneRecipe
 from vps_ml.training_loop import Loop, Phase, Session, optimise, weights
@@ -56,13 +58,15 @@ def photo_source(paths: Sequence[Path], recipe: BackboneRecipe, seed: int, log: 
         if i % 16 == 15:
             log(f"{(i + 1) * BATCH_PHOTOS:,} of {len(paths):,} photos decoded")
     empty = torch.zeros((0, 3, recipe.photo_px, recipe.photo_px), dtype=torch.uint8)
-    return PhotoSource(paths, recipe.photo_px, near(torch.cat(held), device) if held else empty)
+    return PhotoSource(paths, recipe.photo_px, torch.cat(held) if held else empty)
 
 
-def near(held: Tensor, device: torch.device) -> Tensor:
+def near(source: PhotoSource, device: torch.device) -> PhotoSource:
     """What is learnt from, on the device if half of its free memory holds it: each batch would be copied there."""
-    fits = device.type == "cuda" and 2 * held.nbytes < torch.cuda.mem_get_info(device)[0]
-    return held.to(device) if fits else held
+    held = source.held
+    if held is None or device.type != "cuda" or 2 * held.nbytes > torch.cuda.mem_get_info(device)[0]:
+        return source
+    return replace(source, held=held.to(device))
 
 
 @torch.inference_mode()
@@ -87,8 +91,62 @@ class TrainedBackbone:
     photos: int
 
 
+LEAST_SHARE = 8
+"""Photos of a batch that each process has at least, where several train."""
+
+
+def ranks_worth(most: int, labels: Sequence, recipe: BackboneRecipe) -> int:
+    """How many processes, at most so many, have `LEAST_SHARE` photos each of every batch; at least one."""
+    learnt_from = 9 * sum(label is not None for label in labels) // 10
+    return max(1, min(most, min(recipe.batch_size, learnt_from) // LEAST_SHARE))
+
+
+def train_in_ranks(
+    most: int, task: str, source: PhotoSource, labels: Sequence, recipe: BackboneRecipe, seed: int, session: Session
+) -> TrainedBackbone:
+    """`train_backbone` in up to `most` processes of this host, an accelerator each.
+
+    Raises:
+        ValueError: see `train_backbone`.
+        FloatingPointError: see `train_backbone`.
+    """
+    if (count := ranks_worth(most, labels, recipe)) == 1:
+        return train_backbone(task, source, labels, recipe, seed, session)
+    with TemporaryDirectory(dir=session.folder) as folder:
+        file = None
+        if source.held is not None:
+            file = Path(folder) / "held.npy"
+            np.save(file, source.held.numpy())
+        arguments = (task, replace(source, held=None), file, labels, recipe, seed, session.folder, session.log_every_s)
+        return in_ranks(train_as_rank, arguments, count, session.log)
+
+
+def train_as_rank(
+    rank: Rank,
+    log: Callable[[str], None],
+    task: str,
+    source: PhotoSource,
+    held: Path | None,
+    labels: Sequence,
+    recipe: BackboneRecipe,
+    seed: int,
+    folder: Path | None,
+    log_every_s: float,
+) -> TrainedBackbone:
+    """`train_backbone` as one of several processes; what they all learn from is read from a file as it is needed."""
+    if held is not None:  # "c": PyTorch warns of an array that cannot be written
+        source = replace(source, held=torch.from_numpy(np.load(held, mmap_mode="c")))
+    return train_backbone(task, source, labels, recipe, seed, Session(log, folder, log_every_s), rank)
+
+
 def train_backbone(
-    task: str, source: PhotoSource, labels: Sequence, recipe: BackboneRecipe, seed: int, session: Session
+    task: str,
+    source: PhotoSource,
+    labels: Sequence,
+    recipe: BackboneRecipe,
+    seed: int,
+    session: Session,
+    rank: Rank = ALONE,
 ) -> TrainedBackbone:
     """Train one task's network from its start, or from its checkpoint, on the photos that have the label.
 
@@ -103,19 +161,24 @@ def train_backbone(
     rows = np.random.default_rng(seed).permutation(np.flatnonzero(targets.present))
     held_out, rows = rows[: len(rows) // 10], rows[len(rows) // 10 :]
     device = accelerator()
+    source = near(source, device)
     network = resnet(recipe.architecture, recipe.start, seed)
     network.fc = nn.Linear(network.fc.in_features, len(targets.names))
+    if rank.of > 1:
+        synchronised(network, device)
     _, stage = halves(network, recipe.frozen_stages)
     model = placed(nn.Sequential(stage, network.fc), device)
-    values = torch.from_numpy(targets.values).float()
+    shared = rank.shared(model)
+    values = torch.from_numpy(targets.values).to(torch.get_default_dtype())
     generator = torch.Generator().manual_seed(seed)
 
     def loss(numbers: Tensor, phase: Phase) -> Tensor:
-        batch = rows[numbers.numpy()]
+        share = rank.share(len(numbers))
+        batch = rows[numbers.numpy()][share]
         # The output of a frozen trunk is moved like a photo: otherwise the stage memorises its photos.
-        inputs = augmented(stage_inputs(source.batch(batch), recipe, device), generator)
+        inputs = augmented(stage_inputs(source.batch(batch), recipe, device), generator, len(numbers), share)
         with autocast(device):
-            return learning.loss(model(inputs), values[batch].to(device))
+            return rank.weighted(learning.loss(shared(inputs), values[batch].to(device)), len(numbers))
 
     batches = max(1, len(rows) // recipe.batch_size)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -128,6 +191,7 @@ def train_backbone(
         batches_per_epoch=batches,
         loss=loss,
         generator=generator,
+        rank=rank,
         schedule=torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, recipe.epochs * batches),
     )
     loss_by_epoch = optimise(loop, session)
@@ -142,7 +206,7 @@ def train_backbone(
 def stage_inputs(batch: Tensor, recipe: BackboneRecipe, device: torch.device) -> Tensor:
     """What the trainable stage takes: normalised pixels, or the frozen trunk's output in full precision."""
     batch = batch.to(device)
-    return batch.float() if recipe.frozen_stages else normalised(batch)
+    return batch.to(torch.get_default_dtype()) if recipe.frozen_stages else normalised(batch)
 
 
 @torch.inference_mode()

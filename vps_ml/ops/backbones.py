@@ -84,7 +84,8 @@ def train_task_backbones(context: dg.OpExecutionContext, job: BackboneJob) -> pl
     to_train = {task: ids[task] for task in missing if task not in unlabelled}
     # Here all tasks learn from photos that are decoded once; on several hosts each task decodes its own.
     shares = [to_train] if job.executor == compute.HERE else [{task: to_train[task]} for task in to_train]
-    compute.each(job.executor, train_missing, [MissingBackbones(job, ids) for ids in shares if ids], context.log.info)
+    jobs = [MissingBackbones(job, ids) for ids in shares if ids]
+    compute.each(job.executor, train_missing, jobs, context.log.info, whole_hosts=True)
     why = {task: "left out: too few labels" for task in unlabelled}
     if job.recipe.backbone.start == "random":
         why[UNTUNED] = "left out: it starts at random"
@@ -117,7 +118,8 @@ def store_untuned(job: BackboneJob, artefact_id: str) -> None:
 
 def train_missing(missing: MissingBackbones, log: Log) -> None:
     """Train the backbones without an artefact, and store each as soon as it is done."""
-    from vps_ml.backbones.training import photo_source, train_backbone
+    from vps_ml.backbones.networks import accelerators
+    from vps_ml.backbones.training import photo_source, train_in_ranks
     from vps_ml.training_loop import Session
 
     job = missing.job
@@ -128,7 +130,7 @@ def train_missing(missing: MissingBackbones, log: Log) -> None:
 
         def fill(task: str = task, artefact_id: str = artefact_id) -> Contents:
             session = Session(log, models.resume_folder(artefact_id), log_every_s=0.0)
-            trained = train_backbone(task, source, job.rows[task].to_list(), recipe, seed, session)
+            trained = train_in_ranks(accelerators(), task, source, job.rows[task].to_list(), recipe, seed, session)
             card = {
                 "kind": "backbone",
                 "backbone_id": artefact_id,
