@@ -113,27 +113,44 @@ def bucket_address(s3: str) -> str:
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """A Ray cluster of two nodes, a core each; of a driver and of its workers."""
+    with ray_cluster(1, 1) as address:
+        yield address
+
+
+@pytest.fixture
+def ray_head() -> Iterator[str]:
+    """A Ray cluster that nodes have yet to join."""
+    with ray_cluster(0) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def ray_cluster(*cores: int) -> Iterator[str]:
+    """A cluster with a node for each of these, the first one its head; the environment names it."""
     needs("ray")
-    folder = Path("/tmp") / f"vps-ray-{os.getpid()}"  # noqa: S108  (sockets' paths must be short)
     port = free_port()
+    folder = Path("/tmp") / f"vps-ray-{port}"  # noqa: S108  (sockets' paths must be short)
     ray = str(Path(sys.executable).with_name("ray"))
-    common = ["--num-cpus=1", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
+    common = ["--disable-usage-stats", "--node-ip-address=127.0.0.1"]
     environment = {**os.environ, "RAY_TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-    head = [ray, "start", "--head", f"--port={port}", "--include-dashboard=false", *common]
     folder.mkdir(exist_ok=True)
     address = f"127.0.0.1:{port}"
-    for command in (head, [ray, "start", f"--address={address}", *common]):
+    for number, count in enumerate(cores):
+        kind = [f"--address={address}"] if number else ["--head", f"--port={port}", "--include-dashboard=false"]
+        command = [ray, "start", *kind, f"--num-cpus={count}", *common]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert ran.returncode == 0, ran.stderr
     os.environ.update(RAY_ADDRESS=address, RAY_TMPDIR=str(folder))
-    yield address
-    import ray as library
+    try:
+        yield address
+    finally:
+        import ray as library
 
-    library.shutdown()
-    stop_nodes(port)
-    for name in ("RAY_ADDRESS", "RAY_TMPDIR"):
-        os.environ.pop(name, None)
-    shutil.rmtree(folder, ignore_errors=True)
+        library.shutdown()
+        stop_nodes(port)
+        for name in ("RAY_ADDRESS", "RAY_TMPDIR"):
+            os.environ.pop(name, None)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def stop_nodes(port: int) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -15,11 +17,13 @@ from sales import CLEAN, clean_written, corrected, sale, tables, with_the_sales
 
 from vps_assets.errors import WrongSetting
 from vps_assets.home import Home
+from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse import lake_publication
 from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.erasure import erase_rows
+from vps_assets.warehouse.file import WarehouseBusy
 from vps_assets.warehouse.lake import Lake, NoLake
 from vps_assets.warehouse.publication import current, erase_published, leave_no_trace, newest_publication, publish
 from vps_assets.warehouse.unchecked import Checks, Passed
@@ -71,6 +75,39 @@ def test_writers_of_several_processes_lose_nothing_and_readers_see_whole_partiti
             (2, 50, 7),
         ]
         assert {day: made.basis for day, made in warehouse.records().made[table].items()} == {"1": "7", "2": "7"}
+
+
+def test_a_partition_that_two_make_for_the_first_time_is_there_once(lake_home: Home) -> None:
+    """Neither finds a row to delete, so that DuckLake sees no conflict."""
+    together = threading.Barrier(2)
+
+    def write(by: str) -> None:
+        warehouse = Warehouse(lake_home)
+        for day in range(12):
+            together.wait()
+            rows = pl.DataFrame({"day": [day] * 20, "by": [by] * 20})
+            warehouse.replace("twice", rows, "day = ?", [day], {str(day): Fingerprint(by)})
+
+    with ThreadPoolExecutor(2) as writers:
+        list(writers.map(write, "ab"))
+    warehouse = Warehouse(lake_home)
+    made = {day: fingerprint.basis for day, fingerprint in warehouse.records().made["twice"].items()}
+    with warehouse.connect(read_only=True) as connection:
+        noted = connection.execute("select count(*), count(distinct partition) from lineage.made").fetchall()
+    assert noted == [(12, 12)]
+    assert {day: (20, {by}) for day, by in made.items()} == {
+        str(day): (len(by), set(by)) for day, by in warehouse.read("twice").group_by("day").agg("by").iter_rows()
+    }
+
+
+def test_a_writer_waits_for_its_turn_for_so_long(lake_home: Home) -> None:
+    warehouse = Warehouse(lake_home, lock_timeout_s=1.0)
+    with Lake(lake_home).turn("prices"):
+        warehouse.replace("others", ROWS, "true", [], {WHOLE: X})
+        with pytest.raises(WarehouseBusy, match="prices was written by others for 1 s"):
+            warehouse.replace("prices", ROWS, "true", [], {WHOLE: X})
+    warehouse.replace("prices", ROWS, "true", [], {WHOLE: X})
+    assert warehouse.read("prices").height == warehouse.read("others").height == 3
 
 
 def test_a_table_that_waits_for_a_check_stays_published_as_it_was(lake_home: Home) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from vps_assets.errors import Failure, one_line
 from vps_assets.home import Home
+from vps_assets.warehouse import presence
 from vps_assets.warehouse.io_manager import PROCESS_TAG
 from vps_ml.processes import has_ended
 
@@ -76,12 +77,13 @@ def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
     """Whether the process that executes the run, as its tag names it, still exists.
 
     Without a tag the run counts as starting: the process numbers in its events may be those of another host. In another
-    container it is seen by its lock. Of another host's process nothing can be seen; its run counts as alive
-    until it has been silent for a day.
+    container it is seen by its lock, and on another host by one in Postgres. Where neither can be, as with records
+    that two hosts share in a folder, its run counts as alive until it has been silent for a day.
     """
     record = instance.get_run_record_by_id(run_id)
     if record is not None and (process := record.dagster_run.tags.get(PROCESS_TAG)):
         ended = has_ended(process, Home(Path(instance.root_directory).parent).processes)
+        ended = presence.has_ended(instance, process) if ended is None else ended
         return not (silent(instance, run_id) if ended is None else ended)
     return starting(record)
 

@@ -54,9 +54,12 @@ class Warehouse:
         """A connection; what it reads is of one moment if it is read-only."""
         return self.engine.connect(read_only=read_only)
 
-    def transact(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
-        """What `work` returns, having written in one transaction; it may be done again if others were first."""
-        return self.engine.transact(work)
+    def transact(self, work: Callable[[duckdb.DuckDBPyConnection], Result], table: str = "") -> Result:
+        """What `work` returns, having written in one transaction; it may be done again if others were first.
+
+        `table` is the one whose rows are replaced; see `Lake.transact`.
+        """
+        return self.engine.transact(work, table)
 
     def refuse_if_lost(self) -> None:
         """See `File.refuse_if_lost`."""
@@ -98,7 +101,7 @@ class Warehouse:
             record(connection, table, made)
             unchecked.add(connection, table, list(made), checks)
 
-        self.transact(write)
+        self.transact(write, table)
 
     def unchecked(self) -> Mapping[str, set[str]]:
         """Asset -> partitions that wait for a blocking check, or failed it."""

@@ -59,8 +59,8 @@ class File:
             if not read_only:
                 durable.sync(self.home.path)  # the files' names; DuckDB writes their content through
 
-    def transact(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
-        """What `work` returns, having written in one transaction."""
+    def transact(self, work: Callable[[duckdb.DuckDBPyConnection], Result], table: str = "") -> Result:
+        """What `work` returns, having written in one transaction; a file has one writer at a time, of all tables."""
         with self.connect(read_only=False) as connection:
             connection.execute("begin")
             result = work(connection)

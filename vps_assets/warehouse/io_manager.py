@@ -15,6 +15,7 @@ from vps_assets.lineage.graph import LINEAGE
 from vps_assets.sweeping import sweep
 from vps_assets.tables.partitions import PARTITIONINGS, WHOLE
 from vps_assets.tables.schemas import TABLES, aligned, conforming
+from vps_assets.warehouse import presence
 from vps_assets.warehouse.publication import publish
 from vps_assets.warehouse.settings import Settings
 from vps_assets.warehouse.unchecked import Checks, Passed
@@ -148,6 +149,7 @@ def lineage_of(instance: dg.DagsterInstance, run_id: str) -> list[str]:
 
 def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
     """Note that this process executes the run, so that no other machine takes it for dead."""
+    presence.be_seen(instance)
     be_seen(Home(Path(instance.root_directory).parent).processes)
     instance.add_run_tags(run_id, {PROCESS_TAG: here_and_now()})
 

@@ -1,8 +1,9 @@
 """The other engine: a DuckLake, tables as Parquet files whose catalogue is in Postgres, for several hosts.
 
 Several processes read and write it at once. Each has one connection, attached once, and hands out cursors: attaching
-costs ten times what reading a table does. Two transactions that write the same table conflict, and the later one is
-done again.
+costs ten times what reading a table does. Writers of a table take turns: DuckLake lets two transactions append to it
+that have each found nothing to delete, and a partition that two make for the first time would be there twice. What
+else conflicts is done again.
 """
 
 import contextlib
@@ -26,6 +27,8 @@ from vps_assets.warehouse.file import WarehouseBusy
 Result = TypeVar("Result")
 CATALOGUE = "warehouse"
 """What the lake is called in our own connections."""
+CATALOGUES_DATABASE = f"__ducklake_metadata_{CATALOGUE}"
+"""What DuckLake calls the Postgres that its catalogue is in."""
 EXTENSIONS = ("ducklake", "postgres_scanner", "httpfs")
 SCHEMAS = ("lineage", "state", "published", "held")
 LONGEST_PAUSE_S = 2.0
@@ -68,22 +71,47 @@ class Lake:
         finally:
             cursor.close()
 
-    def transact(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
+    def transact(self, work: Callable[[duckdb.DuckDBPyConnection], Result], table: str = "") -> Result:
         """What `work` returns, having written in one transaction; done again if another one was faster.
 
+        Args:
+            work: is given a connection.
+            table: the table whose rows it replaces, of which there is one writer at a time; none if it only deletes.
+
         Raises:
-            WarehouseBusy: others were faster for `lock_timeout_s`.
+            WarehouseBusy: others wrote the table, or were faster, for `lock_timeout_s`.
         """
         deadline, pause_s = time.monotonic() + self.lock_timeout_s, 0.05
         while True:
             try:
-                return self.attempt(work)
+                with self.turn(table) if table else contextlib.nullcontext():
+                    return self.attempt(work)
             except duckdb.TransactionException as error:
                 if time.monotonic() > deadline:
                     busy = f"other transactions were faster for {self.lock_timeout_s:.0f} s: {one_line(error)}"
                     raise WarehouseBusy(busy) from error
             time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311  (two that wait must not meet again)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    @contextlib.contextmanager
+    def turn(self, table: str) -> Iterator[None]:
+        """Be the one writer of a table, on all hosts; a writer that is killed is one no more.
+
+        Raises:
+            WarehouseBusy: another one was, for `lock_timeout_s`.
+        """
+        waits = f"select set_config('lock_timeout', '{self.lock_timeout_s * 1000:.0f}', true)"
+        takes = f"select pg_advisory_xact_lock(hashtextextended({quoted_text(f'vps {table}')}, 0)) is null"
+        with self.connect(read_only=False) as connection:
+            connection.execute("begin")  # Postgres' lock is held until this ends
+            try:
+                for query in (waits, takes):
+                    connection.execute("select * from postgres_query(?, ?)", [CATALOGUES_DATABASE, query]).fetchall()
+            except duckdb.IOException as error:
+                if "lock timeout" not in str(error):
+                    raise
+                raise WarehouseBusy(f"{table} was written by others for {self.lock_timeout_s:.0f} s") from error
+            yield
 
     def attempt(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
         """One try of a transaction."""

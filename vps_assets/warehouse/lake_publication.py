@@ -19,7 +19,7 @@ SCHEMA = f"create table if not exists {PUBLISHED} (asset text, version bigint, p
 
 def publish(lake: Lake) -> bool:
     """Let the views name the present snapshot of each table that has passed its checks; whether anything was new."""
-    return lake.transact(point_views)
+    return lake.transact(point_views, PUBLISHED)
 
 
 def point_views(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -101,7 +101,7 @@ def erase_published(lake: Lake, seller: str, gone: list[str]) -> None:
             show(connection, name, f"held.{quoted(name)}")
             note(connection, [name], None)  # no earlier snapshot is needed for it any more
 
-    lake.transact(erase)
+    lake.transact(erase, PUBLISHED)
 
 
 def forget_snapshots(lake: Lake, older_than_days: float) -> int:

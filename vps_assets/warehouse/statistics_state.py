@@ -106,7 +106,7 @@ def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe, checks: Ch
         connection.execute("insert into state.corrections values (?, ?, now())", [asset, untouched])
         return Correction(rebuilt, len(changed), groups, since, rows)
 
-    return warehouse.transact(correct)
+    return warehouse.transact(correct, asset)
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, asset: str) -> None:
