@@ -1,16 +1,20 @@
 """Point-in-time statistics: a backfill, one new day, and joining listings to them.
 
-    python benchmarks/statistics.py [--sales 50000] [--full]
+    python benchmarks/statistics.py [--sales 50000] [--full] [--growth 1000000 10000000]
 
 Backfill: quartiles and mean of sold prices before each day, for the marketplace, every category and every seller; every
 way is held to a brute-force oracle on a sample first. New day: the three assets' own code (read, compute, write) when a
 day of sales lands, some of them up to a week late, on a short and on a tenfold history of the same daily sales. The
 join: each listing to the three histories of its day, against Feast's point-in-time join where Feast is installed.
+Growth: the assets' own code (read, compute, write all) on so many sales of a year, a twentieth as many sellers, each
+asset in a process of its own, and what two sizes come to far beyond, if each further sale costs as much.
 """
 
 import argparse
+import multiprocessing
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -24,7 +28,7 @@ from measure import cpu_seconds, interleaved, peak_mib, report, tell, tell_secon
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.statistics_state import KEYS, correct_history
+from vps_assets.warehouse.statistics_state import KEYS, LABELS, correct_history
 from vps_ml.features.statistics import History, price_history, with_statistics
 from vps_ml.recipes import demo
 
@@ -244,11 +248,61 @@ def backfilled(count: int) -> None:
     ours(sales_of(count))
 
 
+def rebuilt(home: str, asset: str) -> None:
+    correct_history(Warehouse(Home(Path(home))), asset, demo())
+
+
+def rebuilt_cpu_s(home: str, asset: str) -> float:
+    return cpu_seconds(partial(rebuilt, home, asset))
+
+
+def whole_cost(count: int) -> dict[str, dict[str, float]]:
+    """Statistics table -> seconds of CPU, peak memory and rows, made from nothing on so many sales of a year."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        sales = sales_of(count, 365, of=count)
+        sellers = pl.Series("seller", np.random.default_rng(5).integers(0, max(10, count // 20), count))
+        put(Warehouse(Home(Path(folder))), clean_listings(sales.with_columns(sellers)), "old")
+        del sales
+        for asset in KEYS:
+            if asset == LABELS:
+                continue
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                spent = pool.apply(rebuilt_cpu_s, (folder, asset))
+            with Warehouse(Home(Path(folder))).connect(read_only=False) as connection:
+                rows = connection.execute(f"select count(*) from {asset}").fetchall()[0][0]  # noqa: S608
+                for table in (asset, f"state.{asset}"):
+                    connection.execute(f"delete from {table}")  # noqa: S608
+                connection.execute("delete from state.taken where asset = ?", [asset])
+            found[asset] = {"cpu_s": spent, "mib": peak_mib(rebuilt, folder, asset), "rows": rows}
+            tell(f"  {count:12,} sales: {asset:24} {spent:8.1f} s CPU, {found[asset]['mib']:6.0f} MiB, {rows:,} rows")
+    return found
+
+
+def growth_of(counts: Sequence[int]) -> dict[str, object]:
+    """Costs at these sizes and, by what the sales between the last two cost each, far beyond them."""
+    costs = {count: whole_cost(count) for count in counts}
+    beyond: dict[str, dict[str, float]] = {}
+    if len(counts) > 1:
+        less, more = sorted(counts)[-2:]
+        for asset in costs[more]:
+            seconds = [costs[count][asset]["cpu_s"] for count in (less, more)]
+            each = (seconds[1] - seconds[0]) / (more - less)
+            beyond[asset] = {f"{count:,}": seconds[1] + each * (count - more) for count in (10**8, 10**9)}
+            told = ", ".join(f"{value:,.0f} s at {count}" for count, value in beyond[asset].items())
+            tell(f"  {asset:24} {each * 1e6:.2f} s CPU a million more; extrapolated {told}")
+    return {"costs": {str(count): cost for count, cost in costs.items()}, "extrapolated": beyond}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sales", type=int, default=50_000)
     parser.add_argument("--full", action="store_true", help="1,000,000 sales")
+    parser.add_argument("--growth", type=int, nargs="+", help="only this, at these numbers of sales")
     arguments = parser.parse_args()
+    if arguments.growth:
+        report(**growth_of(arguments.growth))
+        return
     count = 1_000_000 if arguments.full else arguments.sales
     held_to_oracle(sales_of(min(count, 50_000)))
     sales = sales_of(count)

@@ -74,7 +74,8 @@ class Store:
     def share(self, artefact_id: str) -> None:
         """Put an artefact in the bucket, unless it is there: its files by what is in them, its card last.
 
-        Where another host made it at the same time, with other bytes, its card stands, and its files are what is read.
+        One that another host has made need not be here. Where another host made it at the same time, with other bytes,
+        its card stands, and its files are what is read.
         """
         if self.bucket is None:
             return
@@ -83,7 +84,7 @@ class Store:
             for name, (_, digest) in self.whole_card(artefact_id).get(FILES, {}).items():
                 self.bucket.create(self.key(artefact_id, f"{digest}.{name}"), folder / name)
             card = None if self.bucket.create(key, folder / CARD) else self.bucket.read(key)
-        if card is not None and card != (folder / CARD).read_bytes():
+        if card is not None and (folder / CARD).exists() and card != (folder / CARD).read_bytes():
             shutil.rmtree(folder)
             self.fetch(artefact_id)
 

@@ -57,6 +57,7 @@ def test_what_one_host_has_made_another_reads_and_does_not_make_again(one: Home,
     one.artefacts.models.make("m", lambda: of(1))
     assert "m" in two.artefacts.models and two.artefacts.models.ids() == ["m"]
     assert two.artefacts.models.card("m") == {"kind": "test"}
+    two.artefacts.models.share("m")  # as a run does with what a task has made on another host
     assert not (two.path / "models" / "m").exists()  # a card alone fetches nothing else
     two.artefacts.models.make("m", lambda: pytest.fail("it is there"))
     assert w(two.artefacts, "m") == [1, 1, 1]
