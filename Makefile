@@ -8,7 +8,7 @@ export VPS_HOME
 KNOWN_BAD := https://pypi.org/pypi/requests/2.25.0/json
 BENCHMARKS := statistics landing embedding embedding_files words training serving comparables lineage year
 
-.PHONY: install demo test test-scale test-of-marketplace test-of-parts test-all check audit bench ui report clean
+.PHONY: install demo test test-scale test-hosts test-of-marketplace test-of-parts test-all check audit bench ui report clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version}"'
@@ -44,7 +44,11 @@ test-of-parts:
 	touch $@
 
 test-scale: .venv-scale/.installed
-	.venv-scale/bin/python -m pytest -m scale
+	.venv-scale/bin/python -m pytest -m "scale and not slow"
+
+# Three hosts for ten minutes of kills, and until they have settled; needs root, for their namespaces.
+test-hosts: .venv-scale/.installed
+	.venv-scale/bin/python -m pytest -m "scale and slow" -s
 
 test-all: install
 	HYPOTHESIS_PROFILE=search $(BIN)/pytest -m "not scale"

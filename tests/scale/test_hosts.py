@@ -3,6 +3,7 @@
 import os
 import random
 import subprocess
+import sys
 import time
 import uuid
 from collections import Counter
@@ -38,7 +39,7 @@ RETRAINS = {"VPS_RETRAIN_PRICE_MODELS": "10% 0h", "VPS_RETRAIN_BACKBONES": "50% 
 DECISIONS = {"champion_model", "champion_history"}
 STAMPS = {"landed_at", "evaluated_at", "decided_at", "suggested_at", "fitted_at", "run_id"}
 RUNS = ("from vps_assets.cli import main; main() run", "execute_run")
-DAEMON = ("dagster-daemon", "dagster._daemon", "api grpc")
+DAEMON = ("dagster._daemon", "api grpc")
 
 
 @dataclass
@@ -219,7 +220,7 @@ def test_three_hosts_end_as_one_that_nothing_happens_to(cluster: Cluster, tmp_pa
     two.succeed([*VPS, "land", str(base), "--images", str(base.parent)], cluster.log("land"))
     two.succeed([*VPS, "run"], cluster.log("first"))
     began = time.monotonic()
-    daemon = [str(BIN / "dagster-daemon"), "run", "-w", str(REPOSITORY / "workspace.yaml")]
+    daemon = [sys.executable, "-m", "dagster._daemon", "run", "-w", str(REPOSITORY / "workspace.yaml")]
     cluster.services |= {
         "daemon": Service(one, daemon, cluster.log("daemon")),
         "runs": Service(two, ["sh", "-c", f"sleep 5; exec {VPS[0]} -c '{VPS[2]}' run"], cluster.log("runs")),

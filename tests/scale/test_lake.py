@@ -93,11 +93,39 @@ def test_a_partition_that_two_make_for_the_first_time_is_there_once(lake_home: H
     warehouse = Warehouse(lake_home)
     made = {day: fingerprint.basis for day, fingerprint in warehouse.records().made["twice"].items()}
     with warehouse.connect(read_only=True) as connection:
-        noted = connection.execute("select count(*), count(distinct partition) from lineage.made").fetchall()
-    assert noted == [(12, 12)]
+        noted = connection.execute("select partition, count(distinct number) from lineage.made group by all").fetchall()
+    assert sorted(noted) == sorted((str(day), 2) for day in range(12)), "each write has a number of its own"
     assert {day: (20, {by}) for day, by in made.items()} == {
         str(day): (len(by), set(by)) for day, by in warehouse.read("twice").group_by("day").agg("by").iter_rows()
     }
+
+
+def test_writers_of_different_tables_do_not_wait_for_each_other(
+    lake_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they record of them is only added to: no transaction has to be done again."""
+    attempts: list[int] = []
+    attempt = Lake.attempt
+    monkeypatch.setattr(Lake, "attempt", lambda lake, work: attempts.append(1) or attempt(lake, work))
+    tables, together = ("a", "b", "c"), threading.Barrier(3)
+    for table in tables:  # making a table is a conflict with making another
+        Warehouse(lake_home).replace(table, ROWS, "true", [], {"1": X}, Checks("run", ("sound",)))
+    Warehouse(lake_home).note_passed([Passed(table, "sound", "run", 0.0) for table in tables])
+    attempts.clear()
+
+    def write(table: str) -> None:
+        warehouse = Warehouse(lake_home)
+        for version in range(6):
+            together.wait()
+            made = {"1": Fingerprint(str(version))}
+            warehouse.replace(table, ROWS, "true", [], made, Checks(f"{version}", ("sound",)))
+            warehouse.note_passed([Passed(table, "sound", f"{version}", 0.0)])
+
+    with ThreadPoolExecutor(len(tables)) as writers:
+        list(writers.map(write, tables))
+    assert len(attempts) == len(tables) * 6 * 2
+    assert Warehouse(lake_home).unchecked() == {}
+    assert {made["1"].basis for made in Warehouse(lake_home).records().made.values()} == {"5"}
 
 
 def test_a_writer_waits_for_its_turn_for_so_long(lake_home: Home) -> None:

@@ -52,6 +52,7 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
         forget_old_runs(instance, keep_days)
         forget_unused_artefacts(home, keep_days)
         forget_old_snapshots(home, keep_days)
+        warehouse.forget_superseded()
         index = landed_index(home)
         for layer in LAYERS:
             state = lineage_state(index, recipe, warehouse)

@@ -19,6 +19,8 @@ from vps_assets.warehouse.unchecked import Checks, Passed
 
 Result = TypeVar("Result")
 NO_CHECKS = Checks()
+MOST_SUPERSEDED = 20_000
+"""Records that a newer one has taken the place of; each reading of the records reads them, in some milliseconds."""
 
 
 def quoted(name: str) -> str:
@@ -115,12 +117,16 @@ class Warehouse:
         if not passed:
             return
 
-        def take_away(connection: duckdb.DuckDBPyConnection) -> None:
-            connection.execute(unchecked.SCHEMA)
-            for one in passed:
-                unchecked.take_away(connection, one)
+        self.transact(lambda connection: unchecked.note(connection, passed))
 
-        self.transact(take_away)
+    def forget_superseded(self, most: int = MOST_SUPERSEDED) -> None:
+        """Forget the records that have a newer one, once there are more than `most`."""
+        if not self.exists():
+            return
+        with self.connect(read_only=True) as connection:
+            count = unchecked.superseded(connection)
+        if count > most:
+            self.transact(unchecked.compact)
 
     def good_sales(self) -> int:
         """How many good sold listings are in `raw_listings`."""

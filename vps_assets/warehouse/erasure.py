@@ -33,7 +33,7 @@ def erase_rows(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
         gone: listings of the seller that no landed row names any more.
     """
     if warehouse.exists():
-        warehouse.transact(lambda connection: delete(connection, seller, gone))
+        warehouse.transact(lambda connection: delete(connection, seller, gone), "raw_listings")
 
 
 def delete(connection: duckdb.DuckDBPyConnection, seller: str, gone: list[str]) -> None:

@@ -73,6 +73,7 @@ def write_copy(file: File, target: Path) -> None:
         connection.execute("copy from database warehouse to published")
         connection.execute("use published")
         withheld = sorted(unchecked.read(connection))
+        unchecked.compact(connection)
         if withheld:
             keep_as_before(connection, target, withheld)
             connection.execute("delete from lineage.unchecked")

@@ -1,5 +1,9 @@
 """What the warehouse records of its tables, in the schema `lineage`: fingerprints, and statistics' digests by day.
 
+Fingerprints are only ever added: the newest of a partition counts, one without a basis says that it has none. Writers
+of different tables then do not wait for each other where they share a lake, whose transactions conflict if one deletes
+from a table that the other adds to.
+
 Until version 0.1 one table held both, a fingerprint as one text and the digests under an asset called "… as of"; such
 a warehouse is read as it is, and converted by the next write.
 """
@@ -16,15 +20,22 @@ from vps_assets.tables.partitions import STATIC_KEYS
 SCHEMA = """
 create schema if not exists lineage;
 create table if not exists lineage.made (
-    asset text, partition text, basis text, sales bigint, content text, made_at timestamptz
+    asset text, partition text, basis text, sales bigint, content text, made_at timestamptz, number bigint
 );
 create table if not exists lineage.digests (asset text, as_of text, digest text);
 """
-MADE_COLUMNS = "asset, partition, basis, sales, content, made_at"
+MADE_COLUMNS = "asset, partition, basis, sales, content, made_at, number"
+NEWEST = f"""
+select {MADE_COLUMNS} from lineage.made
+qualify row_number() over (partition by asset, partition order by number desc nulls last) = 1
+"""  # noqa: S608
+"""The newest record of each partition; `number` counts the writes of its asset."""
+UNNUMBERED = "select *, null::bigint as number from lineage.made"
+"""The same, of a warehouse in which each partition had one row."""
 AS_TEXT_MADE = """
 select asset, partition, split_part(fingerprint, ':', 1) as basis,
     try_cast(split_part(fingerprint, ':', 2) as bigint) as sales,
-    nullif(split_part(fingerprint, ':', 3), '') as content, made_at
+    nullif(split_part(fingerprint, ':', 3), '') as content, made_at, null::bigint as number
 from lineage.made where not ends_with(asset, ' as of')
 """
 AS_TEXT_DIGESTS = """
@@ -44,6 +55,18 @@ def prepare_records(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("insert into lineage.digests select asset, as_of, digest from converted_digests")
     else:
         connection.execute(SCHEMA)
+        if "number" not in made_columns(connection):
+            connection.execute("alter table lineage.made add column number bigint")
+
+
+def newest(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """The query for the newest record of each partition, in `MADE_COLUMNS`; None if there are no records yet."""
+    columns = made_columns(connection)
+    if not columns:
+        return None
+    if "fingerprint" in columns:
+        return AS_TEXT_MADE
+    return NEWEST if "number" in columns else UNNUMBERED
 
 
 def as_text(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -51,24 +74,25 @@ def as_text(connection: duckdb.DuckDBPyConnection) -> bool:
     return "fingerprint" in made_columns(connection)
 
 
-def made_columns(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """The columns of `lineage.made`; none if there is no such table."""
-    query = "select column_name from duckdb_columns() where schema_name = 'lineage' and table_name = 'made'"
-    return {name for (name,) in connection.execute(query).fetchall()}
+def made_columns(connection: duckdb.DuckDBPyConnection, table: str = "made") -> set[str]:
+    """The columns of a table of the schema `lineage`; none if there is no such table."""
+    query = """
+        select column_name from duckdb_columns()
+        where database_name = current_catalog() and schema_name = 'lineage' and table_name = ?
+    """
+    return {name for (name,) in connection.execute(query, [table]).fetchall()}
 
 
 def read_records(connection: duckdb.DuckDBPyConnection, assets: Iterable[str] | None = None) -> Records:
     """The records of all tables, or of some."""
-    columns = made_columns(connection)
-    if not columns:
+    made_query = newest(connection)
+    if made_query is None:
         return Records()
-    made_query, digest_query = f"select {MADE_COLUMNS} from lineage.made", "from lineage.digests"  # noqa: S608
-    if "fingerprint" in columns:
-        made_query, digest_query = AS_TEXT_MADE, AS_TEXT_DIGESTS
+    digest_query = AS_TEXT_DIGESTS if made_query == AS_TEXT_MADE else "from lineage.digests"
     chosen = None if assets is None else set(assets)
     records = Records({}, {})
-    for asset, partition, basis, sales, content, _ in connection.execute(made_query).fetchall():
-        if (chosen is None or asset in chosen) and not removed(asset, partition):
+    for asset, partition, basis, sales, content, *_ in connection.execute(made_query).fetchall():
+        if basis is not None and (chosen is None or asset in chosen) and not removed(asset, partition):
             records.made.setdefault(asset, {})[partition] = Fingerprint(basis, sales, content)
     digests: dict[str, list[tuple[str, str]]] = {}
     for asset, as_of, digest in connection.execute(digest_query).fetchall():
@@ -85,29 +109,35 @@ def removed(asset: str, partition: str) -> bool:
 
 def read_made_at(connection: duckdb.DuckDBPyConnection) -> dict[str, float]:
     """Asset -> when its newest partition was made, in seconds since 1970."""
-    if not made_columns(connection):
+    made_query = newest(connection)
+    if made_query is None:
         return {}
-    query = "select asset, epoch(max(made_at)) from lineage.made group by asset"
+    query = f"select asset, epoch(max(made_at)) from ({made_query}) where basis is not null group by asset"  # noqa: S608
     return dict(connection.execute(query).fetchall())
 
 
 def record(connection: duckdb.DuckDBPyConnection, asset: str, made: Mapping[str, Fingerprint | None]) -> None:
-    """Replace the fingerprints of these partitions, within the caller's transaction; None removes one."""
+    """Record the fingerprints of these partitions, within the caller's transaction; None: it has none any more.
+
+    The caller is the asset's only writer (`Warehouse.transact`): the numbers of its writes follow each other.
+    """
     prepare_records(connection)
-    forget(connection, asset, list(made))
     rows = [
-        (asset, partition, fingerprint.basis, fingerprint.sales, fingerprint.content)
-        for partition, fingerprint in made.items()
-        if fingerprint is not None
+        (asset, partition, *((one.basis, one.sales, one.content) if one else (None, None, None)))
+        for partition, one in made.items()
     ]
     text = dict.fromkeys(("asset", "partition", "basis"), pl.String)
     frame = pl.DataFrame(rows, schema={**text, "sales": pl.Int64, "content": pl.String}, orient="row")
     connection.register("made_now", frame.to_arrow())
-    connection.execute("insert into lineage.made select *, now() from made_now")
+    connection.execute("insert into lineage.made select *, now(), ? from made_now", [writes(connection, asset) + 1])
+
+
+def writes(connection: duckdb.DuckDBPyConnection, asset: str) -> int:
+    """The number of the newest record of an asset; 0 if there is none."""
+    query = "select coalesce(max(number), 0) from lineage.made where asset = ?"
+    return connection.execute(query, [asset]).fetchall()[0][0]
 
 
 def forget(connection: duckdb.DuckDBPyConnection, asset: str, partitions: list[str]) -> None:
-    """Remove fingerprints, so that the partitions are out of date."""
-    prepare_records(connection)
-    query = "delete from lineage.made where asset = ? and list_contains(?, partition)"
-    connection.execute(query, [asset, partitions])
+    """Record that these partitions have no fingerprints any more, so that they are out of date."""
+    record(connection, asset, dict.fromkeys(partitions))

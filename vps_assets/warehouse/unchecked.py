@@ -1,8 +1,9 @@
-"""Which partitions of which tables wait for their blocking checks: `lineage.unchecked`.
+"""Which partitions of which tables wait for their blocking checks.
 
-A write adds its partitions, in its own transaction, once for each blocking check of the table; the end of a run takes
-away those that it wrote and whose check passed. What is left is out of date, and its table is not published
-(`publication`). So a check that failed, and one that a kill prevented, count alike.
+A write adds its partitions to `lineage.unchecked`, in its own transaction, once for each blocking check of the table;
+the end of a run notes in `lineage.passed` which checks passed. A partition waits as long as none passed of its
+newest write. What waits is out of date, and its table is not published (`publication`). So a check that failed, and one
+that a kill prevented, count alike. Both tables are only added to (`records`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,27 @@ from dataclasses import dataclass
 import duckdb
 
 from vps_assets.lineage.graph import OF_ALL_DATES
+from vps_assets.warehouse.records import NEWEST, made_columns, newest, prepare_records, writes
 
-SCHEMA = """
-create schema if not exists lineage;
+UNCHECKED = """
 create table if not exists lineage.unchecked (
-    asset text, partition text, check_name text, run_id text, written_at timestamptz
+    asset text, partition text, check_name text, run_id text, written_at timestamptz, number bigint
 );
+"""
+PASSED = """
+create table if not exists lineage.passed (
+    asset text, check_name text, run_id text, of_all boolean, began_at timestamptz, passed_at timestamptz
+);
+"""
+WAITING = """
+select waiting.* from lineage.unchecked as waiting
+semi join ({newest}) as made
+    on waiting.asset = made.asset and waiting.partition = made.partition
+    and coalesce(waiting.number, 0) = coalesce(made.number, 0)
+anti join lineage.passed as passed
+    on waiting.asset = passed.asset and waiting.check_name = passed.check_name
+    and (waiting.run_id = passed.run_id and waiting.written_at <= passed.passed_at
+        or passed.of_all and waiting.written_at < passed.began_at)
 """
 
 
@@ -39,35 +55,64 @@ class Passed:
     """Seconds since 1970: what was written later it has not seen."""
 
 
+def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the tables, or give those of an older warehouse today's columns, within the caller's transaction."""
+    prepare_records(connection)
+    connection.execute(UNCHECKED)
+    connection.execute(PASSED)
+    if "number" not in made_columns(connection, "unchecked"):
+        connection.execute("alter table lineage.unchecked add column number bigint")
+
+
 def add(connection: duckdb.DuckDBPyConnection, asset: str, partitions: Sequence[str], checks: Checks) -> None:
-    """These partitions have been written, within the caller's transaction."""
-    connection.execute(SCHEMA)
-    gone = "delete from lineage.unchecked where asset = ? and list_contains(?, partition)"
-    connection.execute(gone, [asset, list(partitions)])
+    """These partitions have been written and recorded, within the caller's transaction."""
+    prepare(connection)
     new = """
         insert into lineage.unchecked
-        select ?, unnest(?), check_name, ?, now() from (select unnest(?) as check_name)
+        select ?, unnest(?), check_name, ?, now(), ? from (select unnest(?) as check_name)
     """
-    connection.execute(new, [asset, list(partitions), checks.run_id, list(checks.names)])
+    number = writes(connection, asset)
+    connection.execute(new, [asset, list(partitions), checks.run_id, number, list(checks.names)])
 
 
-def take_away(connection: duckdb.DuckDBPyConnection, passed: Passed) -> None:
-    """A check has passed: of what its run wrote or, if it looks at all dates, of what was written before it."""
-    query = """
-        delete from lineage.unchecked
-        where asset = ? and check_name = ? and (run_id = ? or (? and written_at < to_timestamp(?)))
-    """
-    of_all = passed.name in OF_ALL_DATES
-    connection.execute(query, [passed.asset, passed.name, passed.run_id, of_all, passed.began_at])
+def note(connection: duckdb.DuckDBPyConnection, passed: Sequence[Passed]) -> None:
+    """Checks have passed: of what their run wrote or, if they look at all dates, of what was written before them."""
+    prepare(connection)
+    for one in passed:
+        connection.execute(
+            "insert into lineage.passed values (?, ?, ?, ?, to_timestamp(?), now())",
+            [one.asset, one.name, one.run_id, one.name in OF_ALL_DATES, one.began_at],
+        )
 
 
 def read(connection: duckdb.DuckDBPyConnection) -> Mapping[str, set[str]]:
     """Asset -> partitions that wait for a check."""
-    query = "select count(*) from duckdb_tables() where schema_name = 'lineage' and table_name = 'unchecked'"
-    if not connection.execute(query).fetchall()[0][0]:
+    columns = made_columns(connection, "unchecked")
+    if not columns:
         return {}
+    waiting = WAITING.format(newest=newest(connection)) if "number" in columns else "from lineage.unchecked"
+    query = f"select distinct asset, partition from ({waiting}) order by all"  # noqa: S608
     found: dict[str, set[str]] = {}
-    rows = connection.execute("select distinct asset, partition from lineage.unchecked order by all").fetchall()
-    for asset, partition in rows:
+    for asset, partition in connection.execute(query).fetchall():
         found.setdefault(asset, set()).add(partition)
     return found
+
+
+def superseded(connection: duckdb.DuckDBPyConnection) -> int:
+    """How many records have a newer one."""
+    query = newest(connection)
+    if query != NEWEST:
+        return 0
+    return connection.execute(f"select (select count(*) from lineage.made) - count(*) from ({query})").fetchall()[0][0]  # noqa: S608
+
+
+def compact(connection: duckdb.DuckDBPyConnection) -> None:
+    """Forget records that have a newer one and what no longer waits, within the caller's transaction."""
+    prepare(connection)
+    connection.execute(f"create or replace temp table kept_unchecked as {WAITING.format(newest=NEWEST)}")
+    connection.execute(f"create or replace temp table kept_made as {NEWEST}")
+    for table in ("unchecked", "made"):
+        connection.execute(f"delete from lineage.{table}")  # noqa: S608
+        connection.execute(f"insert into lineage.{table} by name from kept_{table}")  # noqa: S608
+    # A writer on another host may be about to commit what a check of today has looked at.
+    connection.execute("delete from lineage.passed where passed_at < now() - interval 1 day")

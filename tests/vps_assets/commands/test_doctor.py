@@ -20,8 +20,10 @@ from vps_assets.home import Home
 from vps_assets.landing.land import land
 from vps_assets.orchestration import sensors
 from vps_assets.orchestration.instance import open_instance
+from vps_assets.warehouse import unchecked
 from vps_assets.warehouse.io_manager import note_process
 from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.unchecked import Checks
 from vps_ml.cards import Contents
 from vps_ml.recipes import demo
 
@@ -131,7 +133,7 @@ def test_a_disk_with_little_room_is_a_finding_and_does_not_hide_who_can_read(
 def test_a_table_that_failed_its_check_is_named(healthy: Home) -> None:
     warehouse = with_prices(healthy)
     with warehouse.connect(read_only=False) as connection:
-        connection.execute("insert into lineage.unchecked values ('prices', '1', 'schema', 'r', now())")
+        unchecked.add(connection, "prices", ["1"], Checks("r", ("schema",)))
     publish(warehouse)
     finding = found(healthy)["analysts' copy"]
     assert finding.state == BAD
@@ -172,7 +174,7 @@ def test_an_erasure_that_was_interrupted_is_named_with_its_command(healthy: Home
 
 def test_a_table_that_a_run_under_way_has_not_checked_yet_is_no_fault(healthy: Home) -> None:
     with with_prices(healthy).connect(read_only=False) as connection:
-        connection.execute("insert into lineage.unchecked values ('prices', '1', 'schema', 'r', now())")
+        unchecked.add(connection, "prices", ["1"], Checks("r", ("schema",)))
     with open_instance(healthy) as instance:
         run = instance.create_run_for_job(sensors.retention_job, status=dg.DagsterRunStatus.STARTED)
         note_process(instance, run.run_id)
