@@ -1,6 +1,6 @@
 """What a lake, a bucket and Ray cost, against the local default in the same run.
 
-    VPS_WAREHOUSE=… VPS_STORAGE=… RAY_ADDRESS=… python benchmarks/scale.py [--rows 1000000]
+    VPS_WAREHOUSE=… VPS_STORAGE=… RAY_ADDRESS=… python benchmarks/scale.py [--rows 1000000] [--photos 400]
 
 With the settings of docs/scale.md, which name servers; what is not set is left out. CPU seconds are this process's:
 the servers' own are not counted, so wall seconds stand beside them.
@@ -13,7 +13,9 @@ HERE = str(Path(__file__).parent)
 sys.path[:] = [*(p for p in sys.path if p != HERE), HERE]
 
 import argparse
+import hashlib
 import os
+import shutil
 import tempfile
 import time
 import uuid
@@ -30,11 +32,15 @@ from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.warehouse import lake
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.publication import publish
+from vps_ml.artefacts import Artefacts
+from vps_ml.cards import Contents
 from vps_ml.compute import HERE as LOCALLY
-from vps_ml.compute import RAY, each
+from vps_ml.compute import RAY, each, parts
+from vps_ml.recipes import small
 
 DAYS, ROWS_A_DAY, ROUNDS = 60, 1000, 9
 PHOTO = os.urandom(7000)
+BOTH_TASKS = {"category": "category", "price": "price"}
 Timed = dict[str, dict[str, float]]
 
 
@@ -144,9 +150,47 @@ def tasks() -> dict[str, Timed]:
     }
 
 
+def embedding(folder: Path, count: int) -> Timed:
+    """Embedding as the recipe `small` does, ResNet-50 at 176 px and two tasks, by one task of Ray and by two."""
+    from vps_assets.demo.market import make_market
+    from vps_ml.backbones.networks import resnet
+    from vps_ml.ops.backbones import MissingDates, embed_dates
+    from vps_ml.training_loop import weights
+
+    artefacts = Artefacts(folder / "embedding")
+    pictures = sorted(make_market(folder / "market", count, 0, lambda line: None).rglob("*.jpg"))[:count]
+    hashes = [hashlib.sha256(picture.read_bytes()).hexdigest() for picture in pictures]
+    for photo_hash, picture in zip(hashes, pictures, strict=True):
+        target = artefacts.root / artefacts.photo_key(photo_hash)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, target)
+    recipe = replace(small().backbone, start="random")
+    state = {"state": weights(resnet(recipe.architecture, "random", 0))}
+    for task in ("category", "price"):
+        artefacts.models.make(task, lambda: Contents({"kind": "backbone"}, arrays=state))
+    days = [date(2024, 1, 1) + timedelta(days=k) for k in range(8)]
+    rows = {day: part for day, part in zip(days, parts(hashes, len(days)), strict=True)}
+
+    def embed(jobs: int) -> list[bytes]:
+        files = {
+            f"embeddings/{jobs}/{day}.safetensors": pl.DataFrame({"listed_on": [day] * len(part), "photo_hash": part})
+            for day, part in rows.items()
+        }
+        shares = [MissingDates(dict(part), BOTH_TASKS, recipe, artefacts) for part in parts(list(files.items()), jobs)]
+        each(RAY, embed_dates, shares, lambda line: None)
+        made = [(artefacts.root / path).read_bytes() for path in files]
+        shutil.rmtree(artefacts.root / "embeddings" / str(jobs))
+        return made
+
+    assert embed(2) == embed(1), "the features depend on how many tasks made them"
+    ways = {"one task": lambda: embed(1), "two tasks": lambda: embed(2)}
+    return told(f"embed {len(hashes):,} photos", both(ways, 3), "one task")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--photos", type=int, default=400)
     arguments = parser.parse_args()
     settings = Home.from_environment()
     with tempfile.TemporaryDirectory() as folder:
@@ -161,6 +205,7 @@ def main() -> None:
             found["photos"] = photos({"file": file, "bucket": bucket})
         if os.environ.get("RAY_ADDRESS"):
             found["tasks"] = tasks()
+            found["embedding"] = embedding(Path(folder), arguments.photos)
         report(**found)
 
 
