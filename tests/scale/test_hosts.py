@@ -229,11 +229,13 @@ def test_three_hosts_end_as_one_that_nothing_happens_to(cluster: Cluster, tmp_pa
         "daemon": Service(one, daemon, cluster.log("daemon")),
         "runs": Service(two, ["sh", "-c", f"sleep 5; exec {VPS[0]} -c '{VPS[2]}' run"], cluster.log("runs")),
     }
+    landed: list[Path] = []
     reader, kills, next_kill = Reader(cluster.home), Counter[str](), began + 20
     while time.monotonic() - began < CHAOS_S or news or not cluster.has_landed:
         assert time.monotonic() - began < CHAOS_S + SETTLES_WITHIN_S
         if news and cluster.has_landed and (time.monotonic() - began) > CHAOS_S * (DAYS - len(news)) / DAYS:
             parts = in_parts(news.pop(0))
+            landed += parts
             cluster.to_land = {host.name: [part] for host, part in zip(cluster.hosts, parts, strict=True)}
         cluster.serve()
         reader.look()
@@ -251,11 +253,10 @@ def test_three_hosts_end_as_one_that_nothing_happens_to(cluster: Cluster, tmp_pa
     assert reader.torn == []
     assert reader.readings > 200
     alone = Home(tmp_path / "alone")
-    for number in range(DAYS + 1):
-        file = base.with_name(f"day{number}.parquet")
-        succeed(alone.path, "land", str(file), "--images", str(file.parent), **ONE_THREAD)
-        if number in (0, DAYS):
-            succeed(alone.path, "run", **ONE_THREAD)
+    for day in ([base], landed):
+        for file in day:
+            succeed(alone.path, "land", str(file), "--images", str(file.parent), **ONE_THREAD)
+        succeed(alone.path, "run", **ONE_THREAD)
     here, there = all_parts(cluster.home), all_parts(alone)
     different = [key for key in here.keys() | there.keys() if here.get(key) != there.get(key)]
     for key in different:
