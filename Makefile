@@ -72,7 +72,7 @@ bench: install
 
 # The UI, on loopback and behind its guard, and the daemon; the instance is the one that `vps run` uses.
 ui: install
-	exec $(BIN)/python -m vps_assets.orchestration.web --port $(PORT)
+	exec $(BIN)/vps ui --port $(PORT)
 
 clean:
 	rm -rf .venv .venv-scale build *.egg-info

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, vps
+from scenario import with_sellers
 
-COMMANDS = ("demo", "land", "run", "suggest", "report", "rollback", "forget", "doctor", "judge", "serve")
+from vps_assets.home import Home
+from vps_assets.lineage.graph import LINEAGE
+
+COMMANDS = ("demo", "land", "run", "suggest", "report", "rollback", "forget", "doctor", "judge", "serve", "init", "ui")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -61,9 +65,26 @@ def test_a_damaged_landing_file_is_a_failure_reported_in_one_line(tmp_path: Path
     assert len(ran.stderr.strip().splitlines()) == 1
 
 
-def test_without_arguments_the_help_is_shown(tmp_path: Path) -> None:
+def test_without_arguments_the_help_is_shown_and_nothing_else(tmp_path: Path) -> None:
     ran = vps(home=tmp_path)
-    assert "Usage" in ran.stdout + ran.stderr
+    assert "Usage" in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_help_has_a_short_name_and_the_version_is_told(tmp_path: Path) -> None:
+    assert "Usage" in vps("run", "-h", home=tmp_path).stdout
+    assert re.fullmatch(r"vps \d+\.\d+\.\d+\n", vps("--version", home=tmp_path).stdout)
+
+
+def test_what_a_run_would_make_is_said_and_not_made(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with_sellers(home, tmp_path, (1, "S1"), (2, "S2"))
+    first, *_ = lines = vps("run", "--dry-run", home=home.path).stdout.splitlines()
+    assert first == "raw_listings 2024-01-02 to 2024-01-03: 2 not made yet"
+    assert {line.split(":")[0].split()[0] for line in lines} == set(LINEAGE)
+    assert not home.warehouse.exists()
+    named = vps("run", "--dry-run", "--select", "price_bounds", home=home.path).stdout
+    assert named == "price_bounds: named: made again\n"
 
 
 def test_a_report_before_any_evaluation_says_what_to_do(tmp_path: Path) -> None:

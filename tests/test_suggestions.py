@@ -1,11 +1,17 @@
 """What sellers get: a price or a reason, from the table and from `vps suggest`."""
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 from conftest import Marketplace, vps
+
+from vps_assets.commands.suggest import photos_in
+from vps_assets.errors import UserError
+from vps_assets.serving.offers import Offer
+from vps_assets.serving.snapshot import Snapshot
 
 
 def test_open_listings_get_a_price_or_a_reason(marketplace: Marketplace) -> None:
@@ -79,3 +85,52 @@ def test_words_alone_are_priced_and_a_refusal_says_what_would_help(marketplace: 
     ran = vps("suggest", "--category", "phone", home=marketplace.home.path)
     assert ran.returncode == 2
     assert "neither a photo nor words" in ran.stderr
+
+
+def test_a_category_is_known_by_its_name_whatever_its_capitals(marketplace: Marketplace) -> None:
+    snapshot = Snapshot.read(marketplace.home)
+    asked = [Offer(name, title="Aldera phone, like new") for name in ("phone", " Phone ", "PHONE")]
+    answers = [suggested.answer for suggested in snapshot.suggestions(asked)]
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0]["category_known"] is True
+
+
+@pytest.mark.parametrize(("category", "named"), [("phnoe", "is it 'phone'?"), ("", "bag, "), ("sofa", "is it ")])
+def test_a_category_of_which_nothing_has_sold_is_refused_with_the_nearest_names(
+    marketplace: Marketplace, category: str, named: str
+) -> None:
+    snapshot = Snapshot.read(marketplace.home)
+    good, refused = snapshot.suggestions([Offer("phone", title="a phone"), Offer(category, title="a thing")])
+    assert not isinstance(good, UserError)
+    assert isinstance(refused, UserError)
+    assert f"nothing of the category {category!r} has sold: " in str(refused) and named in str(refused)
+    (wanted,) = snapshot.suggestions([Offer(category, title="a thing", any_category=True)])
+    assert wanted.answer["category_known"] is False
+
+
+def test_photos_and_folders_are_answered_line_by_line_and_the_one_at_fault_is_named(
+    marketplace: Marketplace, tmp_path: Path
+) -> None:
+    photos = sorted((marketplace.home.path / "demo" / "images").glob("*.jpg"))[:3]
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for photo in photos[:2]:
+        shutil.copyfile(photo, folder / photo.name)
+    (folder / "no photo.jpg").write_text("<html>")
+    (folder / "notes.txt").write_text("none")
+    arguments = ("suggest", str(folder), str(photos[2]), "--category", "phone")
+    ran = vps(*arguments, home=marketplace.home.path)
+    assert ran.returncode == 2 and "1 of 4 photos have an error" in ran.stderr
+    lines = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [Path(line["image"]) for line in lines] == [*sorted(folder.glob("*.jpg")), photos[2]]
+    (at_fault,) = (line for line in lines if "error" in line)
+    assert "no photo.jpg" in at_fault["image"] and "cannot be taken" in at_fault["error"]
+    one = json.loads(vps("suggest", str(photos[2]), "--category", "phone", home=marketplace.home.path).stdout)
+    assert {"image": str(photos[2]), **one} == lines[-1]
+
+
+def test_what_is_no_photo_or_has_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for path in ("empty", "missing.jpg"):
+        with pytest.raises(UserError, match=path):
+            photos_in([tmp_path / path])

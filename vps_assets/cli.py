@@ -1,9 +1,12 @@
 """The command line, `vps`."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,14 +24,16 @@ from vps_ml.stores import DamagedArtefact
 
 if TYPE_CHECKING:
     from vps_assets.landing.land import Landing
+    from vps_assets.lineage.planning import Request
 
 app = typer.Typer(
     help="Price suggestions for second-hand items from their photos.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 DATES = ["%Y-%m-%d"]
+NOTHING_TO_DO = "Nothing had to be done: all that was asked for is up to date with what has landed."
 IN_ONE_LINE = (DamagedArtefact, NoBucket, NoCluster)
 """Errors of `vps_ml` whose message is for a person."""
 
@@ -53,6 +58,22 @@ def one_line_errors() -> Iterator[None]:
             line = f"{line} (vps doctor says what to do)"
         tell(f"vps: {line}")
         raise typer.Exit(error.exit_code if isinstance(error, VpsError) else 1) from error
+
+
+def show_version(wanted: bool) -> None:
+    """Print which version this is, and end."""
+    if wanted:
+        print(f"vps {metadata.version('vps')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Price suggestions for second-hand items from their photos."""
 
 
 @app.command()
@@ -117,18 +138,29 @@ def run(
     first: Annotated[datetime | None, typer.Option("--from", formats=DATES, help="First listing date.")] = None,
     last: Annotated[datetime | None, typer.Option("--to", formats=DATES, help="Last listing date.")] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds the models are trained with.", min=1, max=100)] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and why; make nothing.")] = False,
 ) -> None:
     """Materialise the lineage, or the part selected, on what has landed."""
+    from vps_assets.commands import dry_run as planned
+
     with one_line_errors():
-        materialise(Home.from_environment(), select, first, last, seeds)
+        home = Home.from_environment()
+        if not dry_run:
+            materialise(home, select, first, last, seeds)
+            return
+        lines = list(planned.dry_run(home, recipe_from_environment(), requested(home, select, first, last, seeds)))
+        print("\n".join(lines) or NOTHING_TO_DO)
 
 
-def materialise(home: Home, select: str | None, first: datetime | None, last: datetime | None, seeds: int) -> None:
-    """Run the lineage and print what was done."""
+def requested(home: Home, select: str | None, first: datetime | None, last: datetime | None, seeds: int) -> "Request":
+    """What is asked for.
+
+    Raises:
+        UserError: nothing has landed, or the request makes no sense.
+    """
     from vps_assets.landing.landings import landed_files
     from vps_assets.lineage.graph import selected
     from vps_assets.lineage.planning import Request
-    from vps_assets.orchestration.run import run_lineage
 
     if not landed_files(home):
         raise UserError(f"nothing has landed in {home.path}: run `vps land FILE` or `vps demo` first")
@@ -136,19 +168,22 @@ def materialise(home: Home, select: str | None, first: datetime | None, last: da
         raise UserError(f"--from {first.date()} is after --to {last.date()}")
     selected(select)  # refuses unknown names before anything runs
     executor_from_environment()
-    request = Request(select, first and first.date(), last and last.date(), seeds)
+    return Request(select, first and first.date(), last and last.date(), seeds)
+
+
+def materialise(home: Home, select: str | None, first: datetime | None, last: datetime | None, seeds: int) -> None:
+    """Run the lineage and print what was done."""
+    from vps_assets.orchestration.run import run_lineage
+
+    request = requested(home, select, first, last, seeds)
     done = run_lineage(home, recipe_from_environment(), request, tell)
-    if done:
-        print(f"Done: {done} Dagster runs. The tables are in {home.lake or home.analytics}")
-    else:
-        part = "every asset" if request == Request() else "what was selected"
-        print(f"Nothing had to be done: {part} is up to date with what has landed.")
+    print(f"Done: {done} Dagster runs. The tables are in {home.lake or home.analytics}" if done else NOTHING_TO_DO)
 
 
 @app.command()
 def suggest(
     category: Annotated[str, typer.Option(help="The item's category.")],
-    image: Annotated[Path | None, typer.Argument(help="The photo: JPEG, PNG or WebP.")] = None,
+    images: Annotated[list[Path] | None, typer.Argument(help="The photo; a line for each of several.")] = None,
     seller: Annotated[str | None, typer.Option(help="The seller, if known.")] = None,
     title: Annotated[str | None, typer.Option(help="What the seller calls it.")] = None,
     description: Annotated[str | None, typer.Option(help="What the seller says of it.")] = None,
@@ -157,17 +192,26 @@ def suggest(
     attribute: Annotated[list[str] | None, typer.Option(help="An attribute label; as often as there are.")] = None,
     specification: Annotated[list[str] | None, typer.Option(help="A specification label; likewise.")] = None,
     asking_price: Annotated[float | None, typer.Option(help="What is asked for it, in the same money.")] = None,
+    any_category: Annotated[bool, typer.Option("--any-category", help="Also where nothing of it has sold.")] = False,
 ) -> None:
     """Suggest a price by a photo, by what the seller says, or by both, as JSON on stdout."""
-    from vps_assets.commands.suggest import suggest_one
+    from vps_assets.commands.suggest import photos_in, suggest_each, suggest_one
     from vps_assets.serving.offers import Offer
 
     with one_line_errors():
-        if image is not None and not image.is_file():
-            raise UserError(f"there is no photo {image}")
+        home, photos = Home.from_environment(), photos_in(images or [])
         labels = tuple(attribute or ()), tuple(specification or ())
-        offer = Offer(category, image, seller, title, description, brand, condition, *labels, asking_price=asking_price)
-        print(suggest_one(offer, Home.from_environment()))
+        said = seller, title, description, brand, condition
+        offer = Offer(category, None, *said, *labels, asking_price=asking_price, any_category=any_category)
+        if photos == (images or []) and len(photos) <= 1:
+            print(suggest_one(replace(offer, image=next(iter(photos), None)), home))
+            return
+        failed = 0
+        for line, good in suggest_each(offer, photos, home):
+            print(line, flush=True)
+            failed += not good
+        if failed:
+            raise UserError(f"{failed} of {len(photos)} photos have an error instead of a suggestion")
 
 
 @app.command()
@@ -261,6 +305,14 @@ def judge(
 
 
 @app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Where on loopback to listen.", min=1, max=65535)] = 3000,
+) -> None:
+    """Serve the Dagster UI on loopback and run the daemon, which ticks the sensors; until it is interrupted."""
+    os.execv(sys.executable, [sys.executable, "-m", "vps_assets.orchestration.web", "--port", str(port)])  # noqa: S606
+
+
+@app.command()
 def report() -> None:
     """Write the evaluation report, one HTML file, and print its path."""
     from vps_assets.report.page import write_report
@@ -291,5 +343,7 @@ def usage_error(error: BaseException) -> None:
     message = getattr(error, "format_message", None)
     if message is None:
         raise error
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help is printed by then
+        sys.exit(2)
     tell(f"vps: {one_line(message())} (see vps --help)")
     sys.exit(2)

@@ -1,11 +1,18 @@
-"""`vps suggest`: one suggestion for what a seller shows and says, from the champion and the newest statistics."""
+"""`vps suggest`: suggestions for what a seller shows and says, from the champion and the newest statistics."""
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from vps_assets.errors import UserError
+from vps_assets.errors import UserError, tell
 from vps_assets.home import Home
 from vps_assets.serving.offers import Offer
-from vps_assets.serving.snapshot import Snapshot
+from vps_assets.serving.snapshot import Snapshot, Suggested
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+AT_ONCE = 16
+"""Photos that are decoded and priced together."""
 
 
 def suggest_one(offer: Offer, home: Home) -> str:
@@ -15,9 +22,52 @@ def suggest_one(offer: Offer, home: Home) -> str:
 
     Raises:
         NoChampion: nothing has been promoted.
-        UserError: the photo cannot be decoded, there is neither photo nor words, or a column is gone.
+        UserError: the photo cannot be decoded, nothing of the category has sold, there is neither photo nor words.
     """
     (suggested,) = Snapshot.read(home).suggestions([offer])
     if isinstance(suggested, UserError):
         raise suggested
+    warn(suggested, offer)
     return json.dumps(suggested.answer)
+
+
+def suggest_each(offer: Offer, photos: Sequence[Path], home: Home) -> Iterator[tuple[str, bool]]:
+    """(a line of JSON, whether it is a suggestion) for each photo, all else that is offered being the same.
+
+    Raises:
+        NoChampion: nothing has been promoted.
+    """
+    snapshot = Snapshot.read(home)
+    for first in range(0, len(photos), AT_ONCE):
+        some = photos[first : first + AT_ONCE]
+        answers = snapshot.suggestions([replace(offer, image=photo) for photo in some])
+        for photo, suggested in zip(some, answers, strict=True):
+            if isinstance(suggested, UserError):
+                yield json.dumps({"image": str(photo), "error": str(suggested)}), False
+            else:
+                warn(suggested, offer)
+                yield json.dumps({"image": str(photo), **suggested.answer}), True
+
+
+def photos_in(paths: Sequence[Path]) -> list[Path]:
+    """The photos that are named, and those in the folders that are, in the order of their names.
+
+    Raises:
+        UserError: one of them is not there, or a folder has none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        if not inside:
+            raise UserError(f"there is no photo in {path}: JPEG, PNG or WebP")
+        found += inside
+    missing = [path for path in found if not path.is_file()]
+    if missing:
+        raise UserError(f"there is no photo {missing[0]}")
+    return found
+
+
+def warn(suggested: Suggested, offer: Offer) -> None:
+    """Say on stderr what the price does not know."""
+    if not suggested.answer["category_known"]:
+        tell(f"warning: nothing of the category {offer.category!r} has sold: the price is by what others sold for")

@@ -1,4 +1,4 @@
-"""`make ui`: the Dagster UI behind the guard, and the daemon, as `dagster dev` runs them.
+"""`vps ui`: the Dagster UI behind the guard, and the daemon, as `dagster dev` runs them.
 
     python -m vps_assets.orchestration.web [--port 3000]
 
@@ -20,7 +20,7 @@ import uvicorn
 import yaml
 from dagster._cli.proxy_server_manager import ProxyServerManager
 from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
 from dagster._utils.interrupts import setup_interrupt_handlers
 from dagster._utils.log import configure_loggers
 from dagster_shared.serdes import serialize_value
@@ -33,6 +33,8 @@ from vps_assets.orchestration.instance import open_instance
 
 ENDS_WITHIN_S = 60.0
 DRAINS_WITHIN_S = 5
+OWN_CODE = ModuleTarget("vps_assets.definitions", "defs", working_directory=None, location_name="vps")
+"""As workspace.yaml has it, which is not everywhere that this is installed."""
 log = logging.getLogger("vps")
 
 
@@ -54,7 +56,7 @@ def daemon(arguments: list[str]) -> Iterator[subprocess.Popen]:
             process.wait()
 
 
-def serve(workspace: Path, port: int) -> None:
+def serve(port: int) -> None:
     """Serve until a signal (KeyboardInterrupt), or until the daemon dies.
 
     Raises:
@@ -75,7 +77,7 @@ def serve(workspace: Path, port: int) -> None:
     setup_interrupt_handlers()  # SIGTERM raises KeyboardInterrupt too, so what is open below is closed in order
     with (
         open_instance(Home.from_environment()) as instance,
-        ProxyServerManager(instance, WorkspaceFileTarget([str(workspace)]), "warning") as servers,
+        ProxyServerManager(instance, OWN_CODE, "warning") as servers,
         tempfile.TemporaryDirectory() as folder,
     ):
         shared = Path(folder) / "workspace.yaml"
@@ -102,11 +104,10 @@ def main() -> None:
     """Serve; exit 0 after a signal, 1 if the daemon died."""
     parser = argparse.ArgumentParser(description="The Dagster UI on loopback, with its daemon.")
     parser.add_argument("--port", type=int, default=3000)
-    parser.add_argument("--workspace", type=Path, default=Path("workspace.yaml"))
     arguments = parser.parse_args()
     private_files()
     try:
-        serve(arguments.workspace, arguments.port)
+        serve(arguments.port)
     except KeyboardInterrupt:
         sys.exit(0)
     sys.exit(1)

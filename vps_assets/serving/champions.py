@@ -136,7 +136,8 @@ def seen(offer: Offer, photo_px: int) -> tuple[np.ndarray, PhotoQuality] | UserE
         refuse_shape(file_of(offer.image))
         return decoded(file_of(offer.image), photo_px)
     except ValueError as error:
-        return UserError(f"the photo cannot be taken: {error}")
+        which = f" {offer.image}" if isinstance(offer.image, Path) else ""
+        return UserError(f"the photo{which} cannot be taken: {error}")
 
 
 def features_of(champion: Champion, photos: Sequence[Any]) -> Features:

@@ -20,7 +20,7 @@ MOST_FIELD_BYTES = 4 * 20_000
 """The longest text that may land, in UTF-8."""
 TEXTS = ("category", "seller", "title", "description", "brand", "condition")
 LISTS = ("attributes", "specifications")
-FIELDS = (*TEXTS, *LISTS, "listed_on", "asking_price")
+FIELDS = (*TEXTS, *LISTS, "listed_on", "asking_price", "any_category")
 PHOTO = "photo"
 MultiPartParser.spool_max_size = MOST_BODY_BYTES
 """Photos stay in memory: Starlette writes what is larger than this to a file."""
@@ -41,6 +41,11 @@ BODY: dict[str, Any] = {
                         **dict.fromkeys(TEXTS, TEXT_FIELD),
                         "category": {**TEXT_FIELD, "minLength": 1},
                         **{name: {**TEXT_FIELD, "description": "Labels, separated by |."} for name in LISTS},
+                        "any_category": {
+                            **TEXT_FIELD,
+                            "enum": ["yes"],
+                            "description": "Price it also where nothing of the category has sold.",
+                        },
                         "listed_on": {**TEXT_FIELD, "format": "date", "description": "By default today, UTC."},
                         "asking_price": {
                             "type": "number",
@@ -82,6 +87,9 @@ async def offer_in(request: Request) -> Offer:
     said: dict[str, Any] = {name: given[name] for name in TEXTS if given.get(name)}
     said |= {name: tuple(filter(None, given[name].split("|"))) for name in LISTS if name in given}
     said["asking_price"] = money(given.get("asking_price"))
+    if given.get("any_category") not in (None, "", "yes"):
+        raise Refused(422, "any_category is yes, or not given.")
+    said["any_category"] = given.get("any_category") == "yes"
     return Offer(**said, image=photo, listed_on=day(given.get("listed_on")))
 
 

@@ -32,6 +32,8 @@ class Offer:
     """None: today, by UTC."""
     asking_price: float | None = None
     """In the warehouse's currency; no model sees it."""
+    any_category: bool = False
+    """Whether a price is wanted also where nothing of the category has sold."""
 
     def row(self) -> pl.DataFrame:
         """The row of a listing, its words as they would land; what its seller has not given is missing.

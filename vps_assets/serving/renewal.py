@@ -30,9 +30,9 @@ def warmed(snapshot: Snapshot) -> Snapshot:
     photo = BytesIO()
     Image.new("RGB", (64, 64), "grey").save(photo, "JPEG")
     trials = {
-        "photo": Offer("", photo.getvalue()),
-        "words": Offer("", title="a trial"),
-        "both": Offer("", photo.getvalue(), title="a trial"),
+        "photo": Offer("", photo.getvalue(), any_category=True),
+        "words": Offer("", title="a trial", any_category=True),
+        "both": Offer("", photo.getvalue(), title="a trial", any_category=True),
     }
     there = set(snapshot.tables["champion_model"]["inputs"].fill_null("photo"))
     for answer in snapshot.suggestions([trials[inputs] for inputs in INPUTS if inputs in there]):

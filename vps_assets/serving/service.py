@@ -96,6 +96,8 @@ class Suggestion(BaseModel):
     """What it was priced by: photo, words or both."""
     reason: str | None
     model_id: str
+    category_known: bool
+    """Whether anything of the category has sold; otherwise the price is by what other categories sold for."""
     data_until: date | None
     """The newest sale that it knows."""
     comparables: list[Comparable]
@@ -204,7 +206,7 @@ async def suggestion_for(request: Request) -> tuple[Offer, Suggestion]:
     with service.arriving.taken(bytes_of(request)):
         offer = await offer_in(request)
         answered = await answer_to(service.batcher, offer, request.state.request_id)
-    if not answered.snapshot.knows(offer.category):
+    if answered.snapshot.category_named(offer.category) is None:
         service.metrics.unknown.inc()
     return offer, Suggestion(**told(answered, request, service.metrics))
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from difflib import get_close_matches
 from functools import cached_property
 from time import perf_counter
 from typing import Any
@@ -66,6 +67,15 @@ class Priced:
     prediction: Prediction
     point: np.ndarray
     """Price features, as that model takes them."""
+
+
+NAMES_SHOWN = 3
+"""Of categories, where the one that is named is none."""
+
+
+def plain(category: str) -> str:
+    """A category's name without capitals and needless spaces."""
+    return " ".join(category.casefold().split())
 
 
 Each = Callable[[Callable[[Offer], Any], Iterable[Offer]], Iterable[Any]]
@@ -142,21 +152,41 @@ class Snapshot:
         mine = labels.filter(pl.col("label").str.starts_with("condition="), pl.col("sales") >= FEWEST_SALES)
         return mine["label"].str.strip_prefix("condition=").unique().sort().to_list()
 
-    def knows(self, category: str) -> bool:
-        """Whether anything of the category has sold."""
-        return category in self.categories
+    def category_named(self, text: str) -> str | None:
+        """The category of which something has sold that is called so, capitals and spaces aside; None if none is."""
+        if text in self.categories:
+            return text
+        alike = [category for category in self.categories if plain(category) == plain(text)]
+        return alike[0] if len(alike) == 1 else None
+
+    def of_known_category(self, offer: Offer) -> Offer:
+        """The offer, its category named as it landed.
+
+        Raises:
+            UserError: nothing of the category has sold, and no price is wanted then; the message has the nearest names.
+        """
+        category = self.category_named(offer.category)
+        if category is not None:
+            return replace(offer, category=category)
+        if offer.any_category:
+            return offer
+        names = {plain(name): name for name in self.categories}
+        near = [names[name] for name in get_close_matches(plain(offer.category), names, NAMES_SHOWN, cutoff=0.5)]
+        which = " or ".join(map(repr, near)) or ", ".join(self.categories[:NAMES_SHOWN]) + ", …"
+        raise UserError(f"nothing of the category {offer.category[:40]!r} has sold: is it {which}?")
 
     def suggestions(
         self, offers: Sequence[Offer], each: Each = map, clock: Clock | None = None
     ) -> list[Suggested | UserError]:
         """An answer to each offer by what there is, the photo, what is said, or both; or why there is none."""
-        clock = clock or Clock()
+        clock, offers = clock or Clock(), list(offers)
         found: dict[int, Suggested | UserError] = {}
         rows: list[pl.DataFrame] = []
         asked: list[int] = []
         for number, offer in enumerate(offers):
             try:
-                rows.append(offer.row())
+                offers[number] = self.of_known_category(offer)
+                rows.append(offers[number].row())
                 asked.append(number)
             except UserError as error:
                 found[number] = error
@@ -271,6 +301,7 @@ class Snapshot:
             "inputs": champion.inputs,
             "reason": plain["reason"],
             "model_id": champion.predictor.model_id,
+            "category_known": row["category"] in self.categories,
             "data_until": None if self.data_until is None else self.data_until.isoformat(),
             "comparables": [],
             "asking": None,

@@ -146,6 +146,7 @@ def priced(page: Page, photo: Path, tmp_path: Path) -> None:
 def unqualified(page: Page, photo: Path, tmp_path: Path) -> None:
     """As the service answers it: which photos a small market's model refuses, nobody can promise."""
     nothing = {"suggested_price": None, "low": None, "high": None, "currency": "EUR", "data_until": None}
+    nothing["category_known"] = True
     nothing |= {"comparables": [], "asking": None}
     why = {"qualified": False, "qualification": 0.2, "reason": "dark", "advice": ADVICE["dark"], "inputs": "photo"}
     view = view_of(Offer("phone"), Suggestion(model_id="m", **nothing, **why))

@@ -198,12 +198,14 @@ def test_nothing_that_a_seller_says_is_logged_or_counted(
     client: TestClient, photo: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     secrets = {"title": "mintgreen zebra", "seller": "ann@example.org", "brand": "Quxbrand", "category": "Zzcategory"}
+    priced = secrets | {"any_category": "yes"}
     with caplog.at_level(logging.DEBUG):
-        assert ask(client, photo, **secrets).status_code == 200
+        assert ask(client, photo, **priced).status_code == 200
+        assert ask(client, photo, **secrets).status_code == 422
         assert ask(client, b"no photo", **secrets).status_code == 422
         assert client.post("/v1/suggestions?title=mintgreen", data=secrets).status_code == 415
     lines = "\n".join(JsonLines().format(record) for record in caplog.records if record.name == "vps")
-    assert lines.count('"path": "/v1/suggestions"') == 3
+    assert lines.count('"path": "/v1/suggestions"') == 4
     assert '"stages_ms": {"wait"' in lines
     for word in ("mintgreen", "ann@example.org", "Quxbrand", "Zzcategory"):
         assert word not in lines + client.get("/metrics").text
@@ -217,7 +219,7 @@ def test_what_is_counted_adds_up(client: TestClient, photo: bytes) -> None:
     names = ("vps_suggestions_total", "vps_unknown_categories_total", 'vps_responses_total{status="422"}')
     before = [counted(name) for name in names]
     ask(client, photo, category="phone")
-    ask(client, photo, category="no such category")
+    ask(client, photo, category="no such category", any_category="yes")
     ask(client, b"no photo", category="phone")
     assert [counted(name) - was for name, was in zip(names, before, strict=True)] == [2, 1, 1]
     assert counted("vps_data_age_days") > 0

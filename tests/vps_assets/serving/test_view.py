@@ -26,7 +26,8 @@ ASKING = Asking(
 def suggestion(**changed: object) -> Suggestion:
     priced = {
         "qualified": True, "suggested_price": 40.0, "low": 32.0, "high": 48.0, "currency": "EUR", "qualification": 0.9,
-        "inputs": "both", "reason": None, "model_id": "m", "data_until": date(2024, 5, 31), "asking": ASKING,
+        "inputs": "both", "reason": None, "model_id": "m", "category_known": True, "asking": ASKING,
+        "data_until": date(2024, 5, 31),
         "comparables": [Comparable(listing_id="L1", photo_hash="ab", sold_price=20.0, sold_on=date(2024, 5, 3))],
     }  # fmt: skip
     return Suggestion(**(priced | changed))

@@ -1,0 +1,62 @@
+"""`vps run --dry-run`: what a run would make, and why; nothing is made."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from vps_assets.home import Home
+from vps_assets.landing.landed import landed_index
+from vps_assets.lineage.graph import LAYERS, LINEAGE
+from vps_assets.lineage.planning import Request, plans
+from vps_assets.orchestration.state import LineageState, lineage_state
+from vps_assets.warehouse.database import Known, Warehouse
+from vps_ml.recipes import Recipe
+
+NEW, CHANGED, UNCHECKED, LOST, NAMED, GONE = (
+    "not made yet",
+    "what it is made from has changed",
+    "has not passed its check",
+    "a file that it names is gone",
+    "named: made again",
+    "has no rows any more",
+)
+
+
+def dry_run(home: Home, recipe: Recipe, request: Request) -> Iterator[str]:
+    """A line for each asset that would be made, in the order of the lineage: how many partitions, and why.
+
+    What follows from results that are not there yet is not told: a champion that changes has its suggestions made, too.
+    """
+    warehouse = Warehouse(home)
+    known = warehouse.known()
+    state = lineage_state(landed_index(home), recipe, warehouse)
+    for layer in LAYERS:
+        to_make = plans(layer, request, state.stale, state.days)
+        for asset in [asset for asset in layer if any(asset in plan.assets for plan in to_make)]:
+            own = [plan for plan in to_make if asset in plan.assets]
+            yield line_of(asset, own[0].first, own[-1].last, reasons(asset, state, known, request))
+
+
+def reasons(asset: str, state: LineageState, known: Known, request: Request) -> Counter[str]:
+    """Why -> of how many of the asset's partitions."""
+    if request.forces(asset):
+        return Counter([NAMED])
+    recorded, desired = known.records.made.get(asset, {}), state.desired.get(asset, {})
+
+    def why(partition: str) -> str:
+        if partition not in recorded:
+            return NEW
+        if partition not in desired:
+            return GONE
+        if recorded[partition] != desired[partition]:
+            return CHANGED
+        return UNCHECKED if partition in known.unchecked.get(asset, ()) else LOST
+
+    return Counter(map(why, state.stale.get(asset, [])))
+
+
+def line_of(asset: str, first: str | None, last: str | None, why: Counter[str]) -> str:
+    """What is said of an asset."""
+    span = f" {first}" if first == last and first else f" {first} to {last}" if first else ""
+    whole = LINEAGE[asset].partitions == "none" or NAMED in why
+    parts = [reason if whole else f"{count:,} {reason}" for reason, count in why.items()]
+    return f"{asset}{span}: {', '.join(parts)}"
