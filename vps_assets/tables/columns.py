@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import pandera.polars as pa
 import polars as pl
 
+from vps_assets.tables.meanings import MEANINGS
+
 UTC = pl.Datetime("us", "UTC")
 TEXTS = pl.List(pl.String)
 
@@ -27,4 +29,6 @@ def fraction() -> pa.Check:
 
 def table(name: str, columns: Mapping[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
     """A table with exactly these columns in this order; `unique` names the columns of its key."""
-    return pa.DataFrameSchema(dict(columns), name=name, unique=unique, strict=True, ordered=True)
+    return pa.DataFrameSchema(
+        dict(columns), name=name, unique=unique, strict=True, ordered=True, description=MEANINGS[name]
+    )

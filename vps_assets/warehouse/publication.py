@@ -14,11 +14,12 @@ from pathlib import Path
 import duckdb
 
 from vps_assets.home import Home
+from vps_assets.tables.schemas import TABLES
 from vps_assets.warehouse import lake_publication, unchecked
 from vps_assets.warehouse.database import Warehouse, quoted
 from vps_assets.warehouse.erasure import delete
 from vps_assets.warehouse.file import File, log_of, quoted_path
-from vps_assets.warehouse.lake import Lake
+from vps_assets.warehouse.lake import Lake, quoted_text
 from vps_ml import durable
 from vps_ml.atomic import locked, temporary_folder, whole_file
 
@@ -77,6 +78,7 @@ def write_copy(file: File, target: Path) -> None:
         if withheld:
             keep_as_before(connection, target, withheld)
             connection.execute("delete from lineage.unchecked")
+        comment(connection)
         connection.execute("create schema if not exists lineage")
         connection.execute(
             "create or replace table lineage.published as select ? as version, ? as withheld, now() as published_at",
@@ -87,6 +89,22 @@ def write_copy(file: File, target: Path) -> None:
     keep_readers(target, temporary)
     durable.sync(temporary)
     durable.move(temporary, target)
+
+
+def comment(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let each table and column of the open copy say what it is."""
+    here = "select table_name from duckdb_tables() where database_name = current_catalog() and schema_name = 'main'"
+    connection.execute("begin")
+    for (name,) in connection.execute(here).fetchall():
+        if (schema := TABLES.get(name)) is None:
+            continue
+        connection.execute(f"comment on table {quoted(name)} is {quoted_text(schema.description)}")
+        have = {column for (column, *_) in connection.execute(f"describe {quoted(name)}").fetchall()}
+        for column, spec in schema.columns.items():
+            if column in have:
+                what = quoted_text(spec.description)
+                connection.execute(f"comment on column {quoted(name)}.{quoted(column)} is {what}")
+    connection.execute("commit")
 
 
 def erase_published(home: Home, seller: str, gone: list[str]) -> None:

@@ -13,10 +13,12 @@ from sales import with_the_sales
 
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Records
+from vps_assets.tables.partitions import WHOLE
+from vps_assets.tables.schemas import TABLES, conforming
 from vps_assets.warehouse import unchecked
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.file import LostWarehouse
-from vps_assets.warehouse.publication import current, publish, published
+from vps_assets.warehouse.publication import current, erase_published, publish, published
 from vps_assets.warehouse.records import read_records
 from vps_assets.warehouse.unchecked import Checks, Passed
 
@@ -177,3 +179,19 @@ def test_a_log_that_outlived_its_warehouse_is_never_applied_to_the_copy(home: Ho
         warehouse.refuse_if_lost()
     shutil.copyfile(home.analytics, home.warehouse)  # as the message says
     assert sorted(warehouse.read("prices").rows()) == [(1, 1), (1, 2), (1, 3), (2, 4)]
+
+
+def test_every_published_table_and_column_says_what_it_is(home: Home) -> None:
+    """Also after an update, and after an erasure has written the copy again."""
+    warehouse = Warehouse(home)
+    for name, schema in TABLES.items():
+        warehouse.replace(name, conforming(pl.DataFrame(), schema), "true", [], {})
+    for renew in (publish, publish, lambda _: erase_published(home, "nobody", [])):
+        warehouse.replace("prices", ROWS, "true", [], {WHOLE: X})
+        renew(warehouse)
+        with duckdb.connect(str(home.analytics), read_only=True) as analyst:
+            told = "select table_name, count(*), count(comment) from duckdb_columns() group by all"
+            counts = {name: (columns, comments) for name, columns, comments in analyst.execute(told).fetchall()}
+            assert {counts[name] for name in TABLES} == {(len(s.columns), len(s.columns)) for s in TABLES.values()}
+            silent = "select table_name from duckdb_tables() where schema_name = 'main' and comment is null"
+            assert analyst.execute(silent).fetchall() == [("prices",)], "which is no table of the lineage"
