@@ -18,7 +18,7 @@ from vps_assets.errors import WrongSetting
 from vps_assets.home import Home
 from vps_assets.landing.land import land
 from vps_assets.landing.landings import ForeignFile
-from vps_assets.lineage.graph import LINEAGE
+from vps_assets.lineage.graph import LAYERS, LINEAGE
 from vps_assets.tables.schemas import TABLES
 
 
@@ -57,6 +57,15 @@ def test_every_asset_has_a_schema_an_owner_a_group_kinds_and_a_description(asset
     assert spec.kinds
     assert len(spec.description or "") > 20
     assert spec.metadata["dagster/column_schema"].columns
+
+
+def test_every_sensor_schedule_and_job_says_what_it_does() -> None:
+    repository = location().get_repository_def()
+    jobs = [job for job in repository.get_all_jobs() if job.name != "__ASSET_JOB"]
+    named = [*repository.sensor_defs, *repository.schedule_defs, *jobs]
+    assert len(named) == 5 + 1 + 3 + len(LAYERS)
+    assert [one.name for one in named if not one.description] == []
+    assert "champion_model" in repository.get_job("evaluation_and_champion_job").description
 
 
 def test_the_service_stands_in_the_graph_behind_what_it_answers_from() -> None:

@@ -120,7 +120,12 @@ def on_failure(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     then fails and names what is missing.
     """
 
-    @dg.run_failure_sensor(name=NAME, monitor_all_code_locations=True, default_status=status)
+    @dg.run_failure_sensor(
+        name=NAME,
+        monitor_all_code_locations=True,
+        default_status=status,
+        description="Reports every run that failed: in the log, and where VPS_ALERTS says (webhook, e-mail).",
+    )
     def report(context: dg.RunFailureSensorContext) -> None:
         """Reports every run that failed: started by a sensor, by the UI or by `vps run`."""
         alert = alert_of(context)

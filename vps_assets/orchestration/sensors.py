@@ -89,12 +89,32 @@ def nightly_retention(status: dg.DefaultSensorStatus) -> dg.ScheduleDefinition:
     running = status == dg.DefaultSensorStatus.RUNNING
     default = dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
     return dg.ScheduleDefinition(
-        "nightly_retention", job=retention_job, cron_schedule="30 3 * * *", default_status=default
+        "nightly_retention",
+        job=retention_job,
+        cron_schedule="30 3 * * *",
+        default_status=default,
+        description="Every night: records of old runs, and models and embeddings without a use, are deleted.",
     )
 
 
+JOB_NAMES = {
+    "raw_listings": "listings_job",
+    "price_bounds": "price_bounds_job",
+    "clean_listings": "cleaning_job",
+    "marketplace_statistics": "statistics_job",
+    "task_backbones": "backbones_job",
+    "image_embeddings": "embeddings_job",
+    "percentile_pricing_models": "percentile_models_job",
+    "threshold_pricing_models": "threshold_models_job",
+    "baseline_pricing_models": "evaluation_and_champion_job",
+    "price_suggestions": "suggestions_job",
+    "corruption_reports": "advice_and_sales_job",
+}
+"""The first asset of a layer -> what the job that makes the layer is called in the UI."""
 LAYER_JOBS: tuple[UnresolvedAssetJobDefinition, ...] = tuple(
-    dg.define_asset_job(f"{next(iter(layer))}_job", dg.AssetSelection.assets(*layer), description=", ".join(layer))
+    dg.define_asset_job(
+        JOB_NAMES[next(iter(layer))], dg.AssetSelection.assets(*layer), description=f"Makes {', '.join(layer)}."
+    )
     for layer in LAYERS
 )
 """One job for each layer of the lineage."""
@@ -110,7 +130,11 @@ def unfinished_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 def inbox_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """The sensor of the inbox."""
 
-    @dg.sensor(name=INBOX, job=inbox_job, minimum_interval_seconds=TICK_S, default_status=status)
+    description = "Files that are dropped in the inbox are landed, or refused with the reason."
+
+    @dg.sensor(
+        name=INBOX, job=inbox_job, minimum_interval_seconds=TICK_S, default_status=status, description=description
+    )
     def sensor(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
         """Files that are dropped in `$VPS_HOME/inbox/` are landed, or refused with the reason."""
         settings.home.inbox.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,9 @@ def observation(answers: Mapping[str, Mapping[str, Any]], champions: Mapping[str
 def services_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """The sensor that asks the services."""
 
-    @dg.sensor(name=NAME, minimum_interval_seconds=TICK_S, default_status=status)
+    description = f"Asks each service that {SETTING} names which models it answers with, and notes what has changed."
+
+    @dg.sensor(name=NAME, minimum_interval_seconds=TICK_S, default_status=status, description=description)
     def sensor(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
         """Asks each service of `VPS_SERVICES` which models it answers with, and notes what has changed."""
         named = services()

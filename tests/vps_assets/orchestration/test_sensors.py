@@ -72,14 +72,14 @@ def test_the_inbox_job_touches_nothing_but_files_of_the_inbox(home: Home, name: 
 def test_what_has_landed_is_requested_by_its_dates(home: Home) -> None:
     land([listings_file(home.path / "in", [listing(1), listing(2), listing(5)])], None, home, print)
     requests = tick(home, SOLD_LISTINGS).run_requests
-    assert [request.job_name for request in requests] == ["raw_listings_job"] * 2
+    assert [request.job_name for request in requests] == ["listings_job"] * 2
     assert [request.tags["dagster/asset_partition_range_start"] for request in requests] == ["2024-01-02", "2024-01-06"]
     assert not tick(home, RETRAINING).run_requests
 
 
 def test_an_unfinished_run_of_the_lineage_holds_the_sensors_back_and_one_of_a_dead_process_does_not(home: Home) -> None:
     land([listings_file(home.path / "in", [listing(1)])], None, home, print)
-    job = dg.define_asset_job("raw_listings_job", dg.AssetSelection.assets("raw_listings"))
+    job = dg.define_asset_job("listings_job", dg.AssetSelection.assets("raw_listings"))
     resolved = dg.Definitions([dg.asset(lambda: None, name="raw_listings")], jobs=[job]).resolve_job_def(job.name)
     with open_instance(home) as instance:
         run = instance.create_run_for_job(
