@@ -39,7 +39,7 @@ def each(
         work: a function of a module, which takes a job and what to log with.
         jobs: with artefacts that all hosts reach.
         log: takes a line at a time, from whichever host.
-        whole_hosts: a job takes all accelerators of its host, rather than one.
+        whole_hosts: a job takes all accelerators of its host (as many as the smallest host has), rather than one.
 
     Raises:
         NoCluster: `RAY_ADDRESS` names no cluster.

@@ -7,12 +7,14 @@ share, a share's loss counts by its photos, and batch norm normalises over all s
 Axes: B batch, C channel, Y X pixels.
 """
 
+import ctypes
 import os
+import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGTERM, Signals
+from signal import SIGKILL, SIGTERM, Signals
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -26,6 +28,8 @@ from torch.nn.parallel import DistributedDataParallel
 Log = Callable[[str], None]
 LOOKS_EVERY_S = 0.2
 ENDS_WITHIN_S = 10.0
+PARENTS_DEATH_SIGNAL = 1
+"""prctl(2)'s PR_SET_PDEATHSIG."""
 LINE, ERROR, RESULT = "line", "error", "result"
 
 
@@ -142,7 +146,7 @@ def in_ranks(work: Callable[..., Any], arguments: Sequence, count: int, log: Log
     results: list[Any] = []
     with TemporaryDirectory() as folder:
         meeting = (Path(folder) / "meeting").as_uri()
-        settings = (count, meeting, torch.get_default_dtype(), told, work, tuple(arguments))
+        settings = (count, os.getpid(), meeting, torch.get_default_dtype(), told, work, tuple(arguments))
         ranks = processes.start_processes(one_rank, settings, nprocs=count, join=False, start_method="spawn")
         try:
             ended = False
@@ -200,6 +204,7 @@ def stop(ranks: Sequence[Any]) -> None:
 def one_rank(
     number: int,
     count: int,
+    parent: int,
     meeting: str,
     precision: torch.dtype,
     told: Any,
@@ -207,6 +212,7 @@ def one_rank(
     arguments: tuple,
 ) -> None:
     """A process of `in_ranks`."""
+    end_with(parent)
     torch.set_default_dtype(precision)
     rank = Rank(number, count)
 
@@ -218,10 +224,27 @@ def one_rank(
         try:
             result = work(rank, tell, *arguments)
         except Exception as error:
-            told.put((ERROR, error))  # before the others lose this rank, and have errors, too
+            told.put((ERROR, sendable(error)))  # before the others lose this rank, and have errors, too
             raise
     if rank.writes:
         told.put((RESULT, result))
+
+
+def end_with(parent: int) -> None:
+    """Let the system end this process with its parent: it would go on training, and write checkpoints."""
+    with suppress(OSError, AttributeError):  # Linux has it
+        ctypes.CDLL(None).prctl(PARENTS_DEATH_SIGNAL, SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it has ended already
+
+
+def sendable(error: Exception) -> Exception:
+    """The error, or one with its message if it cannot be taken apart and put together again."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301  (our own)
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 @contextmanager

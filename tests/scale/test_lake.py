@@ -106,7 +106,7 @@ def test_writers_of_different_tables_do_not_wait_for_each_other(
     """What they record of them is only added to: no transaction has to be done again."""
     attempts: list[int] = []
     attempt = Lake.attempt
-    monkeypatch.setattr(Lake, "attempt", lambda lake, work: attempts.append(1) or attempt(lake, work))
+    monkeypatch.setattr(Lake, "attempt", lambda *given: attempts.append(1) or attempt(*given))
     tables, together = ("a", "b", "c"), threading.Barrier(3)
     for table in tables:  # making a table is a conflict with making another
         Warehouse(lake_home).replace(table, ROWS, "true", [], {"1": X}, Checks("run", ("sound",)))
@@ -136,6 +136,53 @@ def test_a_writer_waits_for_its_turn_for_so_long(lake_home: Home) -> None:
             warehouse.replace("prices", ROWS, "true", [], {WHOLE: X})
     warehouse.replace("prices", ROWS, "true", [], {WHOLE: X})
     assert warehouse.read("prices").height == warehouse.read("others").height == 3
+
+
+CUT = """
+import sys
+from pathlib import Path
+import duckdb, polars as pl
+from vps_assets.home import Home
+from vps_assets.lineage.fingerprints import Fingerprint
+from vps_assets.warehouse import lake
+from vps_assets.warehouse.database import Warehouse
+warehouse = Warehouse(Home(Path(sys.argv[1]), sys.argv[2]))
+def cut(connection):
+    connection.execute("create table cut as select 1 as day")
+    with lake.Lake(warehouse.home).connect(read_only=False) as other:
+        own = "pid <> pg_backend_pid()"
+        lake.ask(other, f"select count(pg_terminate_backend(pid)) from pg_locks where locktype = 'advisory' and {own}")
+try:
+    warehouse.transact(cut, "cut")
+except duckdb.Error:
+    print("an error")
+print(warehouse.read("cut"))
+"""
+
+
+def test_a_writer_who_has_lost_his_turn_commits_nothing_and_has_an_error(lake_home: Home) -> None:
+    """DuckDB would end the process, if the connection were closed with the transaction in it."""
+    command = [sys.executable, "-c", CUT, str(lake_home.path), lake_home.lake]
+    ran = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout.split()) == (0, ["an", "error", "None"]), ran.stderr
+
+
+def test_the_files_of_records_are_merged_when_there_are_many(lake_home: Home) -> None:
+    warehouse = Warehouse(lake_home)
+    for number in range(6):
+        made, checks = {str(number % 3): Fingerprint(str(number))}, Checks(f"{number}", ("sound",))
+        warehouse.replace("prices", ROWS, "true", [], made, checks)
+        warehouse.note_passed([Passed("prices", "sound", f"{number}", 0.0)])
+    known = warehouse.known()
+    Lake(lake_home).merge_records(most=100)
+    counts = []
+    for most in (100, 5):
+        Lake(lake_home).merge_records(most)
+        with warehouse.connect(read_only=True) as connection:
+            files = "select sum(file_count)::int from ducklake_table_info('warehouse')"
+            counts += connection.execute(f"{files} where table_name in ('made', 'passed')").fetchall()
+    assert counts == [(12,), (2,)]
+    assert warehouse.known() == known
 
 
 def test_a_table_that_waits_for_a_check_stays_published_as_it_was(lake_home: Home) -> None:

@@ -54,7 +54,6 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, frozen_stages: int) -
     alone = train_backbone("category", source, labels, recipe, 0, Session(quiet))
     lines: list[str] = []
     kept = tmp_path / "kept"
-    kept.mkdir()
     session = Session(lines.append, kept, log_every_s=0.0)
     together = train_in_ranks(2, "category", source, labels, recipe, 0, session)
     assert together.loss_by_epoch == pytest.approx(alone.loss_by_epoch, abs=1e-12)
@@ -74,5 +73,5 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, frozen_stages: int) -
 def test_as_many_processes_start_as_have_photos_to_share(
     most: int, batch_size: int, labelled: int, started: int
 ) -> None:
-    labels = ["a"] * labelled + [None] * 99
-    assert ranks_worth(most, labels, replace(TINY, batch_size=batch_size)) == started
+    labels = [["a"]] * labelled + [[]] * 99 + [None] * 99 + [["rare"]]
+    assert ranks_worth(most, "attribute", labels, replace(TINY, batch_size=batch_size)) == started

@@ -240,7 +240,7 @@ def remove_run_pictures(home: Home) -> None:
     """Delete Dagster's records of the runs of `raw_listings`, whose contact sheets show photos, and op outputs."""
     key = dg.AssetKey("raw_listings")
     with open_instance(home) as instance:
-        free_dead_runs(instance)
+        free_dead_runs(instance, wait=True)
         runs = {run.run_id for run in instance.get_runs() if key in (run.asset_selection or ())}
         cursor, more = None, True
         while more:

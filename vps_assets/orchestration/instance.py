@@ -52,15 +52,15 @@ def open_instance(home: Home) -> dg.DagsterInstance:
         raise WrongInstance(f"{file}: {wrong}: correct it, or `rm {file}`: the default takes its place") from error
 
 
-def free_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+def free_dead_runs(instance: dg.DagsterInstance, *, wait: bool = False) -> list[str]:
     """Fail runs whose process is gone, and free the pool slots that no living run holds; the runs' ids.
 
-    Run monitoring does this if a Dagster daemon runs; without one, a killed run would hold its slots
-    for ever.
+    `wait` takes the time to be sure of other hosts' runs (`presence.has_ended`), for who looks once. Run monitoring
+    does this if a Dagster daemon runs; without one, a killed run would hold its slots for ever.
     """
     dead = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED, NOT_STARTED])):
-        if not alive(instance, run.run_id):
+        if not alive(instance, run.run_id, wait=wait):
             instance.report_run_failed(run, "Its process is gone: killed, or the machine went down.")
             dead.append(run.run_id)
     storage = instance.event_log_storage
@@ -73,7 +73,7 @@ def free_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     return dead
 
 
-def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
+def alive(instance: dg.DagsterInstance, run_id: str, *, wait: bool = False) -> bool:
     """Whether the process that executes the run, as its tag names it, still exists.
 
     Without a tag the run counts as starting: the process numbers in its events may be those of another host. In another
@@ -83,7 +83,7 @@ def alive(instance: dg.DagsterInstance, run_id: str) -> bool:
     record = instance.get_run_record_by_id(run_id)
     if record is not None and (process := record.dagster_run.tags.get(PROCESS_TAG)):
         ended = has_ended(process, Home(Path(instance.root_directory).parent).processes)
-        ended = presence.has_ended(instance, process) if ended is None else ended
+        ended = presence.has_ended(instance, process, wait=wait) if ended is None else ended
         return not (silent(instance, run_id) if ended is None else ended)
     return starting(record)
 

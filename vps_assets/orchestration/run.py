@@ -46,7 +46,7 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
     sweep(home)
     done = 0
     with open_instance(home) as instance:
-        for run_id in free_dead_runs(instance):
+        for run_id in free_dead_runs(instance, wait=True):
             progress(f"freed the slots of the dead run {run_id}")
         home.artefacts.models.seal_old()
         forget_old_runs(instance, keep_days)

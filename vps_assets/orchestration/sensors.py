@@ -76,6 +76,7 @@ def forget_unused(context: dg.OpExecutionContext, settings: Settings) -> None:
     days = days_from_environment()
     runs, artefacts = forget_old_runs(context.instance, days), forget_unused_artefacts(settings.home, days)
     forget_old_snapshots(settings.home, days)
+    settings.warehouse.forget_superseded()
     context.log.info(f"deleted: the records of {runs} old runs, {artefacts} models and files of embeddings")
 
 

@@ -11,7 +11,7 @@ import polars as pl
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, Records
 from vps_assets.warehouse import unchecked
-from vps_assets.warehouse.file import File
+from vps_assets.warehouse.file import File, WarehouseBusy
 from vps_assets.warehouse.lake import Lake
 from vps_assets.warehouse.named_files import NamedFiles, named_files
 from vps_assets.warehouse.records import read_made_at, read_records, record
@@ -20,7 +20,7 @@ from vps_assets.warehouse.unchecked import Checks, Passed
 Result = TypeVar("Result")
 NO_CHECKS = Checks()
 MOST_SUPERSEDED = 20_000
-"""Records that a newer one has taken the place of; each reading of the records reads them, in some milliseconds."""
+"""Records that a newer one has taken the place of; each reading of the records reads them, too."""
 
 
 def quoted(name: str) -> str:
@@ -126,7 +126,8 @@ class Warehouse:
         with self.connect(read_only=True) as connection:
             count = unchecked.superseded(connection)
         if count > most:
-            self.transact(unchecked.compact)
+            with contextlib.suppress(WarehouseBusy):  # another time
+                self.transact(unchecked.compact)
 
     def good_sales(self) -> int:
         """How many good sold listings are in `raw_listings`."""

@@ -32,11 +32,23 @@ CATALOGUES_DATABASE = f"__ducklake_metadata_{CATALOGUE}"
 EXTENSIONS = ("ducklake", "postgres_scanner", "httpfs")
 SCHEMAS = ("lineage", "state", "published", "held")
 LONGEST_PAUSE_S = 2.0
+RECORDS = {"made", "unchecked", "passed", "digests"}
+MOST_FILES = 100
+"""Of a table of records: reading it opens each of them, at a millisecond each."""
 HELD_LOCK = threading.Lock()
 
 
 class NoLake(Failure):
     """The lake cannot be attached; the message says what to do."""
+
+
+def always() -> None:
+    """No turn is needed."""
+
+
+def ask(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple]:
+    """What the lake's Postgres answers, within the caller's transaction."""
+    return connection.execute("select * from postgres_query(?, ?)", [CATALOGUES_DATABASE, query]).fetchall()
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,8 @@ class Lake:
                 cursor.execute("begin transaction read only")
             yield cursor
         finally:
+            with contextlib.suppress(duckdb.Error):  # closed with a transaction whose Postgres is gone, DuckDB aborts
+                cursor.execute("rollback")
             cursor.close()
 
     def transact(self, work: Callable[[duckdb.DuckDBPyConnection], Result], table: str = "") -> Result:
@@ -84,8 +98,8 @@ class Lake:
         deadline, pause_s = time.monotonic() + self.lock_timeout_s, 0.05
         while True:
             try:
-                with self.turn(table) if table else contextlib.nullcontext():
-                    return self.attempt(work)
+                with self.turn(table) if table else contextlib.nullcontext(always) as still_ours:
+                    return self.attempt(work, still_ours)
             except duckdb.TransactionException as error:
                 if time.monotonic() > deadline:
                     busy = f"other transactions were faster for {self.lock_timeout_s:.0f} s: {one_line(error)}"
@@ -94,32 +108,49 @@ class Lake:
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     @contextlib.contextmanager
-    def turn(self, table: str) -> Iterator[None]:
+    def turn(self, table: str) -> Iterator[Callable[[], object]]:
         """Be the one writer of a table, on all hosts; a writer that is killed is one no more.
+
+        Gives what raises a `duckdb.Error` if it is another's turn by now, since the connection to Postgres was lost.
 
         Raises:
             WarehouseBusy: another one was, for `lock_timeout_s`.
         """
-        waits = f"select set_config('lock_timeout', '{self.lock_timeout_s * 1000:.0f}', true)"
+        waits = f"""
+            select set_config('lock_timeout', '{self.lock_timeout_s * 1000:.0f}', true) as waits,
+                set_config('idle_in_transaction_session_timeout', '0', true) as stays
+        """  # noqa: S608
         takes = f"select pg_advisory_xact_lock(hashtextextended({quoted_text(f'vps {table}')}, 0)) is null"
         with self.connect(read_only=False) as connection:
             connection.execute("begin")  # Postgres' lock is held until this ends
             try:
                 for query in (waits, takes):
-                    connection.execute("select * from postgres_query(?, ?)", [CATALOGUES_DATABASE, query]).fetchall()
+                    ask(connection, query)
             except duckdb.IOException as error:
                 if "lock timeout" not in str(error):
                     raise
                 raise WarehouseBusy(f"{table} was written by others for {self.lock_timeout_s:.0f} s") from error
-            yield
+            yield lambda: ask(connection, "select 1")
 
-    def attempt(self, work: Callable[[duckdb.DuckDBPyConnection], Result]) -> Result:
-        """One try of a transaction."""
+    def attempt(
+        self, work: Callable[[duckdb.DuckDBPyConnection], Result], still_ours: Callable[[], object] = always
+    ) -> Result:
+        """One try of a transaction, which is not committed if `still_ours` raises an error."""
         with self.connect(read_only=False) as connection:
             connection.execute("begin")
             result = work(connection)
+            still_ours()
             connection.execute("commit")
         return result
+
+    def merge_records(self, most: int = MOST_FILES) -> None:
+        """Merge the files of the records, of which every write adds some, where a table has more than `most`."""
+        with self.connect(read_only=True) as connection:
+            query = f"select table_name from ducklake_table_info('{CATALOGUE}') where file_count > ?"  # noqa: S608
+            many = {name for (name,) in connection.execute(query, [most]).fetchall()}
+        for table in sorted(many & RECORDS):
+            with contextlib.suppress(duckdb.TransactionException), self.connect(read_only=False) as connection:
+                connection.execute(f"call ducklake_merge_adjacent_files('{CATALOGUE}', '{table}', schema => 'lineage')")
 
     def rewrite(self) -> None:
         """Rewrite the files that have deleted rows; earlier snapshots still name the old ones."""

@@ -19,6 +19,7 @@ SCHEMA = f"create table if not exists {PUBLISHED} (asset text, version bigint, p
 
 def publish(lake: Lake) -> bool:
     """Let the views name the present snapshot of each table that has passed its checks; whether anything was new."""
+    lake.merge_records()
     return lake.transact(point_views, PUBLISHED)
 
 

@@ -28,6 +28,9 @@ LOOK = sa.text(
         now() - pg_postmaster_start_time() > make_interval(secs => :settled_s)
     """
 )
+MISSED_FOR_S = 2 * LOOKS_EVERY_S
+MISSED: dict[tuple[str, str], float] = {}
+"""Where, and whose lock -> since when it was found free, on this process's monotonic clock."""
 STARTING = threading.Lock()
 SEEN: set[tuple[str, str]] = set()
 """The locks that this process holds: where, and its name."""
@@ -49,14 +52,29 @@ def be_seen(instance: dg.DagsterInstance) -> None:
         SEEN.add((address, process))
 
 
-def has_ended(instance: dg.DagsterInstance, process: str) -> bool | None:
-    """Whether a process has ended that has said `be_seen`; None if that cannot be told."""
+def has_ended(instance: dg.DagsterInstance, process: str, *, wait: bool = False) -> bool | None:
+    """Whether a process has ended that has said `be_seen`; None if that cannot be told (yet).
+
+    Its lock has to be free for `MISSED_FOR_S`, by all looks of this process at it: a living process whose connection
+    was cut takes it again before that. With `wait` it is looked at for so long.
+    """
     address = postgres_of(instance)
     if address is None:
         return None
-    with engine(address).begin() as connection:
-        free, settled = connection.execute(LOOK, {"process": process, "settled_s": SETTLED_S}).one()
-    return None if free and not settled else bool(free)
+    with engine(address).connect() as connection:
+        while True:
+            free, settled = connection.execute(LOOK, {"process": process, "settled_s": SETTLED_S}).one()
+            if not free:
+                MISSED.pop((address, process), None)
+                return False
+            if not settled:
+                return None
+            missed_s = time.monotonic() - MISSED.setdefault((address, process), time.monotonic())
+            if missed_s >= MISSED_FOR_S:
+                return True
+            if not wait:
+                return None
+            time.sleep(LOOKS_EVERY_S / 10)
 
 
 def engine(address: str) -> sa.Engine:

@@ -98,12 +98,12 @@ def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe, checks: Ch
         note_taken(connection, asset, changed, versions)
         basis = basis_of(asset, WHOLE, recipe, Records({SOURCE: made}))
         record(connection, asset, {WHOLE: Fingerprint(basis) if basis else None})
-        unchecked.add(connection, asset, [WHOLE], checks)
         groups, since = connection.execute("select count(*), min(since) from corrected").fetchall()[0]
         untouched = None if rebuilt else since or date.max
         record_digests(connection, asset, untouched or date.min)
         connection.execute("delete from state.corrections where asset = ?", [asset])
         connection.execute("insert into state.corrections values (?, ?, now())", [asset, untouched])
+        unchecked.add(connection, asset, [WHOLE], checks)
         return Correction(rebuilt, len(changed), groups, since, rows)
 
     return warehouse.transact(correct, asset)

@@ -1,13 +1,14 @@
 """Which partitions of which tables wait for their blocking checks.
 
 A write adds its partitions to `lineage.unchecked`, in its own transaction, once for each blocking check of the table;
-the end of a run notes in `lineage.passed` which checks passed. A partition waits as long as none passed of its
-newest write. What waits is out of date, and its table is not published (`publication`). So a check that failed, and one
-that a kill prevented, count alike. Both tables are only added to (`records`).
+the end of a run adds those of them whose check it passed to `lineage.passed`. A partition waits as long as a check of
+its newest write has not passed. What waits is out of date, and its table is not published (`publication`). So a check
+that failed, and one that a kill prevented, count alike. Both tables are only added to (`records`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import duckdb
 
@@ -21,19 +22,21 @@ create table if not exists lineage.unchecked (
 """
 PASSED = """
 create table if not exists lineage.passed (
-    asset text, check_name text, run_id text, of_all boolean, began_at timestamptz, passed_at timestamptz
+    asset text, partition text, check_name text, number bigint, passed_at timestamptz
 );
 """
 WAITING = """
 select waiting.* from lineage.unchecked as waiting
-semi join ({newest}) as made
-    on waiting.asset = made.asset and waiting.partition = made.partition
-    and coalesce(waiting.number, 0) = coalesce(made.number, 0)
+semi join (select asset, partition, max(coalesce(number, 0)) as number from lineage.unchecked group by all) as newest
+    on waiting.asset = newest.asset and waiting.partition = newest.partition
+    and coalesce(waiting.number, 0) = newest.number
 anti join lineage.passed as passed
-    on waiting.asset = passed.asset and waiting.check_name = passed.check_name
-    and (waiting.run_id = passed.run_id and waiting.written_at <= passed.passed_at
-        or passed.of_all and waiting.written_at < passed.began_at)
+    on waiting.asset = passed.asset and waiting.partition = passed.partition
+    and waiting.check_name = passed.check_name and coalesce(waiting.number, 0) = passed.number
+where waiting.check_name is not null
 """
+NO_CHECK: list[str | None] = [None]
+"""What is noted of a write that no check is to pass: what waited before does not any more."""
 
 
 @dataclass(frozen=True)
@@ -65,24 +68,30 @@ def prepare(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def add(connection: duckdb.DuckDBPyConnection, asset: str, partitions: Sequence[str], checks: Checks) -> None:
-    """These partitions have been written and recorded, within the caller's transaction."""
+    """These partitions have been written and recorded: the last thing before the caller's transaction is committed.
+
+    A check that begins before has not seen them, so it is noted when it is now, and not when the transaction began.
+    """
     prepare(connection)
     new = """
         insert into lineage.unchecked
-        select ?, unnest(?), check_name, ?, now(), ? from (select unnest(?) as check_name)
+        select ?, unnest(?), check_name, ?, ?, ? from (select unnest(?::text[]) as check_name)
     """
-    number = writes(connection, asset)
-    connection.execute(new, [asset, list(partitions), checks.run_id, number, list(checks.names)])
+    now, number = datetime.now(UTC), writes(connection, asset)
+    names = list(checks.names) or NO_CHECK
+    connection.execute(new, [asset, list(partitions), checks.run_id, now, number, names])
 
 
 def note(connection: duckdb.DuckDBPyConnection, passed: Sequence[Passed]) -> None:
     """Checks have passed: of what their run wrote or, if they look at all dates, of what was written before them."""
     prepare(connection)
+    new = f"""
+        insert into lineage.passed
+        select asset, partition, check_name, coalesce(number, 0), now() from ({WAITING})
+        where asset = ? and check_name = ? and (run_id = ? or (? and written_at < to_timestamp(?)))
+    """  # noqa: S608
     for one in passed:
-        connection.execute(
-            "insert into lineage.passed values (?, ?, ?, ?, to_timestamp(?), now())",
-            [one.asset, one.name, one.run_id, one.name in OF_ALL_DATES, one.began_at],
-        )
+        connection.execute(new, [one.asset, one.name, one.run_id, one.name in OF_ALL_DATES, one.began_at])
 
 
 def read(connection: duckdb.DuckDBPyConnection) -> Mapping[str, set[str]]:
@@ -90,7 +99,7 @@ def read(connection: duckdb.DuckDBPyConnection) -> Mapping[str, set[str]]:
     columns = made_columns(connection, "unchecked")
     if not columns:
         return {}
-    waiting = WAITING.format(newest=newest(connection)) if "number" in columns else "from lineage.unchecked"
+    waiting = WAITING if "number" in columns and made_columns(connection, "passed") else "from lineage.unchecked"
     query = f"select distinct asset, partition from ({waiting}) order by all"  # noqa: S608
     found: dict[str, set[str]] = {}
     for asset, partition in connection.execute(query).fetchall():
@@ -109,10 +118,9 @@ def superseded(connection: duckdb.DuckDBPyConnection) -> int:
 def compact(connection: duckdb.DuckDBPyConnection) -> None:
     """Forget records that have a newer one and what no longer waits, within the caller's transaction."""
     prepare(connection)
-    connection.execute(f"create or replace temp table kept_unchecked as {WAITING.format(newest=NEWEST)}")
+    connection.execute(f"create or replace temp table kept_unchecked as {WAITING}")
     connection.execute(f"create or replace temp table kept_made as {NEWEST}")
     for table in ("unchecked", "made"):
         connection.execute(f"delete from lineage.{table}")  # noqa: S608
         connection.execute(f"insert into lineage.{table} by name from kept_{table}")  # noqa: S608
-    # A writer on another host may be about to commit what a check of today has looked at.
-    connection.execute("delete from lineage.passed where passed_at < now() - interval 1 day")
+    connection.execute("delete from lineage.passed")

@@ -95,9 +95,9 @@ LEAST_SHARE = 8
 """Photos of a batch that each process has at least, where several train."""
 
 
-def ranks_worth(most: int, labels: Sequence, recipe: BackboneRecipe) -> int:
+def ranks_worth(most: int, task: str, labels: Sequence, recipe: BackboneRecipe) -> int:
     """How many processes, at most so many, have `LEAST_SHARE` photos each of every batch; at least one."""
-    learnt_from = 9 * sum(label is not None for label in labels) // 10
+    learnt_from = 9 * int(learning_of(task).targets(labels).present.sum()) // 10
     return max(1, min(most, min(recipe.batch_size, learnt_from) // LEAST_SHARE))
 
 
@@ -110,8 +110,10 @@ def train_in_ranks(
         ValueError: see `train_backbone`.
         FloatingPointError: see `train_backbone`.
     """
-    if (count := ranks_worth(most, labels, recipe)) == 1:
+    if (count := ranks_worth(most, task, labels, recipe)) == 1:
         return train_backbone(task, source, labels, recipe, seed, session)
+    if session.folder is not None:
+        session.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=session.folder) as folder:
         file = None
         if source.held is not None:

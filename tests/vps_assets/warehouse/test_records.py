@@ -1,5 +1,7 @@
 """What the warehouse records of its tables, also one of version 0.1, which had a fingerprint as one text."""
 
+import time
+
 import duckdb
 import polars as pl
 import pytest
@@ -7,8 +9,9 @@ from prices import X, Z
 
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, Records, cumulative
+from vps_assets.lineage.graph import OF_ALL_DATES
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.records import made_columns
+from vps_assets.warehouse.records import forget, made_columns
 from vps_assets.warehouse.unchecked import Checks, Passed
 
 OLD = """
@@ -94,7 +97,8 @@ insert into lineage.made values
 create table lineage.digests (asset text, as_of text, digest text);
 create table lineage.unchecked (asset text, partition text, check_name text, run_id text, written_at timestamptz);
 insert into lineage.unchecked values
-    ('prices', '1', 'schema', 'r', '2024-01-03T00:00:00Z'), ('raw_listings', '2024-01-01', 'schema', 'r', now());
+    ('prices', '1', 'schema', 'r', '2024-01-03T00:00:00Z'), ('raw_listings', '2024-01-01', 'schema', 'r', now()),
+    ('others', '', 'schema', 'r', now());
 """
 
 
@@ -105,13 +109,15 @@ def test_a_warehouse_with_a_row_for_each_partition_is_read_and_added_to(home: Ho
     warehouse = Warehouse(home)
     raw = {"2024-01-01": Fingerprint("r")}
     assert warehouse.records().made == {"raw_listings": raw, "prices": {"1": Fingerprint("old", 3, "content")}}
-    assert warehouse.unchecked() == {"prices": {"1"}, "raw_listings": {"2024-01-01"}}
+    others = {"others": {""}}  # its fingerprint was removed while it waited
+    assert warehouse.unchecked() == {"prices": {"1"}, "raw_listings": {"2024-01-01"}} | others
     warehouse.replace("prices", pl.DataFrame({"day": [1]}), "true", [], {"1": X}, Checks("s", ("schema",)))
     warehouse.note_passed([Passed("raw_listings", "schema", "r", 0.0)])
     assert warehouse.records().made == {"raw_listings": raw, "prices": {"1": X}}
-    assert warehouse.unchecked() == {"prices": {"1"}}
+    assert warehouse.unchecked() == {"prices": {"1"}} | others
+    warehouse.forget_superseded(0)
     warehouse.note_passed([Passed("prices", "schema", "s", 0.0)])
-    assert warehouse.unchecked() == {}
+    assert warehouse.unchecked() == others
 
 
 def test_a_check_that_passed_says_nothing_of_what_was_written_after_it(home: Home) -> None:
@@ -121,6 +127,27 @@ def test_a_check_that_passed_says_nothing_of_what_was_written_after_it(home: Hom
     assert warehouse.unchecked() == {}
     warehouse.replace("prices", rows, "true", [], {"1": Z}, checks)
     assert warehouse.unchecked() == {"prices": {"1"}}
+
+
+def test_what_is_committed_after_a_check_of_all_dates_was_noted_waits(home: Home) -> None:
+    """Its transaction began before the check did; another host's check cannot have seen it."""
+    warehouse, rows, checks = Warehouse(home), pl.DataFrame({"day": [1, 2]}), Checks("late", (OF_ALL_DATES[0],))
+    warehouse.replace("prices", rows, "true", [], {"1": X}, Checks("early", (OF_ALL_DATES[0],)))
+    began = time.time() + 60
+    warehouse.note_passed([Passed("prices", OF_ALL_DATES[0], "other", began)])
+    assert warehouse.unchecked() == {}
+    warehouse.replace("prices", rows, "true", [], {"2": X}, checks)
+    assert warehouse.unchecked() == {"prices": {"2"}}
+
+
+def test_a_partition_that_is_forgotten_waits_on(home: Home) -> None:
+    warehouse, rows = Warehouse(home), pl.DataFrame({"day": [1]})
+    warehouse.replace("prices", rows, "true", [], {"1": X}, Checks("run", ("schema",)))
+    warehouse.transact(lambda connection: forget(connection, "prices", ["1"]), "prices")
+    assert warehouse.records().made.get("prices", {}) == {}
+    assert warehouse.unchecked() == {"prices": {"1"}}
+    warehouse.replace("prices", rows, "true", [], {"1": X})
+    assert warehouse.unchecked() == {}, "written again, with no check to pass"
 
 
 def test_records_are_added_until_the_older_ones_are_forgotten(home: Home) -> None:
@@ -134,7 +161,7 @@ def test_records_are_added_until_the_older_ones_are_forgotten(home: Home) -> Non
     assert records.made == {"prices": {"1": X, "3": Z}, "others": {"": X}}
     assert warehouse.unchecked() == {"prices": {"1"}}
     counts = "select (select count(*) from lineage.made), (select count(*) from lineage.unchecked)"
-    for most, kept in ((100, (9, 7)), (0, (4, 1))):
+    for most, kept in ((100, (9, 9)), (0, (4, 1))):
         warehouse.forget_superseded(most)
         with warehouse.connect(read_only=True) as connection:
             assert connection.execute(counts).fetchall() == [kept]
