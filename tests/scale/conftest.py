@@ -157,9 +157,9 @@ def stop_nodes(port: int) -> None:
     """End the processes of this cluster and of no other."""
     import psutil
 
-    address = f"127.0.0.1:{port}"
+    own = (f"127.0.0.1:{port}", f"--gcs_server_port={port}", f"--gcs-server-port={port}", f"/vps-ray-{port}/")
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or ())
-        if address in line or f"--gcs_server_port={port}" in line or f"--gcs-server-port={port}" in line:
+        if any(mark in line for mark in own):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
