@@ -90,13 +90,18 @@ def state_of(database: Path) -> State:
         tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
         for asset in [asset for asset in LINEAGE if asset in tables]:
             rows = pl.DataFrame(connection.execute(f'from "{asset}"').to_arrow_table())
-            column = partition_column(asset)
-            key = pl.col(column).cast(pl.String) if column else pl.lit("")
-            for (partition,), part in (
-                rows.with_columns(_partition=key).partition_by("_partition", as_dict=True).items()
-            ):
-                found[asset, partition] = Rows.of(part.drop("_partition", *STAMPS & set(part.columns)))
+            found |= {(asset, partition): part for partition, part in parts_of(asset, rows).items()}
     return found
+
+
+def parts_of(asset: str, rows: pl.DataFrame | None) -> dict[str, Rows]:
+    """Partition -> its rows, but for when they were made."""
+    if rows is None or not rows.height:
+        return {}
+    column = partition_column(asset)
+    key = pl.col(column).cast(pl.String) if column else pl.lit("")
+    parts = rows.with_columns(_partition=key).partition_by("_partition", as_dict=True)
+    return {name: Rows.of(part.drop("_partition", *STAMPS & set(part.columns))) for (name,), part in parts.items()}
 
 
 def each_partition_is_whole(seen: State, before: State, after: State) -> None:

@@ -90,7 +90,7 @@ def demo(
         home = Home.from_environment()
         folder = make_market(home.demo, listings, seed, tell)
         print_landings(land([folder / "listings.parquet"], folder, home, tell))
-        materialise(home, None, None, None, 1)
+        materialise(home, requested(home))
         print_tables(home)
         print("Next: `vps report` writes the report, `make ui` opens the Dagster UI on http://127.0.0.1:3000")
 
@@ -141,18 +141,24 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be made, and why; make nothing.")] = False,
 ) -> None:
     """Materialise the lineage, or the part selected, on what has landed."""
-    from vps_assets.commands import dry_run as planned
-
     with one_line_errors():
         home = Home.from_environment()
+        request = requested(home, select, first, last, seeds)
         if not dry_run:
-            materialise(home, select, first, last, seeds)
+            materialise(home, request)
             return
-        lines = list(planned.dry_run(home, recipe_from_environment(), requested(home, select, first, last, seeds)))
-        print("\n".join(lines) or NOTHING_TO_DO)
+        from vps_assets.commands import dry_run as planned
+
+        print("\n".join(planned.dry_run(home, recipe_from_environment(), request)) or NOTHING_TO_DO)
 
 
-def requested(home: Home, select: str | None, first: datetime | None, last: datetime | None, seeds: int) -> "Request":
+def requested(
+    home: Home,
+    select: str | None = None,
+    first: datetime | None = None,
+    last: datetime | None = None,
+    seeds: int = 1,
+) -> "Request":
     """What is asked for.
 
     Raises:
@@ -171,11 +177,10 @@ def requested(home: Home, select: str | None, first: datetime | None, last: date
     return Request(select, first and first.date(), last and last.date(), seeds)
 
 
-def materialise(home: Home, select: str | None, first: datetime | None, last: datetime | None, seeds: int) -> None:
+def materialise(home: Home, request: "Request") -> None:
     """Run the lineage and print what was done."""
     from vps_assets.orchestration.run import run_lineage
 
-    request = requested(home, select, first, last, seeds)
     done = run_lineage(home, recipe_from_environment(), request, tell)
     print(f"Done: {done} Dagster runs. The tables are in {home.lake or home.analytics}" if done else NOTHING_TO_DO)
 

@@ -185,10 +185,9 @@ def refuse_killed(ranks: Sequence[Any]) -> None:
         RankLost: one of them was killed.
     """
     for number, rank in enumerate(ranks):
-        if (
-            rank.exitcode is not None and rank.exitcode < 0 and rank.exitcode != -SIGTERM
-        ):  # that is how others are ended
-            signal = Signals(-rank.exitcode).name
+        ended_by = -(rank.exitcode or 0)
+        if ended_by > 0 and ended_by != SIGTERM:  # by which the others are ended
+            signal = Signals(ended_by).name
             raise RankLost(f"process {number + 1} of {len(ranks)} was ended by {signal}: is there too little memory?")
 
 

@@ -17,7 +17,7 @@ import polars as pl
 import psutil
 import pytest
 from conftest import REPOSITORY
-from episodes import Rows, days_of, succeed
+from episodes import Rows, days_of, parts_of, succeed
 from hosts import BIN, VPS, Host, Service
 
 from vps_assets.home import Home
@@ -27,7 +27,6 @@ from vps_assets.orchestration.instance import CONFIGURATION, UNFINISHED, open_in
 from vps_assets.orchestration.state import lineage_state
 from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.io_manager import partition_column
 from vps_ml.recipes import demo
 
 pytestmark = [pytest.mark.scale, pytest.mark.slow]
@@ -38,7 +37,6 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """As Ray gives a task that takes one core: networks are equal where as many threads train them."""
 RETRAINS = {"VPS_RETRAIN_PRICE_MODELS": "10% 0h", "VPS_RETRAIN_BACKBONES": "50% 0h"}
 DECISIONS = {"champion_model", "champion_history"}
-STAMPS = {"landed_at", "evaluated_at", "decided_at", "suggested_at", "fitted_at", "run_id"}
 RUNS = ("from vps_assets.cli import main; main() run", "execute_run")
 WEIGHTS = {"a run": 3, "a task": 3, "the daemon": 1, "a Ray node": 1, "a landing": 3, "a host": 1}
 DAEMON = ("dagster._daemon", "api grpc")
@@ -134,16 +132,6 @@ class Reader:
             unknown = analytics.connection.execute(priced).fetchall()[0][0]
         if twice or unknown:
             self.torn.append(f"published: {twice[:3]} twice, {unknown} suggestions of no listing")
-
-
-def parts_of(asset: str, rows: pl.DataFrame | None) -> dict[str, Rows]:
-    """Partition -> its rows, but for when they were made."""
-    if rows is None or not rows.height:
-        return {}
-    column = partition_column(asset)
-    key = pl.col(column).cast(pl.String) if column else pl.lit("")
-    parts = rows.with_columns(_partition=key).partition_by("_partition", as_dict=True)
-    return {name: Rows.of(part.drop("_partition", *STAMPS & set(part.columns))) for (name,), part in parts.items()}
 
 
 def all_parts(home: Home) -> dict[tuple[str, str], Rows]:

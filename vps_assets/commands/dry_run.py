@@ -8,7 +8,7 @@ from vps_assets.landing.landed import landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
 from vps_assets.lineage.planning import Request, plans
 from vps_assets.orchestration.state import LineageState, lineage_state
-from vps_assets.warehouse.database import Known, Warehouse
+from vps_assets.warehouse.database import Warehouse
 from vps_ml.recipes import Recipe
 
 NEW, CHANGED, UNCHECKED, LOST, NAMED, GONE = (
@@ -26,21 +26,19 @@ def dry_run(home: Home, recipe: Recipe, request: Request) -> Iterator[str]:
 
     What follows from results that are not there yet is not told: a champion that changes has its suggestions made, too.
     """
-    warehouse = Warehouse(home)
-    known = warehouse.known()
-    state = lineage_state(landed_index(home), recipe, warehouse)
+    state = lineage_state(landed_index(home), recipe, Warehouse(home))
     for layer in LAYERS:
         to_make = plans(layer, request, state.stale, state.days)
         for asset in [asset for asset in layer if any(asset in plan.assets for plan in to_make)]:
             own = [plan for plan in to_make if asset in plan.assets]
-            yield line_of(asset, own[0].first, own[-1].last, reasons(asset, state, known, request))
+            yield line_of(asset, own[0].first, own[-1].last, reasons(asset, state, request))
 
 
-def reasons(asset: str, state: LineageState, known: Known, request: Request) -> Counter[str]:
+def reasons(asset: str, state: LineageState, request: Request) -> Counter[str]:
     """Why -> of how many of the asset's partitions."""
     if request.forces(asset):
         return Counter([NAMED])
-    recorded, desired = known.records.made.get(asset, {}), state.desired.get(asset, {})
+    recorded, desired = state.known.records.made.get(asset, {}), state.desired.get(asset, {})
 
     def why(partition: str) -> str:
         if partition not in recorded:
@@ -49,7 +47,7 @@ def reasons(asset: str, state: LineageState, known: Known, request: Request) -> 
             return GONE
         if recorded[partition] != desired[partition]:
             return CHANGED
-        return UNCHECKED if partition in known.unchecked.get(asset, ()) else LOST
+        return UNCHECKED if partition in state.known.unchecked.get(asset, ()) else LOST
 
     return Counter(map(why, state.stale.get(asset, [])))
 

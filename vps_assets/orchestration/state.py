@@ -9,7 +9,7 @@ from vps_assets.lineage.fingerprints import Fingerprints
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.lineage.planning import desired_fingerprints, out_of_date, policies_by_asset
 from vps_assets.lineage.retraining import policies_from_environment
-from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.database import Known, Warehouse
 from vps_assets.warehouse.named_files import lost
 from vps_ml.recipes import Recipe
 
@@ -23,6 +23,8 @@ class LineageState:
     desired: Fingerprints
     days: list[str]
     """The dates that have rows or had some, ascending."""
+    known: Known
+    """What the warehouse records, as of the same moment."""
 
 
 def lineage_state(
@@ -59,4 +61,4 @@ def lineage_state(
     for found in (known.unchecked, lost(known.files, warehouse.home.artefacts)):
         for asset in found.keys() & LINEAGE.keys() - set(frozen):
             stale[asset] = sorted({*stale.get(asset, ()), *found[asset]})
-    return LineageState({asset: stale[asset] for asset in LINEAGE if asset in stale}, desired, days)
+    return LineageState({asset: stale[asset] for asset in LINEAGE if asset in stale}, desired, days, known)

@@ -16,6 +16,7 @@ from vps_assets.lineage.graph import OF_ALL_DATES
 from vps_assets.warehouse.records import NEWEST, made_columns, newest, prepare_records, writes
 
 UNCHECKED = """
+create schema if not exists lineage;
 create table if not exists lineage.unchecked (
     asset text, partition text, check_name text, run_id text, written_at timestamptz, number bigint
 );
@@ -60,7 +61,6 @@ class Passed:
 
 def prepare(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the tables, or give those of an older warehouse today's columns, within the caller's transaction."""
-    prepare_records(connection)
     connection.execute(UNCHECKED)
     connection.execute(PASSED)
     if "number" not in made_columns(connection, "unchecked"):
@@ -117,6 +117,7 @@ def superseded(connection: duckdb.DuckDBPyConnection) -> int:
 
 def compact(connection: duckdb.DuckDBPyConnection) -> None:
     """Forget records that have a newer one and what no longer waits, within the caller's transaction."""
+    prepare_records(connection)
     prepare(connection)
     connection.execute(f"create or replace temp table kept_unchecked as {WAITING}")
     connection.execute(f"create or replace temp table kept_made as {NEWEST}")
