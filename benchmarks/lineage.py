@@ -92,7 +92,7 @@ def measured(folder: str, count: int) -> dict[str, dict[str, float]]:
     def quiet(message: str) -> None:
         """No progress."""
 
-    market = make_market(Path(folder) / "market", count, 0, quiet)
+    market = make_market(Path(folder) / "market", count, 0, quiet, date(2024, 7, 29))
     listings = pl.read_parquet(market / "listings.parquet")
     home = Home(Path(folder) / "home")
     found = {}

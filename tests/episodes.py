@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 import polars as pl
-from conftest import REPOSITORY, VPS
+from conftest import LAST_DATE, REPOSITORY, VPS
 from polars.testing import assert_frame_equal
 from scenario import quiet
 
@@ -51,7 +51,7 @@ State = dict[tuple[str, str], Rows]
 
 def days_of(folder: Path, listings: int, days: int) -> list[Path]:
     """Listing files: all but the last `days` days of a demo marketplace, then a file a day, late sales with it."""
-    market = make_market(folder / "market", listings, 0, quiet)
+    market = make_market(folder / "market", listings, 0, quiet, LAST_DATE)
     rows = pl.read_parquet(market / "listings.parquet")
     listed, sold = pl.col("listed_at").dt.date(), pl.col("sold_at").dt.date()
     last: date = rows.select(listed.max()).item()

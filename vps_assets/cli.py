@@ -80,6 +80,9 @@ def options(
 def demo(
     listings: Annotated[int, typer.Option(help="How many listings the marketplace has.", min=300)] = 3200,
     seed: Annotated[int, typer.Option(help="The same seed draws the same marketplace.")] = 0,
+    last_date: Annotated[
+        datetime | None, typer.Option(formats=DATES, help="Of the listings; by default yesterday, UTC.")
+    ] = None,
 ) -> None:
     """Make a small marketplace with photos, land it, materialise the whole lineage, print the tables."""
     from vps_assets.demo.market import make_market
@@ -88,7 +91,7 @@ def demo(
 
     with one_line_errors():
         home = Home.from_environment()
-        folder = make_market(home.demo, listings, seed, tell)
+        folder = make_market(home.demo, listings, seed, tell, last_date and last_date.date())
         print_landings(land([folder / "listings.parquet"], folder, home, tell))
         materialise(home, requested(home))
         print_tables(home)

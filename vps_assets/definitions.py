@@ -26,6 +26,7 @@ from vps_assets.assets import (
     pricing,
     ranges,
     sales,
+    standing,
     statistics,
     suggestions,
 )
@@ -97,7 +98,7 @@ def definitions_of(
 ) -> dg.Definitions:
     """The definitions for these settings; a Dagster run asks for them several times."""
     settings = Settings(**dict(setting_values))
-    asset_checks = [*checks.all_checks(), *drift_checks.all_warnings()]
+    asset_checks = [*checks.all_checks(), *drift_checks.all_warnings(), standing.standing]
     strays = {key.name for check in asset_checks for key in check.check_keys if name_of(key.asset_key) not in LINEAGE}
     if strays:
         raise ValueError(f"checks of no asset, which would never run: {', '.join(sorted(strays))}")
@@ -113,7 +114,7 @@ def definitions_of(
 
     warnings.filterwarnings("ignore", category=dg.PreviewWarning)  # map_asset_specs, in 1.13.27, which is pinned
     return dg.Definitions(
-        assets=[*dg.load_assets_from_modules(ASSET_MODULES), services.SERVICE],
+        assets=[*dg.with_source_code_references(dg.load_assets_from_modules(ASSET_MODULES)), services.SERVICE],
         asset_checks=asset_checks,
         jobs=[*sensors.JOBS, champion.rollback_job],
         sensors=sensors.all_sensors(status),

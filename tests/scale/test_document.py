@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 import pytest
 import yaml
-from conftest import REPOSITORY, VPS, vps
+from conftest import LAST_DATE, REPOSITORY, VPS, vps
 
 from vps_assets.demo.market import make_market
 from vps_assets.home import Home
@@ -45,7 +45,7 @@ class Scaled:
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_market(tmp_path_factory.mktemp("market") / "demo", LISTINGS, 0, print)
+    return make_market(tmp_path_factory.mktemp("market") / "demo", LISTINGS, 0, print, LAST_DATE)
 
 
 @pytest.fixture(scope="module")

@@ -38,8 +38,7 @@ def backbone_job(context: dg.OpExecutionContext, settings: Settings, clean_listi
 def record_backbones(context: dg.OpExecutionContext, trained: pl.DataFrame) -> pl.DataFrame:
     """Write the backbones' rows, with their loss curves."""
     curves = {row["task"]: row["loss_by_epoch"] for row in trained.to_dicts() if row["loss_by_epoch"]}
-    scores = {f"{row['task']} score": str(row["validation_score"]) for row in trained.to_dicts()}
-    context.add_output_metadata({**scores, "loss": loss_curves(curves)})
+    context.add_output_metadata({"loss of the run's tasks": loss_curves(curves)})
     return trained
 
 

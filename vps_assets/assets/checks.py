@@ -15,6 +15,8 @@ from vps_assets.warehouse.settings import Settings
 from vps_assets.warehouse.statistics_state import KEYS, LABELS, corrected_since, source_of
 from vps_ml.features.tabular import LABEL, SAID_LABELS
 
+MOST_NAMED = 10
+"""Listings that a failed check names."""
 SAMPLED = 50
 """Rows of a statistics table whose prices a check recomputes."""
 
@@ -195,14 +197,18 @@ def listing_is_on_one_date(context: dg.AssetCheckExecutionContext, settings: Set
     listing may be on its old date and its new one, and no order of the dates would suit all listings that move.
     """
     clean = settings.warehouse.read("clean_listings", columns=["listing_id", "listed_on"])
-    twice: list = []
-    if clean is not None:
-        twice = clean.filter(pl.col("listing_id").is_duplicated())["listed_on"].unique().sort().to_list()
+    rows = pl.DataFrame(schema={"listing_id": pl.String, "listed_on": pl.Date}) if clean is None else clean
+    twice = rows.filter(pl.col("listing_id").is_duplicated()).sort("listing_id", "listed_on")
+    listings = twice["listing_id"].unique(maintain_order=True)
+    more = f" and {listings.len() - MOST_NAMED} more" if listings.len() > MOST_NAMED else ""
     in_between = context.run is not None and ALL_DATES in context.run.tags
     return dg.AssetCheckResult(
-        passed=not twice,
+        passed=twice.is_empty(),
         severity=dg.AssetCheckSeverity.WARN if in_between else dg.AssetCheckSeverity.ERROR,
-        metadata={"dates to materialise": ", ".join(map(str, twice)) or "none"},
+        metadata={
+            "dates to materialise": ", ".join(map(str, twice["listed_on"].unique().sort())) or "none",
+            "listings": (", ".join(listings[:MOST_NAMED]) or "none") + more,
+        },
     )
 
 

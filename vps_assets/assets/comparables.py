@@ -57,10 +57,8 @@ def comparables_job(
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_comparables(context: dg.OpExecutionContext, found: pl.DataFrame) -> pl.DataFrame:
+def record_comparables(found: pl.DataFrame) -> pl.DataFrame:
     """Write them."""
-    if found.height:
-        context.add_output_metadata({"listings": found["listing_id"].n_unique()})
     return found
 
 

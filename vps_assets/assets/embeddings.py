@@ -7,7 +7,6 @@ from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.warehouse.settings import Settings
 from vps_ml.ops.backbones import EmbeddingJob, embed_photos
 from vps_ml.ops.words import WordsJob, read_words
-from vps_ml.photos.decoding import QUALITY_COLUMNS
 
 
 @dg.op
@@ -25,10 +24,8 @@ def embedding_job(
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_embeddings(context: dg.OpExecutionContext, embedded: pl.DataFrame) -> pl.DataFrame:
+def record_embeddings(embedded: pl.DataFrame) -> pl.DataFrame:
     """Write which file has each listing's features, and its photo's quality."""
-    if embedded.height:
-        context.add_output_metadata({f"median {name}": embedded[name].median() for name in QUALITY_COLUMNS})
     return embedded
 
 
@@ -51,11 +48,8 @@ def words_job(settings: Settings, clean_listings: pl.DataFrame) -> WordsJob:
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_words(context: dg.OpExecutionContext, read: pl.DataFrame) -> pl.DataFrame:
+def record_words(read: pl.DataFrame) -> pl.DataFrame:
     """Write which file has each listing's words; never the words themselves."""
-    if read.height:
-        shares = {"with words": (read["words"] > 0).mean(), "with a price, masked": read["price_masked"].mean()}
-        context.add_output_metadata(shares)
     return read
 
 

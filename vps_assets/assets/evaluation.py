@@ -130,6 +130,28 @@ def report_markdown(rows: pl.DataFrame) -> str:
     return "\n".join(lines)
 
 
+PLOTTED = ("male", "aurc", "coverage", "range_coverage")
+
+
+def headline_figures(rows: pl.DataFrame) -> dict[str, float]:
+    """Of the served kind of model and of the baseline with the lowest AURC, in each split: what the UI plots over runs.
+
+    The baseline is read at the served coverage; each is the mean over its seeds.
+    """
+    whole = rows.filter(pl.col("segment") == ALL)
+    served = whole.filter(*(pl.col(name) == value for name, value in SERVED.items() if name != "seed"))
+    baselines = whole.filter(
+        pl.col("constraint_kind") == "baseline", pl.col("constraint_value") == SERVED["constraint_value"]
+    )
+    figures: dict[str, float] = {}
+    for name, kind in (("served model", served), ("best baseline", baselines)):
+        means = kind.group_by("split_kind", "objective").agg(pl.col(PLOTTED).mean()).sort("aurc", "objective")
+        for row in means.unique("split_kind", keep="first", maintain_order=True).to_dicts():
+            of = f"({name}, {row['split_kind']} split)"
+            figures |= {f"{figure} {of}": row[figure] for figure in PLOTTED if row[figure] is not None}
+    return figures
+
+
 @dg.op
 def prediction_job(
     settings: Settings,
@@ -186,6 +208,7 @@ def evaluation_reports(
         {
             "reports": dg.MetadataValue.md(report_markdown(rows)),
             "risk and coverage": risk_coverage_curves(rows, evaluation_predictions),
+            **headline_figures(rows),
         }
     )
     return rows

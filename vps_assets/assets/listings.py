@@ -93,10 +93,9 @@ def require_bounds(price_bounds: pl.DataFrame) -> None:
         raise dg.Failure("price_bounds is empty: materialise raw_listings, then price_bounds, then this asset.")
 
 
-def add_metadata(context: dg.AssetExecutionContext, counts: dict, pictures: dict) -> None:
-    """Add metadata; pictures to the run's last date alone, so that a backfill of years does not store them each day."""
-    context.add_asset_metadata(counts)
-    context.add_asset_metadata(pictures, partition_key=context.partition_keys[-1])
+def add_picture(context: dg.AssetExecutionContext, name: str, picture: dg.MetadataValue) -> None:
+    """Add a picture to the run's last date alone, so that a backfill of years does not store one each day."""
+    context.add_asset_metadata({name: picture}, partition_key=context.partition_keys[-1])
 
 
 @dg.asset(**table_options("raw_listings", "listings"))
@@ -110,10 +109,7 @@ def raw_listings(context: dg.AssetExecutionContext, settings: Settings) -> pl.Da
     rows = landed_rows(settings.home, list(RAW_LISTINGS.columns), first, last)
     photos = rows.filter(pl.col("photo_hash").is_not_null())["photo_hash"].unique(maintain_order=True)
     sample = photos.gather_every(max(1, photos.len() // 24))[:24]
-    bad = rows.filter(pl.col("landing_reasons").list.len() > 0).height
-    counts = {"landed, this run": rows.height, "bad, this run": bad}
-    sheet = contact_sheet(settings.artefacts.photos(sample))
-    add_metadata(context, counts, {"photos": sheet})
+    add_picture(context, "photos of the run", contact_sheet(settings.artefacts.photos(sample)))
     return rows
 
 
@@ -129,7 +125,8 @@ def price_bounds(context: dg.AssetExecutionContext, settings: Settings, raw_list
     recipe = settings.recipe
     bounds = fitted_bounds(raw_listings, recipe.price_quantiles, recipe.train_share, recipe.validation_share)
     row = bounds.row(0, named=True)
-    context.add_output_metadata({name: str(row[name]) for name in ("lower_price", "upper_price", "train_until")})
+    figures = {name: row[name] for name in ("lower_price", "upper_price", "training_sales") if row[name] is not None}
+    context.add_output_metadata({**figures, "train_until": str(row["train_until"])})
     return bounds
 
 
@@ -143,22 +140,16 @@ def clean_listings(
     """
     require_bounds(price_bounds)
     kept = cleaned(raw_listings, price_bounds)
-    counts = {"sold, this run": kept["log_price"].count(), "open, this run": kept["log_price"].null_count()}
     prices = price_histograms(raw_listings["sold_price"].drop_nulls(), kept["log_price"].drop_nulls())
-    add_metadata(context, counts, {"prices": prices})
+    add_picture(context, "prices of the run", prices)
     return kept
 
 
 @dg.asset(**table_options("quarantined_listings", "listings"))
-def quarantined_listings(
-    context: dg.AssetExecutionContext, raw_listings: pl.DataFrame, price_bounds: pl.DataFrame
-) -> pl.DataFrame:
+def quarantined_listings(raw_listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.DataFrame:
     """Rows that are kept out, each with every reason that applies and as it came.
 
     Partition: `listed_on`, the landing day if the row has none.
     """
     require_bounds(price_bounds)
-    rows = quarantined(raw_listings, price_bounds)
-    reasons = rows.select(pl.col("reasons").explode()).to_series().value_counts(sort=True)
-    context.add_output_metadata({f"reason: {reason}": count for reason, count in reasons.rows()[:20]})
-    return rows
+    return quarantined(raw_listings, price_bounds)

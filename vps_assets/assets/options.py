@@ -2,12 +2,14 @@
 
 import warnings
 from collections.abc import Sequence
+from inspect import unwrap
 from typing import Any
 
 import dagster as dg
 import pandera.polars as pa
 
 from vps_assets.lineage.graph import LINEAGE
+from vps_assets.orchestration.internals import written
 from vps_assets.tables.partitions import EARLIEST_DAY, PARTITIONINGS
 from vps_assets.tables.schemas import TABLES
 
@@ -73,6 +75,16 @@ def table_metadata(asset: str) -> dict[str, Any]:
     return {"dagster/column_schema": column_schema(TABLES[asset]), "dagster/table_name": f"main.{asset}"}
 
 
+def code_of(ops: Sequence[dg.OpDefinition]) -> dg.CodeReferencesMetadataValue:
+    """Where the ops of a chain are written, as `with_source_code_references` has it of other assets."""
+    codes = [unwrap(written(op)).__code__ for op in ops]
+    places: list[Any] = [
+        dg.LocalFileCodeReference(file_path=code.co_filename, line_number=code.co_firstlineno, label=code.co_name)
+        for code in codes
+    ]
+    return dg.CodeReferencesMetadataValue(code_references=places)
+
+
 def table_options(asset: str, group: str) -> dict[str, Any]:
     """Arguments of `@asset` for a table that one function makes."""
     return {
@@ -128,7 +140,7 @@ def op_chain(
         backfill_policy=backfill_policy(asset),
         group_name=group,
         descriptions_by_output_name={"result": description},
-        metadata_by_output_name={"result": table_metadata(asset)},
+        metadata_by_output_name={"result": table_metadata(asset) | {"dagster/code_references": code_of(ops)}},
         tags_by_output_name={"result": {f"dagster/kind/{kind}": "" for kind in kinds}},
         owners_by_output_name={"result": [OWNERS[group]]},
         code_versions_by_output_name={"result": LINEAGE[asset].code_version},

@@ -5,7 +5,7 @@ import dagster as dg
 from vps_assets.assets.options import table_options
 from vps_assets.errors import UserError
 from vps_assets.lineage.graph import LINEAGE
-from vps_assets.warehouse.io_manager import blocking_checks
+from vps_assets.warehouse.io_manager import blocking_checks, columns_from
 from vps_assets.warehouse.settings import Settings
 from vps_assets.warehouse.statistics_state import correct_history
 from vps_assets.warehouse.unchecked import Checks
@@ -24,7 +24,7 @@ def corrected(context: dg.AssetExecutionContext, asset: str, settings: Settings)
         raise dg.Failure(str(error)) from error
     how = "all, again" if done.rebuilt else f"sales of {done.since} and later" if done.since else "nothing"
     counts = {"changed listing dates": done.listing_dates, "corrected groups": done.groups, "rows written": done.rows}
-    return dg.MaterializeResult(metadata={**counts, "corrected": how})
+    return dg.MaterializeResult(metadata={**counts, "corrected": how, **columns_from(asset)})
 
 
 def statistics_options(asset: str) -> dict:

@@ -22,14 +22,10 @@ def suggestion_job(
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_suggestions(context: dg.OpExecutionContext, suggested: pl.DataFrame) -> pl.DataFrame:
+def record_suggestions(suggested: pl.DataFrame) -> pl.DataFrame:
     """Write the suggestions, stamped."""
     if suggested.is_empty():
         return pl.DataFrame()
-    reasons = suggested["reason"].drop_nulls().value_counts()
-    counts = {f"reason: {reason}": count for reason, count in reasons.iter_rows()}
-    by_inputs = {f"by {inputs}": count for inputs, count in suggested["inputs"].value_counts().iter_rows()}
-    context.add_output_metadata({"qualified": int(suggested["qualified"].sum()), **by_inputs, **counts})
     return suggested.with_columns(suggested_at=pl.lit(datetime.now(UTC)))
 
 

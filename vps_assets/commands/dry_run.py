@@ -7,18 +7,10 @@ from vps_assets.home import Home
 from vps_assets.landing.landed import landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
 from vps_assets.lineage.planning import Request, plans
-from vps_assets.orchestration.state import LineageState, lineage_state
+from vps_assets.orchestration.reasons import NAMED, counted, reasons
+from vps_assets.orchestration.state import lineage_state
 from vps_assets.warehouse.database import Warehouse
 from vps_ml.recipes import Recipe
-
-NEW, CHANGED, UNCHECKED, LOST, NAMED, GONE = (
-    "not made yet",
-    "what it is made from has changed",
-    "has not passed its check",
-    "a file that it names is gone",
-    "named: made again",
-    "has no rows any more",
-)
 
 
 def dry_run(home: Home, recipe: Recipe, request: Request) -> Iterator[str]:
@@ -31,25 +23,7 @@ def dry_run(home: Home, recipe: Recipe, request: Request) -> Iterator[str]:
         to_make = plans(layer, request, state.stale, state.days)
         for asset in [asset for asset in layer if any(asset in plan.assets for plan in to_make)]:
             own = [plan for plan in to_make if asset in plan.assets]
-            yield line_of(asset, own[0].first, own[-1].last, reasons(asset, state, request))
-
-
-def reasons(asset: str, state: LineageState, request: Request) -> Counter[str]:
-    """Why -> of how many of the asset's partitions."""
-    if request.forces(asset):
-        return Counter([NAMED])
-    recorded, desired = state.known.records.made.get(asset, {}), state.desired.get(asset, {})
-
-    def why(partition: str) -> str:
-        if partition not in recorded:
-            return NEW
-        if partition not in desired:
-            return GONE
-        if recorded[partition] != desired[partition]:
-            return CHANGED
-        return UNCHECKED if partition in state.known.unchecked.get(asset, ()) else LOST
-
-    return Counter(map(why, state.stale.get(asset, [])))
+            yield line_of(asset, own[0].first, own[-1].last, counted(reasons(asset, state, request)))
 
 
 def line_of(asset: str, first: str | None, last: str | None, why: Counter[str]) -> str:

@@ -4,13 +4,14 @@ import time
 from datetime import datetime, timedelta
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from vps_assets.commands.findings import BAD, DAEMON_SILENT_S, LATELY_S, LOOK, Examined, Finding, ok
 from vps_assets.definitions import defs
 from vps_assets.orchestration import alerts
 from vps_assets.orchestration.instance import UNFINISHED, alive
+from vps_assets.orchestration.internals import newest_evaluations
 from vps_assets.orchestration.sensors import SENSOR_NAMES, is_running
+from vps_assets.orchestration.standing import UP_TO_DATE
 
 
 def examine_runs(examined: Examined) -> Finding:
@@ -27,12 +28,11 @@ def examine_runs(examined: Examined) -> Finding:
 
 def examine_checks(examined: Examined) -> Finding:
     keys = list(defs().resolve_asset_graph().asset_check_keys)
-    latest = examined.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    latest = newest_evaluations(examined.instance, [key for key in keys if key.name != UP_TO_DATE])  # told above
     wrong: list[str] = []
     unusual: list[str] = []
-    for key, record in latest.items():
-        if record.status == AssetCheckExecutionRecordStatus.FAILED and record.event:
-            evaluation = record.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
+    for key, evaluation in latest.items():
+        if not evaluation.passed:
             blocking = evaluation.severity == dg.AssetCheckSeverity.ERROR
             (wrong if blocking else unusual).append(f"{key.asset_key.to_user_string()}: {key.name}")
     to_do = "see the check in the UI; docs/operations.md says what each means"

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from math import exp, log
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,7 +35,6 @@ Drawing = tuple[Item, str | None, tuple[int, ...]]
 """An item, its photo's fault and seed: what `draw_photo` takes."""
 VERSION = 3
 """Raise it when the same seed would draw another marketplace."""
-FIRST_DAY = datetime(2024, 5, 1, tzinfo=UTC)
 DAYS = 90
 SELLERS = 300
 FAULT_SHARE = 0.15
@@ -88,8 +87,9 @@ def noise_free_log_price(item: Item, seller_level: float, day: float) -> float:
     )
 
 
-def simulated(count: int, seed: int) -> tuple[list[dict], list[dict], list[Drawing]]:
-    """(listings, truths, photos to draw), in the order of listing."""
+def simulated(count: int, seed: int, last_date: date) -> tuple[list[dict], list[dict], list[Drawing]]:
+    """(listings, truths, photos to draw), in the order of listing; of `DAYS` days that end with `last_date`."""
+    begin = datetime.combine(last_date, time(), UTC) - timedelta(days=DAYS - 1)
     rng = np.random.default_rng(seed)
     level = rng.normal(0, 0.25, SELLERS)
     manner = manners(rng, SELLERS)
@@ -116,7 +116,7 @@ def simulated(count: int, seed: int) -> tuple[list[dict], list[dict], list[Drawi
         absurd = bool(rng.random() < ABSURD_SHARE)
         if absurd:
             worth = float(rng.choice([1.0, worth * 40, 9999.0]))
-        listed_at = FIRST_DAY + timedelta(days=float(day))
+        listed_at = begin + timedelta(days=float(day))
         sold = sale(worth, DAYS - float(day), bool(rng.random() < WITHDRAWN_SHARE), rng)
         sold_at = None if sold.days_to_sale is None else listed_at + timedelta(days=sold.days_to_sale)
         words = said(item, manner[seller], sold.first_asking_price, rng)
@@ -189,20 +189,28 @@ def draw_to(folder: str, numbers: list[int], photos: list[Drawing]) -> int:
     return len(numbers)
 
 
-def make_market(folder: Path, count: int, seed: int, progress: Callable[[str], None]) -> Path:
+def make_market(
+    folder: Path, count: int, seed: int, progress: Callable[[str], None], last_date: date | None = None
+) -> Path:
     """Make the marketplace unless it exists; its folder.
+
+    It ends on `last_date`; by default yesterday (UTC), or whenever the one that exists ended: a marketplace whose
+    last day is long ago has hundreds of dates without listings in the UI, and nothing that is fresh.
 
     `truth.parquet` has each listing's noise-free price, its photo's fault, the noise level, what only words tell, and
     how it was offered: no asset reads it, so that tests and benchmarks can hold the system against an oracle.
     """
-    parameters = {"version": VERSION, "listings": count, "seed": seed}
+    parameters: dict[str, object] = {"version": VERSION, "listings": count, "seed": seed}
     marker = folder / "market.json"
-    if marker.exists() and json.loads(marker.read_text()) == parameters:
+    existing = json.loads(marker.read_text()) if marker.exists() else {}
+    asked = parameters if last_date is None else parameters | {"last_date": last_date.isoformat()}
+    if existing and asked.items() <= existing.items():
         progress(f"the demo marketplace exists already: {count:,} listings")
         return folder
     if folder.exists() and not marker.exists():
         raise FileExistsError(f"{folder} is not a demo marketplace: move it away, or choose another VPS_HOME")
-    listings, truths, photos = simulated(count, seed)
+    last_date = last_date or datetime.now(UTC).date() - timedelta(days=1)
+    listings, truths, photos = simulated(count, seed, last_date)
     temporary = folder.with_name(temporary_name(folder.name))
     images = temporary / "images"
     images.mkdir(parents=True)
@@ -221,7 +229,7 @@ def make_market(folder: Path, count: int, seed: int, progress: Callable[[str], N
     )
     truth = pl.DataFrame([{"spoilt": False} | t for t in truths], infer_schema_length=None)
     truth.drop("photo", "seller").write_parquet(temporary / "truth.parquet")
-    (temporary / "market.json").write_text(json.dumps(parameters))
+    (temporary / "market.json").write_text(json.dumps(parameters | {"last_date": last_date.isoformat()}))
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
     return folder

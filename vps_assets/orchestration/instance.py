@@ -73,6 +73,13 @@ def free_dead_runs(instance: dg.DagsterInstance, *, wait: bool = False) -> list[
     return dead
 
 
+def unfinished_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Runs that are queued or in progress; those of dead processes are failed first, and their slots freed."""
+    free_dead_runs(instance)
+    waiting = [dg.DagsterRunStatus.QUEUED, NOT_STARTED]
+    return list(instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED, *waiting])))
+
+
 def alive(instance: dg.DagsterInstance, run_id: str, *, wait: bool = False) -> bool:
     """Whether the process that executes the run, as its tag names it, still exists.
 

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import dagster as dg
 import polars as pl
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from vps_assets.errors import WrongSetting
 from vps_assets.home import Home
+from vps_assets.orchestration.internals import FINISHED_STATUSES, SqliteEventLogStorage
 from vps_assets.tables.models import CHAMPION_HISTORY
 from vps_assets.tables.schemas import aligned
 from vps_assets.warehouse import lake_publication

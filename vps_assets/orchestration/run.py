@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.reconstruct import ReconstructableRepository
 
 from vps_assets.errors import Failure
 from vps_assets.home import Home
@@ -13,6 +12,7 @@ from vps_assets.landing.landed import LandedIndex, landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
 from vps_assets.lineage.planning import ALL_DATES, RANGE_TAGS, Plan, Request, plans
 from vps_assets.orchestration.instance import free_dead_runs, open_instance
+from vps_assets.orchestration.internals import ReconstructableRepository
 from vps_assets.orchestration.retention import (
     days_from_environment,
     forget_old_runs,

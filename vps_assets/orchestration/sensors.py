@@ -4,14 +4,13 @@ import os
 import time
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.scheduler.instigation import InstigatorStatus
 
 from vps_assets.landing.inbox import dropped, take_in
 from vps_assets.landing.landed import landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
-from vps_assets.orchestration import alerts, inbox_decisions, lineage_decisions, services
-from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs
+from vps_assets.orchestration import alerts, inbox_decisions, lineage_decisions, services, standing
+from vps_assets.orchestration.instance import unfinished_runs
+from vps_assets.orchestration.internals import InstigatorStatus, UnresolvedAssetJobDefinition
 from vps_assets.orchestration.lineage_decisions import FITTED, FOLLOWING, RunRequest, State
 from vps_assets.orchestration.retention import (
     days_from_environment,
@@ -31,7 +30,7 @@ TICK_S = 15
 LOCK_TIMEOUT_S = 5.0
 """A tick that finds the warehouse locked leaves it to the next one."""
 INBOX, SOLD_LISTINGS, RETRAINING = "inbox_sensor", "sold_listings_sensor", "retraining_sensor"
-SENSOR_NAMES = (INBOX, SOLD_LISTINGS, RETRAINING, alerts.NAME, services.NAME)
+SENSOR_NAMES = (INBOX, SOLD_LISTINGS, RETRAINING, alerts.NAME, services.NAME, standing.NAME)
 ASSET_KEYS = {dg.AssetKey(asset) for asset in LINEAGE}
 
 Jobs = tuple[dg.JobDefinition | UnresolvedAssetJobDefinition, ...]
@@ -119,13 +118,6 @@ LAYER_JOBS: tuple[UnresolvedAssetJobDefinition, ...] = tuple(
     for layer in LAYERS
 )
 """One job for each layer of the lineage."""
-
-
-def unfinished_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """Runs that are queued or in progress; those of dead processes are failed first, and their slots freed."""
-    free_dead_runs(instance)
-    waiting = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
-    return list(instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED, *waiting])))
 
 
 def inbox_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
@@ -226,6 +218,7 @@ def all_sensors(status: dg.DefaultSensorStatus) -> list[dg.SensorDefinition]:
         lineage_sensor(RETRAINING, FITTED, fitted, status),
         alerts.on_failure(status),
         services.services_sensor(status),
+        standing.standing_sensor(status),
     ]
 
 

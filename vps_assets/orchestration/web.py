@@ -18,11 +18,6 @@ from pathlib import Path
 
 import uvicorn
 import yaml
-from dagster._cli.proxy_server_manager import ProxyServerManager
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
-from dagster._utils.interrupts import setup_interrupt_handlers
-from dagster._utils.log import configure_loggers
 from dagster_shared.serdes import serialize_value
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
@@ -30,10 +25,11 @@ from dagster_webserver.version import __version__
 from vps_assets.home import Home, private_files
 from vps_assets.orchestration.guard import Guard, allowed_hosts
 from vps_assets.orchestration.instance import open_instance
+from vps_assets.orchestration.internals import code_server, prepare_server_process, workspace
 
 ENDS_WITHIN_S = 60.0
 DRAINS_WITHIN_S = 5
-OWN_CODE = ModuleTarget("vps_assets.definitions", "defs", working_directory=None, location_name="vps")
+OWN_CODE = ("vps_assets.definitions", "defs", "vps")
 """As workspace.yaml has it, which is not everywhere that this is installed."""
 log = logging.getLogger("vps")
 
@@ -62,7 +58,6 @@ def serve(port: int) -> None:
     Raises:
         SystemExit: the port is taken.
     """
-    configure_loggers(formatter="colored", log_level="INFO")
     config = uvicorn.Config(
         "",
         host="127.0.0.1",
@@ -74,18 +69,17 @@ def serve(port: int) -> None:
     )
     listening = config.bind_socket()  # before anything is started
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `make ui &` starts with SIGINT ignored
-    setup_interrupt_handlers()  # SIGTERM raises KeyboardInterrupt too, so what is open below is closed in order
+    prepare_server_process()  # SIGTERM raises KeyboardInterrupt too, so what is open below is closed in order
     with (
         open_instance(Home.from_environment()) as instance,
-        ProxyServerManager(instance, OWN_CODE, "warning") as servers,
+        code_server(instance, *OWN_CODE) as specs,
         tempfile.TemporaryDirectory() as folder,
     ):
         shared = Path(folder) / "workspace.yaml"
-        shared.write_text(yaml.dump({"load_from": servers.get_code_server_specs()}))
+        shared.write_text(yaml.dump({"load_from": list(specs)}))
         with daemon(["--instance-ref", serialize_value(instance.get_ref()), "--workspace", str(shared)]) as process:
             instance.optimize_for_webserver(statement_timeout=15000, pool_recycle=3600, max_overflow=20)
-            target = WorkspaceFileTarget([str(shared)])
-            with WorkspaceProcessContext(instance, target, version=__version__) as context:
+            with workspace(instance, str(shared), __version__) as context:
                 config.app = Guard(create_app_from_workspace_process_context(context), allowed_hosts())
                 server = uvicorn.Server(config)
                 threading.Thread(target=ends_with, args=(process, server), daemon=True).start()

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -13,6 +14,8 @@ from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, Fingerprints, Records, basis_of, landed_fingerprints
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.sweeping import sweep
+from vps_assets.tables.column_lineage import column_lineage
+from vps_assets.tables.counts import counted
 from vps_assets.tables.partitions import PARTITIONINGS, WHOLE
 from vps_assets.tables.schemas import TABLES, aligned, conforming
 from vps_assets.warehouse import presence
@@ -28,7 +31,7 @@ READ = "read"
 PROCESS_TAG = "vps/process"
 """Tag of a run: the process that executes it, and its machine (`vps_ml.processes`)."""
 MOST_COUNTED = 100
-"""Partitions of one run that get their own row count; Dagster checks each against all, so many would be slow."""
+"""Partitions of one run that get figures of their own; Dagster checks each against all, so many would be slow."""
 
 
 class WarehouseIOManager(dg.ConfigurableIOManager):
@@ -80,14 +83,16 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         checks = Checks(context.run_id, blocking_checks(context.step_context.job_def, context.asset_key))
         self.settings.warehouse.replace(asset, rows, where, parameters, made, checks)
         if not context.has_asset_partitions:
-            context.add_output_metadata({"dagster/row_count": rows.height})
+            context.add_output_metadata({"dagster/row_count": rows.height, **columns_from(asset)})
         elif len(partitions) <= MOST_COUNTED and column:
-            counts = dict(rows.group_by(pl.col(column).cast(pl.String)).len().iter_rows())
+            of = {str(key): mine for (key,), mine in rows.partition_by(column, as_dict=True).items()}
             for partition in partitions:
-                count = {"dagster/partition_row_count": counts.get(partition, 0)}
-                context.step_context.add_asset_metadata(count, context.asset_key, partition)
+                mine = of.get(partition, rows.clear())
+                figures: dict[str, Any] = {"dagster/partition_row_count": mine.height, **counted(asset, mine)}
+                figures |= columns_from(asset) if partition == partitions[-1] else {}  # the catalogue reads the newest
+                context.step_context.add_asset_metadata(figures, context.asset_key, partition)
         else:
-            context.add_output_metadata({"rows of this run": rows.height})
+            context.add_output_metadata({"rows of this run": rows.height, **columns_from(asset)})
 
     def fingerprints(
         self, asset: str, rows: pl.DataFrame, partitions: list[str], read: Records
@@ -106,6 +111,15 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         of = {p: rows.filter(pl.col(column).cast(pl.String) == p) if column else rows for p in partitions}
         content = {p: content_of(asset, of[p]) for p in partitions}
         return {p: Fingerprint(basis, sales, content[p]) if basis else None for p, basis in bases.items()}
+
+
+def columns_from(asset: str) -> dict[str, dg.TableColumnLineage]:
+    """Metadata: which columns the table's columns are made from."""
+    found = {
+        column: [dg.TableColumnDep(dg.AssetKey(table), name) for table, name in sources]
+        for column, sources in column_lineage(asset).items()
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(found)} if found else {}
 
 
 def note_read(home: Home, run_id: str, records: Records) -> None:

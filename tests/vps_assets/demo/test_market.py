@@ -1,10 +1,12 @@
 """The demo marketplace: its listings, and the truth behind them."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from conftest import LAST_DATE
 from scenario import quiet
 
 from vps_assets.demo.catalogue import CATEGORIES
@@ -13,13 +15,32 @@ from vps_assets.demo.market import ABSURD_SHARE, BAD_ROWS, FAULT_SHARE, MISSING,
 
 @pytest.fixture(scope="module")
 def market() -> tuple[pl.DataFrame, pl.DataFrame]:
-    listings, truths, _ = simulated(4800, 0)
+    listings, truths, _ = simulated(4800, 0, LAST_DATE)
     return pl.DataFrame(listings, infer_schema_length=None), pl.DataFrame(truths, infer_schema_length=None)
 
 
 def test_the_same_seed_draws_the_same_marketplace() -> None:
-    assert simulated(300, 1)[0] == simulated(300, 1)[0]
-    assert simulated(300, 1)[0] != simulated(300, 2)[0]
+    assert simulated(300, 1, LAST_DATE)[0] == simulated(300, 1, LAST_DATE)[0]
+    assert simulated(300, 1, LAST_DATE)[0] != simulated(300, 2, LAST_DATE)[0]
+
+
+def test_another_last_date_moves_the_same_marketplace() -> None:
+    (listings, truths, _), (moved, same, _) = (simulated(300, 1, LAST_DATE + timedelta(days=k)) for k in (0, 40))
+    assert truths == same
+    assert {b["listed_at"] - a["listed_at"] for a, b in zip(listings, moved, strict=True)} == {timedelta(days=40)}
+
+
+def test_a_fresh_marketplace_ends_yesterday_and_stays_as_it_is_on_later_days(tmp_path: Path) -> None:
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    folder = make_market(tmp_path / "demo", 300, 0, quiet)
+    listed = pl.read_parquet(folder / "listings.parquet")["listed_at"].dt.date()
+    assert yesterday - timedelta(days=1) <= listed.max() <= yesterday
+    assert listed.min() > yesterday - timedelta(days=90)
+    make_market(folder, 300, 0, quiet, LAST_DATE)
+    made = (folder / "market.json").stat().st_mtime_ns
+    make_market(folder, 300, 0, quiet)
+    assert (folder / "market.json").stat().st_mtime_ns == made, "whichever its last date, where none is asked for"
+    assert pl.read_parquet(folder / "listings.parquet")["listed_at"].dt.date().max() == LAST_DATE
 
 
 def test_it_has_the_papers_categories_ninety_days_and_hundreds_of_unequal_sellers(market: tuple) -> None:

@@ -128,6 +128,7 @@ def test_sensors_run_unless_they_are_stopped_by_the_environment(monkeypatch: pyt
     every = sensors.all_sensors(sensors.default_status())
     assert {sensor.name for sensor in every} == {
         "inbox_sensor", "sold_listings_sensor", "retraining_sensor", "alert_on_failure", "services_sensor",
+        "standing_sensor",
     }  # fmt: skip
     assert all(sensor.default_status == RUNNING for sensor in every)
     monkeypatch.setenv("VPS_SENSORS", "stopped")
