@@ -28,6 +28,7 @@ from vps_assets.assets import (
     sales,
     standing,
     statistics,
+    suggestion_history,
     suggestions,
 )
 from vps_assets.assets.options import WAREHOUSE, daily_from
@@ -55,6 +56,7 @@ ASSET_MODULES = (
     corruptions,
     advice,
     suggestions,
+    suggestion_history,
     comparables,
     sales,
 )

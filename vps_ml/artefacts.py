@@ -16,6 +16,8 @@ from vps_ml.stores import Store
 
 NEEDS = ("feature_map_id", "roles_id", "blend_id")
 """Keys of a card that name other models without which this one cannot be used; `embedding_id` names embeddings."""
+PHOTO_PATH = "photos/{}/{}"
+"""A landed photo's path under the data directory: the first two digits of the SHA-256 of its bytes, and all of it."""
 SOLD_ITEMS = "sold_items"
 """`kind` in the card of sold items that comparables are searched in: photos' features and prices, made anew with every
 sale, and deleted with every seller who is forgotten."""
@@ -135,7 +137,7 @@ class Artefacts:
 
     def photo_key(self, photo_hash: str) -> str:
         """A landed photo's path under the data directory, by the SHA-256 of its bytes."""
-        return f"photos/{photo_hash[:2]}/{photo_hash}"
+        return PHOTO_PATH.format(photo_hash[:2], photo_hash)
 
     def photo(self, photo_hash: str) -> Path:
         """The file of a landed photo; there is none of one that was erased."""

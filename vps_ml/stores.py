@@ -176,6 +176,13 @@ class Store:
         what = f"{self.folder.name}/{artefact_id}/{name}"
         return DamagedArtefact(f"{what} is not what was written, and was set aside: `vps run` makes it again")
 
+    def told(self, artefact_id: str) -> dict[str, Any]:
+        """What the artefact's card tells; empty if there is no such artefact, or it is damaged."""
+        try:
+            return self.card(artefact_id)
+        except (OSError, DamagedArtefact):
+            return {}
+
     def card(self, artefact_id: str) -> dict[str, Any]:
         """The artefact's card.
 

@@ -63,7 +63,7 @@ def test_every_sensor_schedule_and_job_says_what_it_does() -> None:
     repository = location().get_repository_def()
     jobs = [job for job in repository.get_all_jobs() if job.name != "__ASSET_JOB"]
     named = [*repository.sensor_defs, *repository.schedule_defs, *jobs]
-    assert len(named) == 5 + 1 + 3 + len(LAYERS)
+    assert len(named) == 6 + 1 + 3 + len(LAYERS)
     assert [one.name for one in named if not one.description] == []
     assert "champion_model" in repository.get_job("evaluation_and_champion_job").description
 

@@ -27,6 +27,7 @@ from vps_assets.assets.champion_decisions import (
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
 from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
+from vps_assets.report.model_cards import all_reports, card_markdown, model_cards
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.io_manager import content_of, note_process
@@ -118,7 +119,12 @@ def secured_history(warehouse: Warehouse, in_force: pl.DataFrame) -> pl.DataFram
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
 def record_decision(
-    context: dg.OpExecutionContext, settings: Settings, results: list[ComparisonResult], model_comparisons: pl.DataFrame
+    context: dg.OpExecutionContext,
+    settings: Settings,
+    results: list[ComparisonResult],
+    model_comparisons: pl.DataFrame,
+    evaluation_reports: pl.DataFrame,
+    words_reports: pl.DataFrame,
 ) -> pl.DataFrame:
     """Decide, and write it: about the champions in force now, which may have changed during the comparison."""
     in_force = champion_rows(settings.warehouse)
@@ -134,7 +140,10 @@ def record_decision(
         context.add_output_metadata(
             {f"{name} ({inputs})": str(row[name][0]) for name in ("model_id", "decision", "evidence")}
         )
-    return in_order(pl.concat([*rows, kept]))
+    champions = in_order(pl.concat([*rows, kept]))
+    cards = model_cards(champions, all_reports(evaluation_reports, words_reports), settings.artefacts.models.told)
+    context.add_output_metadata({card.title: dg.MetadataValue.md(card_markdown(card)) for card in cards})
+    return champions
 
 
 def row_decided(

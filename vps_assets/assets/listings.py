@@ -12,6 +12,7 @@ from vps_assets.tables.listings import CLEAN_LISTINGS, PRICE_BOUNDS, RAW_LISTING
 from vps_assets.tables.schemas import conforming
 from vps_assets.tables.splits import group_split, time_cuts, time_split
 from vps_assets.warehouse.settings import Settings
+from vps_ml.artefacts import PHOTO_PATH
 
 TOO_LOW, TOO_HIGH = "sold_price is irrationally low", "sold_price is irrationally high"
 
@@ -79,6 +80,7 @@ def with_splits(listings: pl.DataFrame, price_bounds: pl.DataFrame) -> pl.DataFr
         time_split(bounds["train_until"], bounds["validation_until"]).alias("time_split"),
         sold_on=pl.col("sold_at").dt.date(),
         log_price=pl.col("sold_price").log(),
+        photo_path=pl.format(PHOTO_PATH, pl.col("photo_hash").str.head(2), "photo_hash"),
     )
 
 

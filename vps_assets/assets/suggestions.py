@@ -9,6 +9,7 @@ import polars as pl
 from vps_assets.assets.champion import champion_jobs
 from vps_assets.assets.features import open_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
+from vps_assets.assets.suggestion_history import secure
 from vps_assets.warehouse.settings import Settings
 from vps_ml.ops.suggestions import ChampionJob, suggest_prices
 
@@ -22,8 +23,9 @@ def suggestion_job(
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_suggestions(suggested: pl.DataFrame) -> pl.DataFrame:
-    """Write the suggestions, stamped."""
+def record_suggestions(context: dg.OpExecutionContext, settings: Settings, suggested: pl.DataFrame) -> pl.DataFrame:
+    """Write the suggestions, stamped; those that they replace are in the history by then."""
+    secure(settings.warehouse, context.partition_keys[0], context.partition_keys[-1])
     if suggested.is_empty():
         return pl.DataFrame()
     return suggested.with_columns(suggested_at=pl.lit(datetime.now(UTC)))

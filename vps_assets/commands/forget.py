@@ -27,7 +27,7 @@ from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs, open_i
 from vps_assets.orchestration.retention import forget_run, kind_of
 from vps_assets.orchestration.run import Progress, run_lineage
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.erasure import erase_rows
+from vps_assets.warehouse.erasure import erase_history, erase_rows
 from vps_assets.warehouse.named_files import EMBEDDINGS
 from vps_assets.warehouse.publication import erase_published, leave_no_trace
 from vps_ml import durable
@@ -119,6 +119,7 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
         home.artefacts.delete(home.artefacts.photo_key(photo))
     no_more = sorted(set(erasure.listings) - set(others["listing_id"]))
     erase_rows(Warehouse(home), seller, no_more)
+    erase_history(Warehouse(home), erasure.listings)
     erase_published(home, seller, no_more)
     delete_sold_items(home)
     remove_run_pictures(home)

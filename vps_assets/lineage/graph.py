@@ -131,12 +131,14 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
     {
         "price_suggestions": Node((*PRICED_FROM, "champion_model", "range_adaptation"), "day"),
         "suggestion_comparables": Node((*PRICED_FROM, "comparable_items", "price_suggestions"), "day"),
+        "suggestion_history": Node(("price_suggestions",), "day"),
     },
     # After the suggestions: what only informs must not hold up what sellers wait for.
     {
         asset: Node((*PRICED_FROM, "champion_model"), kept_as="price_models", fitted_with=("champion_model",))
         for asset in ("corruption_reports", "advice_gains", "comparable_reports", "sale_chances", "sale_reports")
-    },
+    }
+    | {"suggestion_changes": Node(("price_suggestions", "suggestion_history"))},
 )
 """In the order in which they are made. The assets of a layer have the same partitions: one Dagster run makes them."""
 

@@ -6,6 +6,11 @@ from typing import Any
 
 import polars as pl
 
+BY = {"photo": "the photo", "words": "words", "both": "photo and words"}
+"""What a model prices by, in words."""
+SIDES = {"group": "by group", "time": "by time: newest days"}
+"""How training and test are split, in words."""
+
 
 def shown(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"

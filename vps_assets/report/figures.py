@@ -15,15 +15,22 @@ from vps_assets.errors import printable
 from vps_ml.evaluation.metrics import risk_coverage
 from vps_ml.photos.decoding import open_photo
 
-INK, BLUE, RED, GREY = "#22313f", "#2b6cb0", "#c0392b", "#95a5a6"
+WIDTH, DPI = 4.8, 160
+"""Of a figure, in inches, and its pixels an inch."""
+SLANTED = {"rotation": 60, "ha": "right", "rotation_mode": "anchor", "fontsize": 9}
+"""Labels of categories."""
+BLUE, GREY = "#2b6cb0", "#95a5a6"
 
 
-def figure(width: float = 7.0, height: float = 3.0, columns: int = 1) -> tuple[Any, Any]:
-    """A figure without a screen, and its axes."""
+def figure(height: float = 3.0, panels: int = 1) -> tuple[Any, Any]:
+    """A figure without a screen, and its axes, one below another.
+
+    It is as wide as a phone's screen: a wider one is shrunk there, and nobody reads its labels.
+    """
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(width, height), layout="constrained")
-    axes = drawing.subplots(1, columns)
+    drawing = Figure(figsize=(WIDTH, height * panels), layout="constrained")
+    axes = drawing.subplots(panels, 1)
     for axis in np.atleast_1d(axes):
         axis.spines[["top", "right"]].set_visible(False)
     return drawing, axes
@@ -36,7 +43,7 @@ def plain(text: object) -> str:
 
 def png(drawing: Any) -> bytes:
     buffer = io.BytesIO()
-    drawing.savefig(buffer, format="png", dpi=110)
+    drawing.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
 
@@ -50,14 +57,14 @@ def picture(content: bytes, kind: str = "png") -> dg.MarkdownMetadataValue:
 
 def price_histograms_png(prices: pl.Series, log_prices: pl.Series) -> bytes:
     """Figure 3: the sold prices as they came (a), and the logs of those that are kept (b)."""
-    drawing, (left, right) = figure(8, 3, 2)
+    drawing, (above, below) = figure(2.4, 2)
     if prices.len():
-        left.hist(prices.to_numpy(), bins=60, color=GREY)
-        left.set_yscale("log")
+        above.hist(prices.to_numpy(), bins=60, color=GREY)
+        above.set_yscale("log")
     if log_prices.len():
-        right.hist(log_prices.to_numpy(), bins=40, color=BLUE)
-    left.set(title="(a) sold price, as landed", xlabel="price", ylabel="listings (log scale)")
-    right.set(title="(b) log price, cleaned", xlabel="ln price")
+        below.hist(log_prices.to_numpy(), bins=40, color=BLUE)
+    above.set(title="(a) sold price, as landed", xlabel="price", ylabel="listings (log scale)")
+    below.set(title="(b) log price, cleaned", xlabel="ln price")
     return png(drawing)
 
 
@@ -102,7 +109,7 @@ def risk_coverage_png(
 
     `bound`: label and curve of what no model can beat, if that is known.
     """
-    drawing, axis = figure(7.5, 3.8)
+    drawing, axis = figure(4.4)
     chosen = reports.filter(
         pl.col("segment") == "all",
         pl.col("split_kind") == split_kind,
@@ -121,7 +128,7 @@ def risk_coverage_png(
         axis.plot((np.arange(1, curve.size + 1) / curve.size)[start:], curve[start:], label=label)
     axis.set(xlabel="coverage", ylabel="MALE of the most qualified", xlim=(0, 1))
     if curves:
-        axis.legend(frameon=False, fontsize=8)
+        drawing.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
     return png(drawing)
 
 
@@ -134,15 +141,14 @@ def range_coverage_png(by_segment: pl.DataFrame, level: float) -> bytes:
 
     Columns: segment, qualified, range_coverage.
     """
-    drawing, axis = figure(8, 3.4)
+    drawing, axis = figure(3.6)
     rows = by_segment.drop_nulls("range_coverage").sort("segment")
     error = 3 * np.sqrt(level * (1 - level) / np.maximum(rows["qualified"].to_numpy(), 1))
-    axis.errorbar(
-        list(map(plain, rows["segment"])), rows["range_coverage"].to_numpy(), error, fmt="o", color=BLUE, capsize=3
-    )
+    place = np.arange(rows.height)
+    axis.errorbar(place, rows["range_coverage"].to_numpy(), error, fmt="o", color=BLUE, capsize=3)
+    axis.set_xticks(place, list(map(plain, rows["segment"])), **SLANTED)
     axis.axhline(level, color=GREY, linestyle="--")
     axis.set(ylabel="sold within the range", ylim=(0.3, 1.1))
-    axis.tick_params(axis="x", rotation=45)
     return png(drawing)
 
 
@@ -151,19 +157,19 @@ def error_png(judged: pl.DataFrame) -> bytes:
 
     Columns: category, log_price, predicted_log_price, qualified.
     """
-    drawing, (left, right) = figure(9, 3.6, 2)
+    drawing, (above, below) = figure(3.0, 2)
     error = (pl.col("predicted_log_price") - pl.col("log_price")).abs()
     decile = (pl.col("log_price").rank("ordinal") - 1) * 10 // pl.len() + 1
     rows = judged.with_columns(error=error, decile=decile.cast(pl.Int64))
-    for axis, key in ((left, "category"), (right, "decile")):
+    for axis, key in ((above, "category"), (below, "decile")):
         accepted = pl.col("error").filter(pl.col("qualified")).mean()
         means = rows.group_by(key).agg(pl.mean("error"), accepted=accepted).sort(key)
         place = np.arange(means.height)
         axis.bar(place - 0.2, means["error"].to_numpy(), 0.4, color=GREY, label="all")
         axis.bar(place + 0.2, means["accepted"].fill_null(float("nan")).to_numpy(), 0.4, color=BLUE, label="qualified")
-        axis.set_xticks(place, list(map(plain, means[key])), rotation=45 if key == "category" else 0, fontsize=8)
+        axis.set_xticks(place, list(map(plain, means[key])), **(SLANTED if key == "category" else {}))
         axis.set(title=f"by {key.replace('decile', 'decile of the sold price')}", ylabel="MALE")
-    right.legend(frameon=False)
+    below.legend(frameon=False)
     return png(drawing)
 
 
@@ -172,7 +178,7 @@ def ablation_png(ablations: pl.DataFrame) -> bytes:
 
     Columns of the table `ablation_reports`, rows over all test listings.
     """
-    drawing, axes = figure(8, 2.8, 2)
+    drawing, axes = figure(2.6, 2)
     for axis, kind in zip(axes, ("percentile", "threshold"), strict=True):
         mine = ablations.filter(pl.col("constraint_kind") == kind).unique(["model_id"])
         spread = pl.col("aurc").std() / pl.len().sqrt()
@@ -187,7 +193,7 @@ def ablation_png(ablations: pl.DataFrame) -> bytes:
 
 def corruption_png(corruptions: pl.DataFrame) -> bytes:
     """Mean qualification of the same test photos against how badly they were corrupted."""
-    drawing, axis = figure(6, 3)
+    drawing, axis = figure()
     for (name,), rows in corruptions.sort("severity").group_by("corruption", maintain_order=True):
         severity, error = rows["severity"].to_list(), rows["change_error"].to_numpy()
         axis.errorbar(severity, rows["qualification"].to_numpy(), error, marker="o", capsize=3, label=str(name))

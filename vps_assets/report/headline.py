@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from vps_assets.report.comparisons import best_baseline, interval, overall, percent, shown
+from vps_assets.report.comparisons import SIDES, best_baseline, interval, overall, percent, shown
 from vps_assets.report.published import Published
-from vps_assets.report.tables import SIDES, adaptation_of_champion, photos_champion
+from vps_assets.report.tables import adaptation_of_champion, photos_champion
 from vps_ml.evaluation.resampling import AT_ITS_COVERAGE
 
 

@@ -9,14 +9,17 @@ import polars as pl
 
 from vps_assets.home import Home
 from vps_assets.report import figures as draw
+from vps_assets.report.changes import change_tables
 from vps_assets.report.comparisons import Models, overall
 from vps_assets.report.figures import data_uri, jpeg, thumbnail
 from vps_assets.report.headline import headline
+from vps_assets.report.model_cards import ModelCard, all_reports, model_cards
 from vps_assets.report.published import Published, read_published
 from vps_assets.report.selling import selling_tables
 from vps_assets.report.shapes import shapes
-from vps_assets.report.tables import all_tables
+from vps_assets.report.tables import Table, all_tables
 from vps_assets.report.truth import fault_table, faulty_photo_table, limit_table, oracle, read_truth
+from vps_assets.report.words import words_tables
 from vps_assets.tables.splits import in_fixed_order
 from vps_ml.atomic import whole_file
 from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
@@ -168,6 +171,26 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
     return [Drawing(title, data_uri(content), caption) for title, content, caption in made]
 
 
+def cards(published: Published, home: Home) -> list[ModelCard]:
+    """A card of each model in force."""
+    reports = all_reports(published["evaluation_reports"], published["words_reports"])
+    return model_cards(published["champion_model"], reports, home.artefacts.models.told)
+
+
+def table_groups(published: Published, truth: pl.DataFrame | None) -> list[tuple[str, list[Table]]]:
+    """(heading, its tables)."""
+    groups = [
+        ("What changed", change_tables(published)),
+        ("The paper's tables, and what a user would choose instead", all_tables(published)),
+        ("Words", words_tables(published)),
+        ("Beside a price", selling_tables(published, truth)),
+    ]
+    if truth is not None:
+        made = (limit_table, faulty_photo_table, fault_table)
+        groups.append(("What only the demo can tell", [table(published, truth) for table in made]))
+    return groups
+
+
 def write_report(home: Home) -> Path:
     """Write the page; its path.
 
@@ -180,25 +203,25 @@ def write_report(home: Home) -> Path:
     clean = published["clean_listings"]
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(TEMPLATE.read_text())
     suggestions = published["price_suggestions"]
-    made = (limit_table, faulty_photo_table, fault_table)
-    of_truth = [] if truth is None else [table(published, truth) for table in made]
     models = home.artefacts.models
     page = template.render(
         style=STYLE.read_text(),
         headline=headline(published),
-        tables=[*all_tables(published), *selling_tables(published, truth), *of_truth],
+        groups=table_groups(published, truth),
         shapes=shapes(published),
         galleries=galleries(published, home),
         drawings=drawings(published, truth),
         seeds=published["evaluation_reports"]["seed"].n_unique(),
         written_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        recipes=[models.card(model_id)["recipe"]["name"] for model_id in published["champion_model"]["model_id"]],
+        recipes=sorted(
+            {models.card(model_id)["recipe"]["name"] for model_id in published["champion_model"]["model_id"]}
+        ),
         listings=clean.height,
         days=clean["listed_on"].n_unique(),
         quarantined=published["quarantined_listings"].height,
         open=suggestions.height,
         priced=int(suggestions["qualified"].sum()) if suggestions.height else 0,
-        champion=published["champion_model"].to_dicts(),
+        cards=cards(published, home),
     )
     with whole_file(home.report) as temporary:
         temporary.write_text(page)

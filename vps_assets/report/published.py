@@ -43,6 +43,7 @@ REPORTED = (
     "sale_chances",
     "sale_reports",
     "price_suggestions",
+    "suggestion_changes",
 )
 
 

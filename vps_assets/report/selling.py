@@ -9,9 +9,9 @@ import polars as pl
 
 from vps_assets.demo.market import WITHDRAWN_SHARE
 from vps_assets.demo.sales import sold_within
-from vps_assets.report.comparisons import percent, shown
+from vps_assets.report.comparisons import BY, percent, shown
 from vps_assets.report.published import Published
-from vps_assets.report.tables import READ, Table
+from vps_assets.report.tables import Table
 from vps_ml.pricing.calibration import ALL
 
 ASKED = (0.7, 0.85, 1.0, 1.2, 1.4)
@@ -22,7 +22,7 @@ def comparable_table(published: Published) -> Table:
     """How far off the price of similar sold items is, beside the champion's and the category's."""
     rows = [
         (
-            READ[row["inputs"]],
+            BY[row["inputs"]],
             f"{row['shown']:,} of {row['qualified']:,}",
             shown(row["male"]),
             shown(row["male_of_comparables"]),
@@ -55,7 +55,7 @@ def sale_table(published: Published) -> Table:
     """How well sales were foretold from what was asked."""
     rows = [
         (
-            READ[row["inputs"]],
+            BY[row["inputs"]],
             f"{row['within_days']} days",
             f"{row['listings']:,}",
             percent(row["sold_share"]),
@@ -100,10 +100,10 @@ def asking_table(published: Published, truth: pl.DataFrame | None) -> Table:
         if truth is not None:
             told["if chosen so, in truth"] = true_chances(published, truth, row)
         rows += [
-            (READ[row["inputs"]], f"{row['within_days']} days", what, *map(percent, chances))
+            (BY[row["inputs"]], f"{row['within_days']} days", what, *map(percent, chances))
             for what, chances in told.items()
         ]
-    columns = ("priced by", "sold within", "", *(f"asked {asked:g} ×" for asked in ASKED))
+    columns = ("priced by", "sold within", "whose", *(f"asked {asked:g} ×" for asked in ASKED))
     note = (
         "Multiples of the suggested price. Whoever asks more has, most often, a better item than its photo tells, and "
         "it sells nearly as fast; the same item would not (docs/adr/0024). Of a category that has not been seen."
@@ -132,7 +132,7 @@ def price_table(published: Published) -> Table:
     """Which price sells how fast, and which brings most."""
     names = {"price_at_50": "an even chance", "price_at_80": "a chance of 80%", "most_gain": "brings most"}
     rows = [
-        (READ[row["inputs"]], f"{row['within_days']} days", *(multiple(row, name) for name in names))
+        (BY[row["inputs"]], f"{row['within_days']} days", *(multiple(row, name) for name in names))
         for row in published["sale_chances"].filter(pl.col("category") == ALL).to_dicts()
     ]
     note = (

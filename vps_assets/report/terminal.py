@@ -10,6 +10,7 @@ from vps_assets.report.headline import headline
 from vps_assets.report.published import read_published
 from vps_assets.report.shapes import shapes
 from vps_assets.report.tables import Table, all_tables
+from vps_assets.report.words import words_tables
 
 
 def shown(table: Table) -> RichTable:
@@ -25,7 +26,7 @@ def print_tables(home: Home) -> None:
     """Print every table, the claims with their verdicts, and the headline."""
     published = read_published(home)
     console = Console(width=140)
-    for table in all_tables(published):
+    for table in (*all_tables(published), *words_tables(published)):
         console.print(shown(table))
     console.print("Does the shape of the paper's tables hold here?")
     for shape in shapes(published):

@@ -5,9 +5,9 @@ import polars as pl
 
 from vps_assets.demo.catalogue import BROKEN_EFFECT, RECEIPT_EFFECT
 from vps_assets.home import Home
-from vps_assets.report.comparisons import Models, mean, overall, percent, shown
+from vps_assets.report.comparisons import BY, SIDES, Models, mean, overall, percent, shown
 from vps_assets.report.published import Published
-from vps_assets.report.tables import READ, SIDES, Table
+from vps_assets.report.tables import Table
 from vps_ml.backbones.tasks import can_serve
 from vps_ml.evaluation.metrics import aurc, male, risk_coverage
 from vps_ml.pricing.chosen import by_words_alone
@@ -64,10 +64,10 @@ def faulty_photo_table(published: Published, truth: pl.DataFrame) -> Table:
         ways: dict[str, list[pl.DataFrame]] = {}
         for _, seed in models.filter(pl.col("split_kind") == split).group_by("seed", maintain_order=True):
             ids = dict(seed.select("inputs", "model_id").iter_rows())
-            mine = {inputs: judged.filter(pl.col("model_id") == ids[inputs]) for inputs in READ if inputs in ids}
+            mine = {inputs: judged.filter(pl.col("model_id") == ids[inputs]) for inputs in BY if inputs in ids}
             for inputs, predictions in mine.items():
-                ways.setdefault(READ[inputs], []).append(predictions)
-            if len(mine) == len(READ):
+                ways.setdefault(BY[inputs], []).append(predictions)
+            if len(mine) == len(BY):
                 ways.setdefault("as served", []).append(as_served(mine))
         for way, seeds in ways.items():
             every = pl.concat(seeds)
@@ -97,10 +97,10 @@ def limit_table(published: Published, truth: pl.DataFrame) -> Table:
     rows = []
     for split in SIDES:
         mine = models.filter(pl.col("split_kind") == split)
-        for inputs in READ:
+        for inputs in BY:
             own = mine.filter(pl.col("inputs") == inputs)
             if own.height:
-                rows.append((SIDES[split], READ[inputs], *(shown(mean(own, name)) for name in ("male_of_all", "aurc"))))
+                rows.append((SIDES[split], BY[inputs], *(shown(mean(own, name)) for name in ("male_of_all", "aurc"))))
         tested = published["evaluation_predictions"].filter(pl.col("model_id") == mine["model_id"].first())
         judged = tested.select("listing_id", "log_price").join(knowing, on="listing_id")
         for name, column in (("an eye", "eye_log_price"), ("the oracle", "noise_free_log_price")):

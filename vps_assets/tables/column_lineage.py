@@ -20,6 +20,8 @@ TAKEN_FROM: Mapping[str, tuple[str, ...]] = {
     "champion_history": ("champion_model",),
     "price_suggestions": ("clean_listings",),
     "suggestion_comparables": ("price_suggestions",),
+    "suggestion_history": ("price_suggestions",),
+    "suggestion_changes": ("price_suggestions",),
 }
 """Table -> tables whose columns of the same name it has as they are."""
 SALES = (("clean_listings", "sold_price"), ("clean_listings", "sold_on"))
@@ -29,6 +31,7 @@ COMPUTED: Mapping[str, Mapping[str, tuple[Source, ...]]] = {
         "log_price": (("raw_listings", "sold_price"),),
         "sold_on": (("raw_listings", "sold_at"),),
         "group_key": (("raw_listings", "group_id"), ("raw_listings", "photo_hash")),
+        "photo_path": (("raw_listings", "photo_hash"),),
         "split": (("raw_listings", "group_id"), ("raw_listings", "photo_hash")),
         "time_split": (
             ("raw_listings", "listed_on"),
@@ -45,6 +48,14 @@ COMPUTED: Mapping[str, Mapping[str, tuple[Source, ...]]] = {
         "photo_hash": (("clean_listings", "photo_hash"),),
         "group_key": (("clean_listings", "group_key"),),
         "category": (("clean_listings", "category"),),
+    },
+    "suggestion_history": {"suggested_on": (("price_suggestions", "suggested_at"),)},
+    "suggestion_changes": {
+        **{
+            f"{name}_before": (("suggestion_history", name),)
+            for name in ("model_id", "qualified", "suggested_price", "suggested_at")
+        },
+        "log_change": (("price_suggestions", "suggested_price"), ("suggestion_history", "suggested_price")),
     },
     "price_suggestions": {
         "model_id": (("champion_model", "served_as"), ("champion_model", "model_id")),

@@ -20,6 +20,7 @@ COUNTED: Mapping[str, Mapping[str, pl.Expr]] = {
         "photos": pl.col("photos").sum(),
     },
     "price_suggestions": {"qualified": pl.col("qualified").sum()},
+    "suggestion_history": {"listings": pl.col("listing_id").n_unique()},
     "suggestion_comparables": {"listings": pl.col("listing_id").n_unique()},
 }
 """Table -> name -> figure of the rows of one partition."""

@@ -77,6 +77,11 @@ CLEAN_LISTINGS = table(
         "time_split": column(pl.String, "By listing date", pa.Check.isin(SPLITS)),
         "group_key": column(pl.String, "group_id, else the photo's hash: never split"),
         "photo_hash": column(pl.String, "SHA-256 of the photo's bytes"),
+        "photo_path": column(
+            pl.String,
+            "The photo as it is kept, under VPS_HOME or in the bucket; null of dates cleaned by older code",
+            null=True,
+        ),
         "landed_at": column(UTC, "When the row landed, UTC"),
         "source_file": column(pl.String, "The file it came in"),
     },

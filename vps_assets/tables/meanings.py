@@ -28,6 +28,8 @@ MEANINGS = {
     "corruption_reports": "How the champion's qualification of photos falls as they are blurred, darkened or cropped",
     "advice_gains": "How much a title, a brand, a condition or another photo helps listings that are refused",
     "range_adaptation": "The miss rates that price ranges aim at, by listing day and category, moved by what has sold",
+    "suggestion_history": "Every suggestion that was made: one of each listing, day and model",
+    "suggestion_changes": "What a new champion changed: open listings' suggestions beside those of the model before",
     "price_suggestions": "What the seller of each open listing sees: a price with its range, or what to do",
     "comparable_items": "The sold items as each model that prices sees them: what comparables are searched in",
     "suggestion_comparables": "The five sold items most like each open listing that has a price",

@@ -255,21 +255,3 @@ RANGE_ADAPTATION = table(
     },
     unique=["model_id", "as_of", "segment"],
 )
-PRICE_SUGGESTIONS = table(
-    "price_suggestions",
-    {
-        "listing_id": column(pl.String, "An open listing", unique=True),
-        "listed_on": LISTED_ON,
-        "suggested_price": column(pl.Float64, "Money; null if the photo is unqualified", pa.Check.gt(0), null=True),
-        "low": column(pl.Float64, "Low end of the price range, money", pa.Check.gt(0), null=True),
-        "high": column(pl.Float64, "High end of the price range, money", pa.Check.gt(0), null=True),
-        "qualification": column(pl.Float64, "0 to 1; qualified at 0.5 and above", fraction()),
-        "qualified": column(pl.Boolean, "Good enough to price the item"),
-        "inputs": column(pl.String, "By what it was priced", pa.Check.isin(list(INPUTS))),
-        "reason": column(
-            pl.String, "blurred, dark, overexposed or too_little_information; null if qualified", null=True
-        ),
-        "model_id": column(pl.String, "Which model priced it"),
-        "suggested_at": column(UTC, "When, UTC"),
-    },
-)

@@ -6,16 +6,16 @@ import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaError, SchemaErrors
 
-from vps_assets.tables import listings, models, sales
+from vps_assets.tables import listings, models, sales, suggestions
 from vps_ml.backbones.tasks import LabelKind, Task
 
 TABLES: dict[str, pa.DataFrameSchema] = {
     str(schema.name): schema
-    for module in (listings, models, sales)
+    for module in (listings, models, sales, suggestions)
     for schema in vars(module).values()
     if isinstance(schema, pa.DataFrameSchema)
 }
-"""Table -> schema, of the schemas in `listings`, `models` and `sales`."""
+"""Table -> schema, of the schemas in these modules."""
 
 
 LABEL_TYPES: Mapping[LabelKind, pl.DataType] = {

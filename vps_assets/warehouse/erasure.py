@@ -15,6 +15,8 @@ OF_A_SELLER = {
     "text_embeddings": "listing_id = $1 or list_contains($2, listing_id)",
     "evaluation_predictions": "listing_id = $1 or list_contains($2, listing_id)",
     "price_suggestions": "listing_id = $1 or list_contains($2, listing_id)",
+    "suggestion_history": "listing_id = $1 or list_contains($2, listing_id)",
+    "suggestion_changes": "listing_id = $1 or list_contains($2, listing_id)",
     "suggestion_comparables": "$1 is null or list_contains($2, listing_id) or list_contains($2, comparable_id)",
     "comparable_items": "$1 is not null or list_contains($2, '')",  # what it names is deleted
 }
@@ -34,6 +36,17 @@ def erase_rows(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
     """
     if warehouse.exists():
         warehouse.transact(lambda connection: delete(connection, seller, gone), "raw_listings")
+
+
+def erase_history(warehouse: Warehouse, listings: list[str]) -> None:
+    """Delete what was suggested for these listings, also for those that are another seller's by now.
+
+    Unlike all else that was made of them it is not made again.
+    """
+    if (rows := warehouse.read("suggestion_history", "list_contains(?, listing_id)", [listings])) is None:
+        return
+    if rows.height:
+        warehouse.replace("suggestion_history", rows.clear(), "list_contains(?, listing_id)", [listings], {})
 
 
 def delete(connection: duckdb.DuckDBPyConnection, seller: str, gone: list[str]) -> None:

@@ -45,6 +45,8 @@ OWN_PARTS = {
     "sale_chances": "21980c66d3b328e9",
     "sale_reports": "d77d63d71fa9375f",
     "advice_gains": "377c01ed7f4ad90b",
+    "suggestion_history": "e03fd0ebd6ef630f",
+    "suggestion_changes": "5ee1314e79136924",
 }
 """Of version 0.1 and since. A value changes with the asset's code version or recipe: on purpose, and then here too."""
 

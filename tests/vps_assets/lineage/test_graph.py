@@ -11,7 +11,7 @@ def test_a_plus_adds_what_is_upstream_or_downstream() -> None:
     assert selected("champion_model+") == {
         "champion_model", "champion_history", "range_adaptation", "corruption_reports", "price_suggestions",
         "advice_gains", "comparable_items", "suggestion_comparables", "comparable_reports", "sale_chances",
-        "sale_reports",
+        "sale_reports", "suggestion_history", "suggestion_changes",
     }  # fmt: skip
     assert selected("raw_listings, seller_statistics") == {"raw_listings", "seller_statistics"}
     assert selected(None) == set(LINEAGE)

@@ -1,6 +1,5 @@
 """The seller's page, with and without JavaScript; by clicks where Chromium is installed."""
 
-import shutil
 import socket
 import threading
 import time
@@ -9,13 +8,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import axe_playwright_python
 import numpy as np
 import pytest
 import uvicorn
+from browsers import axe_faults, chromium
 from conftest import Marketplace
 from PIL import Image, ImageDraw, PngImagePlugin
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 from python_multipart.multipart import parse_options_header
 from starlette.testclient import TestClient
 
@@ -30,8 +29,6 @@ from vps_assets.serving.view import view_of
 from vps_ml.photos.decoding import ADVICE
 
 HOSTS = frozenset({"127.0.0.1"})
-AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js")
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 def app_of(marketplace: Marketplace) -> tuple[Gate, Renewal]:
@@ -69,13 +66,8 @@ def address(marketplace: Marketplace) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Chromium is not installed: apt install chromium")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
@@ -209,13 +201,7 @@ def test_every_state_is_accessible_and_breaks_no_policy(
     """axe, its incompletes too; and what it does not see: a page wider than its window, small targets."""
     page = opened(color_scheme=scheme, viewport={"width": 320, "height": 800}, reduced_motion="reduce")
     STATES[state](page, photo, tmp_path)
-    page.evaluate(AXE.read_text())  # in the page's own policy, which stays on
-    found = page.evaluate(
-        "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
-    )
-    faults = [(fault["id"], fault["nodes"][0]["html"]) for fault in found["violations"] + found["incomplete"]]
-    assert faults == []
-    assert len(found["passes"]) > 15
+    assert axe_faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     small = page.evaluate("""[...document.querySelectorAll('input, select, textarea, button, a')]
         .filter(e => e.offsetParent && (e.offsetHeight < 24 || e.offsetWidth < 24)).map(e => e.outerHTML)""")

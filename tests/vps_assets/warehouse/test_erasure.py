@@ -27,7 +27,14 @@ def test_a_sellers_rows_go_from_every_table_with_those_that_could_not_be_read(ho
     both = {"listing_id": ["L1", "L2"], "seller_id": ["ann", "bob"], "listed_on": [DAY, DAY]}
     for table in ("raw_listings", "clean_listings"):
         warehouse.replace(table, pl.DataFrame(both), "true", [], {})
-    for table in ("image_embeddings", "text_embeddings", "evaluation_predictions", "price_suggestions"):
+    for table in (
+        "image_embeddings",
+        "text_embeddings",
+        "evaluation_predictions",
+        "price_suggestions",
+        "suggestion_history",
+        "suggestion_changes",
+    ):
         rows = pl.DataFrame({"listing_id": ["L1", "L2"], "path": ["x", "x"]})
         warehouse.replace(table, rows, "true", [], {})
     bad = pl.DataFrame({"listing_id": [None, "L2"], "row": ['{"seller_id": "ann "}', '{"seller_id": "bob"}']})

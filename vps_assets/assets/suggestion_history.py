@@ -1,0 +1,98 @@
+"""What sellers saw before: every suggestion of each day and model, and what a new champion changed."""
+
+import dagster as dg
+import polars as pl
+
+from vps_assets.assets.options import table_options
+from vps_assets.tables.schemas import aligned, conforming
+from vps_assets.tables.suggestions import SUGGESTION_CHANGES, SUGGESTION_HISTORY
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.settings import Settings
+
+KEY = ("listing_id", "suggested_on", "model_id")
+CHANGES = """
+with before as (
+    select h.*, row_number() over (partition by h.listing_id order by h.suggested_at desc) as place
+    from suggestion_history as h join price_suggestions as now
+        on h.listing_id = now.listing_id and h.inputs = now.inputs
+        and h.model_id <> now.model_id and h.suggested_at < now.suggested_at
+)
+select listing_id, now.listed_on, now.inputs, before.model_id as model_id_before, now.model_id,
+    before.qualified as qualified_before, now.qualified, before.suggested_price as suggested_price_before,
+    now.suggested_price, ln(now.suggested_price / before.suggested_price) as log_change,
+    before.suggested_at as suggested_at_before, now.suggested_at
+from before join price_suggestions as now using (listing_id) where place = 1 order by listing_id
+"""
+"""Of each open listing, its suggestion beside the last one by another model that priced by the same inputs."""
+
+
+def window(first: str, last: str) -> tuple[str, list]:
+    """The rows of these listing dates, as SQL."""
+    return "listed_on between cast(? as date) and cast(? as date)", [first, last]
+
+
+def with_suggestions(history: pl.DataFrame, suggestions: pl.DataFrame) -> pl.DataFrame:
+    """The history with these suggestions; of one listing, day and model, the newest. Earlier days stay as they are."""
+    new = suggestions.with_columns(suggested_on=pl.col("suggested_at").dt.date())
+    rows = pl.concat([aligned(rows, SUGGESTION_HISTORY) for rows in (history, new)])
+    return rows.sort("suggested_at", *KEY).unique(KEY, keep="last", maintain_order=True)
+
+
+def kept_history(warehouse: Warehouse, first: str, last: str) -> pl.DataFrame:
+    """The history of these listing dates; empty before there is any."""
+    rows = warehouse.read("suggestion_history", *window(first, last))
+    return aligned(pl.DataFrame() if rows is None else rows, SUGGESTION_HISTORY)
+
+
+def secure(warehouse: Warehouse, first: str, last: str) -> None:
+    """Keep the suggestions of these dates that are about to be replaced, where a killed run has not yet.
+
+    Otherwise what was said to sellers between that run and this one would be in no table any more.
+    """
+    said = warehouse.read("price_suggestions", *window(first, last))
+    if said is None or said.is_empty():
+        return
+    history = kept_history(warehouse, first, last)
+    both = with_suggestions(history, said)
+    if not both.equals(with_suggestions(history, said.clear())):
+        warehouse.replace("suggestion_history", both, *window(first, last), {})
+
+
+@dg.asset(**table_options("suggestion_history", "suggestions"))
+def suggestion_history(
+    context: dg.AssetExecutionContext, settings: Settings, price_suggestions: pl.DataFrame
+) -> pl.DataFrame:
+    """Every suggestion that was made, also of listings that have sold since: one of each listing, day and model.
+
+    Rows of earlier days never change. Partition: `listed_on`, a UTC day. Money: the warehouse's currency.
+    """
+    history = kept_history(settings.warehouse, context.partition_keys[0], context.partition_keys[-1])
+    return with_suggestions(history, price_suggestions)
+
+
+@dg.asset(**table_options("suggestion_changes", "suggestions") | {"deps": ["suggestion_history", "price_suggestions"]})
+def suggestion_changes(context: dg.AssetExecutionContext, settings: Settings) -> pl.DataFrame:
+    """What a new champion changed: each open listing's suggestion beside the last one by the model before.
+
+    Key: `listing_id`. Empty while the first champion of each kind of inputs is in force.
+    """
+    with settings.warehouse.connect(read_only=True) as connection:
+        rows = conforming(pl.DataFrame(connection.execute(CHANGES).to_arrow_table()), SUGGESTION_CHANGES)
+    moved = rows["log_change"].drop_nulls()
+    figures = {
+        "median of |log change|": moved.abs().median(),
+        "gained a price": gained(rows),
+        "lost theirs": lost(rows),
+    }
+    context.add_output_metadata({name: value for name, value in figures.items() if value is not None})
+    return rows
+
+
+def gained(changes: pl.DataFrame) -> int:
+    """Listings that have a price and had none."""
+    return changes.filter(~pl.col("qualified_before"), pl.col("qualified")).height
+
+
+def lost(changes: pl.DataFrame) -> int:
+    """Listings that had a price and have none."""
+    return changes.filter("qualified_before", ~pl.col("qualified")).height
