@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import REPOSITORY, Marketplace, vps
+from conftest import Marketplace, vps
 
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.tables.schemas import TABLES, faults
@@ -135,14 +135,3 @@ def test_a_models_card_says_what_it_was_made_of(marketplace: Marketplace) -> Non
         card = json.loads((marketplace.home.path / path / "card.json").read_text())
         assert {"first_listed_on", "last_listed_on", "recipe", "seed", "code_version", "model_id"} <= card.keys()
         assert card["recipe"]["name"] == "demo"
-
-
-def sql_of_the_readme() -> list[str]:
-    text = (REPOSITORY / "README.md").read_text()
-    return re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
-
-
-@pytest.mark.parametrize("sql", sql_of_the_readme())
-def test_the_queries_of_the_readme_work_as_typed(marketplace: Marketplace, sql: str) -> None:
-    for statement in filter(str.strip, sql.split(";")):
-        assert marketplace.query(statement)
