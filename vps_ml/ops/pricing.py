@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -17,6 +19,9 @@ from vps_ml.recipes import Recipe
 
 if TYPE_CHECKING:
     from vps_ml.features.dataset import PricingDataset
+
+
+SAYS_LEFT_AFTER_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,26 @@ def fit_variants(job: PricingJob, log: Log) -> dict[Variant, str | None]:
     from vps_ml.features.dataset import PricingDataset
     from vps_ml.pricing.models import fit_variant
 
-    dataset = PricingDataset(job.rows, job.recipe, job.artefacts)
-    return {variant: fit_variant(dataset, variant, log) for variant in job.variants}
+    dataset, began, found = PricingDataset(job.rows, job.recipe, job.artefacts), monotonic(), {}
+    for done, variant in enumerate(job.variants):
+        place = place_of(variant, done, len(job.variants), monotonic() - began)
+        found[variant] = fit_variant(dataset, variant, partial(log_at, log, place))
+    return found
+
+
+def log_at(log: Log, place: str, line: str) -> None:
+    """Log the line with the place before it."""
+    log(f"{place} {line}")
+
+
+def place_of(variant: Variant, done: int, count: int, elapsed_s: float) -> str:
+    """Which of the models is being fitted, with which seed, and how long the rest may take.
+
+    That is told from the models before, some of which are quicker than others, once they have taken a while.
+    """
+    left_min = elapsed_s * (count - done) / max(done, 1) / 60
+    left = f", about {left_min:.0f} min left" if elapsed_s >= SAYS_LEFT_AFTER_S and left_min >= 1 else ""
+    return f"[{done + 1} of {count}, seed {variant.seed}{left}]"
 
 
 def model_rows(variants: Sequence[Variant], ids: Sequence[str | None], artefacts: Artefacts) -> pl.DataFrame:
