@@ -4,11 +4,14 @@ import json
 import re
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 from conftest import Marketplace, vps
 
+from vps_assets.definitions import defs
 from vps_assets.lineage.graph import LINEAGE
+from vps_assets.orchestration.instance import open_instance
 from vps_assets.tables.schemas import TABLES, faults
 
 
@@ -135,3 +138,62 @@ def test_a_models_card_says_what_it_was_made_of(marketplace: Marketplace) -> Non
         card = json.loads((marketplace.home.path / path / "card.json").read_text())
         assert {"first_listed_on", "last_listed_on", "recipe", "seed", "code_version", "model_id"} <= card.keys()
         assert card["recipe"]["name"] == "demo"
+
+
+def shown(marketplace: Marketplace, asset: str, partition: str | None = None) -> dict[str, object]:
+    """What the Dagster UI shows of an asset's newest materialization, or of a partition's: name -> value."""
+    records = dg.AssetRecordsFilter(
+        asset_key=dg.AssetKey(asset), asset_partitions=[partition] if partition is not None else None
+    )
+    with open_instance(marketplace.home) as instance:
+        (record,) = instance.fetch_materializations(records, limit=1).records
+    assert record.asset_materialization is not None
+    return {name: value.value for name, value in record.asset_materialization.metadata.items()}
+
+
+@pytest.mark.parametrize(
+    ("asset", "figure", "counted"),
+    [
+        ("raw_listings", "bad", "count(*) filter (len(landing_reasons) > 0)"),
+        ("clean_listings", "sold", "count(log_price)"),
+        ("price_suggestions", "qualified", "count(*) filter (qualified)"),
+        ("image_embeddings", "median brightness", "median(brightness)"),
+        ("suggestion_history", "listings", "count(distinct listing_id)"),
+    ],
+)
+def test_the_ui_shows_of_each_date_the_figures_of_that_date(
+    marketplace: Marketplace, asset: str, figure: str, counted: str
+) -> None:
+    days = marketplace.query(f"select listed_on::text, count(*), {counted} from {asset} group by 1 order by random()")  # noqa: S608
+    assert len(days) > 3
+    for day, rows, expected in days[:3]:
+        told = shown(marketplace, asset, day)
+        assert told["dagster/partition_row_count"] == rows
+        assert told[figure] == pytest.approx(expected)
+
+
+def test_the_ui_plots_the_error_of_the_served_model_and_of_the_best_baseline_over_runs(
+    marketplace: Marketplace,
+) -> None:
+    told = shown(marketplace, "evaluation_reports")
+    assert sum(isinstance(value, float) for value in told.values()) >= 12
+    for split in ("group", "time"):
+        of_all = f"select male from evaluation_reports where segment = 'all' and split_kind = '{split}' and "
+        served = "objective = 'blended' and constraint_kind = 'percentile' and constraint_value = 0.7"
+        best = "constraint_kind = 'baseline' and constraint_value = 0.7 order by aurc limit 1"
+        for name, where in (("served model", served), ("best baseline", best)):
+            assert told[f"male ({name}, {split} split)"] == pytest.approx(marketplace.query(of_all + where)[0][0])
+
+
+def test_the_catalogue_has_the_code_of_every_asset_the_columns_it_comes_from_and_a_card_of_each_champion(
+    marketplace: Marketplace,
+) -> None:
+    graph = defs().resolve_asset_graph()
+    for key in graph.materializable_asset_keys:
+        places = graph.get(key).metadata["dagster/code_references"].code_references
+        assert all(Path(place.file_path).is_file() for place in places), key
+    told = shown(marketplace, "clean_listings")
+    (source,) = told["dagster/column_lineage"].deps_by_column["log_price"]
+    assert (source.asset_key.to_user_string(), source.column_name) == ("raw_listings", "sold_price")
+    cards = shown(marketplace, "champion_model")
+    assert "| MALE |" in str(cards["The model that prices by the photo"])
