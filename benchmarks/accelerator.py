@@ -43,7 +43,7 @@ from vps_ml.backbones.files import gathered
 from vps_ml.backbones.networks import accelerator, autocast, normalised, placed, resnet
 from vps_ml.backbones.training import photo_source
 from vps_ml.ops.backbones import BackboneJob, EmbeddingJob, embed_photos, train_task_backbones
-from vps_ml.photos.decoding import in_batches, photo_batches
+from vps_ml.photos.batches import in_batches, photo_batches
 from vps_ml.recipes import Recipe, paper
 
 TASKS = ("category", "brand", "attribute", "specification")

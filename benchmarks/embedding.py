@@ -38,7 +38,7 @@ from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.embedding import embed, embedded, load_extractors
 from vps_ml.backbones.networks import normalised, resnet
 from vps_ml.cards import Contents
-from vps_ml.photos.decoding import BATCH_PHOTOS, in_batches
+from vps_ml.photos.batches import BATCH_PHOTOS, in_batches
 from vps_ml.recipes import BackboneRecipe, demo, paper, small
 from vps_ml.training_loop import weights
 

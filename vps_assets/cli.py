@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -88,9 +88,12 @@ def demo(
     from vps_assets.demo.market import make_market
     from vps_assets.landing.land import land
     from vps_assets.report.terminal import print_tables
+    from vps_assets.tables.partitions import EARLIEST_DAY
 
     with one_line_errors():
         home = Home.from_environment()
+        if last_date is not None and not EARLIEST_DAY <= last_date.date() <= datetime.now(UTC).date():
+            raise UserError(f"--last-date: {last_date.date()} is after today, or before {EARLIEST_DAY}")
         folder = make_market(home.demo, listings, seed, tell, last_date and last_date.date())
         print_landings(land([folder / "listings.parquet"], folder, home, tell))
         materialise(home, requested(home))

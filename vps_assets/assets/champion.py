@@ -1,6 +1,7 @@
 """The model in force: promoted on the newest held-out days, not assumed; and how it is rolled back."""
 
 from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -29,6 +30,7 @@ from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
 from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
 from vps_assets.report.model_cards import all_reports, card_markdown, model_cards
 from vps_assets.tables.partitions import WHOLE
+from vps_assets.tables.schemas import TABLES, aligned
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.io_manager import content_of, note_process
 from vps_assets.warehouse.publication import publish
@@ -135,15 +137,24 @@ def record_decision(
     ]
     decided_about = [result.inputs for result in results]
     kept = in_force.filter(~pl.col("inputs").is_in(decided_about))
-    for row in rows:
-        inputs = row["inputs"][0]
-        context.add_output_metadata(
-            {f"{name} ({inputs})": str(row[name][0]) for name in ("model_id", "decision", "evidence")}
-        )
     champions = in_order(pl.concat([*rows, kept]))
-    cards = model_cards(champions, all_reports(evaluation_reports, words_reports), settings.artefacts.models.told)
-    context.add_output_metadata({card.title: dg.MetadataValue.md(card_markdown(card)) for card in cards})
+    decisions = {
+        f"{name} ({row['inputs'][0]})": str(row[name][0])
+        for row in rows
+        for name in ("model_id", "decision", "evidence")
+    }
+    cards = cards_of(settings, champions, evaluation_reports, words_reports)
+    context.add_output_metadata({**decisions, **cards})
     return champions
+
+
+def cards_of(
+    settings: Settings, champions: pl.DataFrame, evaluation_reports: pl.DataFrame, words_reports: pl.DataFrame
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """The cards of the models in force, as metadata."""
+    reports = all_reports(evaluation_reports, words_reports)
+    cards = model_cards(champions, reports, settings.artefacts.models.told)
+    return {card.title: dg.MetadataValue.md(card_markdown(card)) for card in cards}
 
 
 def row_decided(
@@ -227,9 +238,11 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
     warehouse.replace("champion_model", row, "true", [], {WHOLE: after})
     warehouse.replace("champion_history", history, "true", [], {WHOLE: Fingerprint(noted) if noted else None})
     publish(warehouse)
-    for asset in ("champion_model", "champion_history"):
-        metadata = {"model_id": config.to, "decision": verdict.decision, "evidence": verdict.evidence}
-        context.log_event(dg.AssetMaterialization(asset, metadata=metadata))
+    metadata: dict[str, Any] = {"model_id": config.to, "decision": verdict.decision, "evidence": verdict.evidence}
+    read = {name: warehouse.read(name) for name in ("evaluation_reports", "words_reports")}
+    reports = [aligned(pl.DataFrame() if rows is None else rows, TABLES[name]) for name, rows in read.items()]
+    context.log_event(dg.AssetMaterialization("champion_model", metadata=metadata | cards_of(settings, row, *reports)))
+    context.log_event(dg.AssetMaterialization("champion_history", metadata=metadata))
 
 
 @dg.job(description="Puts a model in force by hand, instead of the champion.")

@@ -8,7 +8,7 @@ import polars as pl
 from vps_assets.tables.splits import share_of_group, with_roles
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import TABULAR
-from vps_ml.photos.decoding import QUALITY_COLUMNS
+from vps_ml.photos.quality import QUALITY_COLUMNS
 
 EMBEDDING = ("embedding_path", "embedding_row", "embedding_id", "tasks")
 """Which file and row have a listing's features, of which backbones, for which tasks."""

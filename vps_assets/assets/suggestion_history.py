@@ -9,13 +9,13 @@ from vps_assets.tables.suggestions import SUGGESTION_CHANGES, SUGGESTION_HISTORY
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.settings import Settings
 
-KEY = ("listing_id", "suggested_on", "model_id")
+KEY = ("listing_id", "listed_on", "suggested_on", "model_id")
 CHANGES = """
 with before as (
     select h.*, row_number() over (partition by h.listing_id order by h.suggested_at desc) as place
     from suggestion_history as h join price_suggestions as now
         on h.listing_id = now.listing_id and h.inputs = now.inputs
-        and h.model_id <> now.model_id and h.suggested_at < now.suggested_at
+        and h.model_id <> now.model_id
 )
 select listing_id, now.listed_on, now.inputs, before.model_id as model_id_before, now.model_id,
     before.qualified as qualified_before, now.qualified, before.suggested_price as suggested_price_before,
@@ -32,10 +32,15 @@ def window(first: str, last: str) -> tuple[str, list]:
 
 
 def with_suggestions(history: pl.DataFrame, suggestions: pl.DataFrame) -> pl.DataFrame:
-    """The history with these suggestions; of one listing, day and model, the newest. Earlier days stay as they are."""
+    """The history with these suggestions, which are newer. Of one listing, day and model it keeps the newest, and what
+    other days hold stays as it is.
+
+    A suggestion from before words were read is by the photo.
+    """
     new = suggestions.with_columns(suggested_on=pl.col("suggested_at").dt.date())
     rows = pl.concat([aligned(rows, SUGGESTION_HISTORY) for rows in (history, new)])
-    return rows.sort("suggested_at", *KEY).unique(KEY, keep="last", maintain_order=True)
+    rows = rows.with_columns(pl.col("inputs").fill_null("photo"))
+    return conforming(rows.unique(KEY, keep="last", maintain_order=True).sort("suggested_at", *KEY), SUGGESTION_HISTORY)
 
 
 def kept_history(warehouse: Warehouse, first: str, last: str) -> pl.DataFrame:
@@ -47,11 +52,14 @@ def kept_history(warehouse: Warehouse, first: str, last: str) -> pl.DataFrame:
 def secure(warehouse: Warehouse, first: str, last: str) -> None:
     """Keep the suggestions of these dates that are about to be replaced, where a killed run has not yet.
 
-    Otherwise what was said to sellers between that run and this one would be in no table any more.
+    Otherwise what was said to sellers between that run and this one would be in no table any more. What waits for a
+    blocking check, or failed it, was not published, and so not said.
     """
     said = warehouse.read("price_suggestions", *window(first, last))
     if said is None or said.is_empty():
         return
+    unpublished = warehouse.unchecked().get("price_suggestions", set())
+    said = said.filter(~pl.col("listed_on").cast(pl.String).is_in(list(unpublished)))
     history = kept_history(warehouse, first, last)
     both = with_suggestions(history, said)
     if not both.equals(with_suggestions(history, said.clear())):
@@ -76,6 +84,11 @@ def suggestion_changes(context: dg.AssetExecutionContext, settings: Settings) ->
 
     Key: `listing_id`. Empty while the first champion of each kind of inputs is in force.
     """
+    absent = [
+        name for name in ("suggestion_history", "price_suggestions") if settings.warehouse.read(name, "false") is None
+    ]
+    if absent:
+        raise dg.Failure(f"There is no {' and no '.join(absent)}: materialise that first.")
     with settings.warehouse.connect(read_only=True) as connection:
         rows = conforming(pl.DataFrame(connection.execute(CHANGES).to_arrow_table()), SUGGESTION_CHANGES)
     moved = rows["log_change"].drop_nulls()

@@ -10,6 +10,7 @@ import shutil
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -27,7 +28,7 @@ from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs, open_i
 from vps_assets.orchestration.retention import forget_run, kind_of
 from vps_assets.orchestration.run import Progress, run_lineage
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.erasure import erase_history, erase_rows
+from vps_assets.warehouse.erasure import Said, erase_rows, erase_said
 from vps_assets.warehouse.named_files import EMBEDDINGS
 from vps_assets.warehouse.publication import erase_published, leave_no_trace
 from vps_ml import durable
@@ -118,9 +119,9 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     for photo in gone:
         home.artefacts.delete(home.artefacts.photo_key(photo))
     no_more = sorted(set(erasure.listings) - set(others["listing_id"]))
-    erase_rows(Warehouse(home), seller, no_more)
-    erase_history(Warehouse(home), erasure.listings)
-    erase_published(home, seller, no_more)
+    said = Said(erasure.listings, datetime.now(UTC))
+    erase_rows(Warehouse(home), seller, no_more, said)
+    erase_published(home, seller, no_more, said)
     delete_sold_items(home)
     remove_run_pictures(home)
     home.report.unlink(missing_ok=True)
@@ -128,7 +129,8 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     if others.height:
         run_lineage(home, recipe, Request(), progress)
     delete_unused_embeddings(home)
-    leave_no_trace(Warehouse(home), seller, no_more)
+    erase_said(Warehouse(home), said)
+    leave_no_trace(Warehouse(home), seller, no_more, said)
     durable.sync_everything([home.path, home.landing, home.photos])  # what is forgotten does not come back
     erasure.note(home).unlink()
     if (bucket := home.artefacts.bucket) is not None:

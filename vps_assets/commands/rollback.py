@@ -48,8 +48,12 @@ def roll_back(home: Home, recipe: Recipe, to: str | None, progress: Progress) ->
         free_dead_runs(instance, wait=True)
         execute_job(home, instance, rollback_job.name, {record_rollback.name: {"config": {"to": target}}}, {})
     progress(f"{target} is the champion now; open listings are priced again as soon as the pool {GPU_POOL} is free")
-    run_lineage(home, recipe, Request("price_suggestions,suggestion_history", force_named=False), progress)
+    run_lineage(home, recipe, Request(REPRICED, force_named=False), progress)
     return target, current
+
+
+REPRICED = "price_suggestions,suggestion_history,suggestion_changes"
+"""What a rollback makes anew."""
 
 
 def rollback_target(home: Home, to: str | None) -> tuple[str, str]:

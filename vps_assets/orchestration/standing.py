@@ -4,7 +4,7 @@ A check runs with its asset, and so never when it is needed: when nothing is mad
 notes what has changed since a check was noted last, by whomever.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -20,7 +20,7 @@ from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.file import WarehouseBusy
 from vps_assets.warehouse.settings import Settings
 
-NAME, TICK_S, LOCK_TIMEOUT_S = "standing_sensor", 30, 5.0
+NAME, TICK_S, LOCK_TIMEOUT_S = "standing_sensor", 60, 5.0
 UP_TO_DATE = "is_up_to_date"
 COMING_IN: Mapping[str, tuple[str, int]] = {
     "listings_come_in": ("listed_on", 2),
@@ -43,18 +43,14 @@ class Standing:
     told: dict[str, str | int] = field(default_factory=dict)
 
 
-def up_to_date(asset: str, state: LineageState, *, unchecked: bool = True) -> Standing:
-    """Whether the asset is what a run would make now; else what is not, and why.
+def up_to_date(asset: str, state: LineageState, just_written: Collection[str] = ()) -> Standing:
+    """Whether the asset is what the sensors would make now; else what is not, and why.
 
-    Args:
-        asset: of the lineage.
-        state: of the lineage now.
-        unchecked: whether partitions count that did not pass a blocking check: those of the run that is just writing
-            them have not yet.
+    `just_written` are partitions that the run which asks has written, and which have not passed their checks *yet*.
     """
-    why = {p: reason for p, reason in reasons(asset, state).items() if unchecked or reason != UNCHECKED}
+    why = {p: reason for p, reason in reasons(asset, state).items() if reason != UNCHECKED or p not in just_written}
     if not why:
-        return Standing(passed=True)
+        return Standing(passed=True, told={"out of date": 0})
     names = [partition or "all" for partition in why]
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     parts = "; ".join(f"{count:,} {reason}" for reason, count in counted(why).items())
@@ -65,40 +61,44 @@ def up_to_date(asset: str, state: LineageState, *, unchecked: bool = True) -> St
 
 
 def coming_in(warehouse: Warehouse, today: date) -> dict[str, Standing]:
-    """Check -> whether the newest listing, and the newest sale, are recent; there is none before anything is cleaned.
+    """Check -> whether the newest listing, and the newest sale, are recent.
 
     Dagster's freshness policies ask when an asset was made, which a re-run of an old date satisfies.
     """
-    if not warehouse.exists():
-        return {}
-    columns = ", ".join(f"max({column}) as {column}" for column, _ in COMING_IN.values())
-    with warehouse.connect(read_only=True) as connection:
-        newest = connection.sql(f"select {columns} from clean_listings").fetchall()[0]  # noqa: S608
     found = {}
-    for (check, (_, most_days)), day in zip(COMING_IN.items(), newest, strict=True):
+    for check, (column, most_days) in COMING_IN.items():
+        newest = f"true order by {column} desc nulls last limit 1"
+        rows = warehouse.read("clean_listings", newest, columns=[column])
+        day = None if rows is None or rows.is_empty() else rows[column][0]
         recent = day is not None and (today - day).days <= most_days
-        found[check] = Standing(recent, {"newest": str(day), "days that it may be old": most_days})
+        found[check] = Standing(recent, {"newest": str(day or "none"), "days that it may be old": most_days})
     return found
 
 
-def all_standings(
-    settings: Settings, made_of: LandedIndex | None = None
-) -> Iterator[tuple[dg.AssetCheckKey, Standing]]:
+def all_standings(settings: Settings, writing_run: str | None = None) -> Iterator[tuple[dg.AssetCheckKey, Standing]]:
     """Every check and what it says now.
 
     Args:
         settings: of the code location.
-        made_of: what a run has taken in that asks while it writes: what it has written has not passed its blocking
-            checks yet, and what has landed meanwhile is the next one's. None: what has landed by now.
+        writing_run: the run that asks, if it has written: it speaks of what it has taken in, since what landed
+            meanwhile is the next one's, and does not look for files that are lost. None: nobody is in a hurry.
+
+    Raises:
+        WarehouseBusy: somebody writes, and nobody should wait for a check that only informs.
     """
     warehouse = Warehouse(settings.home, LOCK_TIMEOUT_S)
-    index = landed_index(settings.home) if made_of is None else made_of
-    state = lineage_state(index, settings.recipe, warehouse, wait_for_minimum_age=True)
+    writing = writing_run is not None
+    if writing:
+        index = LandedIndex(warehouse.records().made.get("raw_listings", {}), warehouse.good_sales())
+    else:
+        index = landed_index(settings.home)
+    state = lineage_state(index, settings.recipe, warehouse, wait_for_minimum_age=True, look_for_lost=not writing)
+    written = warehouse.unchecked(writing_run) if writing_run is not None else {}
     for key in KEYS[: len(LINEAGE)]:
-        yield key, up_to_date(key.asset_key.to_user_string(), state, unchecked=made_of is None)
-    if state.known.records.made.get("clean_listings"):
-        told = coming_in(warehouse, datetime.now(UTC).date())
-        yield from ((dg.AssetCheckKey(dg.AssetKey("clean_listings"), name), said) for name, said in told.items())
+        asset = key.asset_key.to_user_string()
+        yield key, up_to_date(asset, state, written.get(asset, ()))
+    told = coming_in(warehouse, datetime.now(UTC).date())
+    yield from ((dg.AssetCheckKey(dg.AssetKey("clean_listings"), name), said) for name, said in told.items())
 
 
 def evaluation(key: dg.AssetCheckKey, said: Standing) -> dg.AssetCheckEvaluation:
@@ -114,8 +114,7 @@ def standing_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     @dg.sensor(name=NAME, minimum_interval_seconds=TICK_S, default_status=status, description=description)
     def sensor(context: dg.SensorEvaluationContext, settings: Settings) -> dg.SensorResult:
         """Notes as checks what is out of date and why, and whether listings and sales still come in."""
-        if unfinished_runs(context.instance):
-            return dg.SensorResult(skip_reason="runs are unfinished")
+        being_made = {key for run in unfinished_runs(context.instance) for key in run.asset_selection or ()}
         noted = newest_evaluations(context.instance, KEYS)
         try:
             said = dict(all_standings(settings))
@@ -123,7 +122,7 @@ def standing_sensor(status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason="the warehouse is being written")
         events = [
             event
-            for event in (evaluation(key, one) for key, one in said.items())
+            for event in (evaluation(key, one) for key, one in said.items() if key.asset_key not in being_made)
             if (before := noted.get(event.asset_check_key)) is None
             or (before.passed, before.metadata) != (event.passed, event.metadata)
         ]

@@ -34,6 +34,7 @@ def lineage_state(
     frozen: Collection[str] = (),
     *,
     wait_for_minimum_age: bool = False,
+    look_for_lost: bool = True,
 ) -> LineageState:
     """The present state of the lineage.
 
@@ -43,6 +44,7 @@ def lineage_state(
         warehouse: the working tables.
         frozen: assets that stay as they are, whatever they would be made from.
         wait_for_minimum_age: whether fitted assets below their policy's minimum age wait, as they do for sensors.
+        look_for_lost: whether files that the tables name are looked for, which takes longer than all the rest.
 
     Raises:
         WrongSetting: a retraining policy makes no sense.
@@ -58,7 +60,8 @@ def lineage_state(
     desired = desired_fingerprints(index.fingerprints, index.sales, recorded, recipe, policies, frozen)
     days = sorted(index.fingerprints.keys() | recorded.made.get("raw_listings", {}).keys())
     stale = out_of_date(desired, recorded.made)
-    for found in (known.unchecked, lost(known.files, warehouse.home.artefacts)):
+    gone = lost(known.files, warehouse.home.artefacts) if look_for_lost else {}
+    for found in (known.unchecked, gone):
         for asset in found.keys() & LINEAGE.keys() - set(frozen):
             stale[asset] = sorted({*stale.get(asset, ()), *found[asset]})
     return LineageState({asset: stale[asset] for asset in LINEAGE if asset in stale}, desired, days, known)

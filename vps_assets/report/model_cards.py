@@ -41,7 +41,7 @@ def all_reports(evaluation_reports: pl.DataFrame, words_reports: pl.DataFrame) -
     """The rows of both tables, each model's once, with the columns that both have."""
     columns = [name for name in words_reports.columns if name in evaluation_reports.columns]
     rows = pl.concat([evaluation_reports.select(columns), words_reports.select(columns)])
-    return rows.unique(["model_id", "segment"], maintain_order=True)
+    return rows.unique(["model_id", "segment"], keep="first", maintain_order=True)
 
 
 def card_of_champion(
@@ -108,5 +108,5 @@ def weak_segments(mine: pl.DataFrame, whole: Mapping[str, Any]) -> str:
 
 def card_markdown(card: ModelCard) -> str:
     """The card as the Dagster UI shows it."""
-    lines = [f"| {card.title} | |", "|---|---|", *(f"| {what} | {told} |" for what, told in card.facts)]
-    return "\n".join(lines)
+    rows = [f"| {what} | {told} |" for what, told in ((what, told.replace("|", r"\|")) for what, told in card.facts)]
+    return "\n".join([f"| {card.title} | |", "|---|---|", *rows])

@@ -22,7 +22,7 @@ from vps_assets.report.truth import fault_table, faulty_photo_table, limit_table
 from vps_assets.report.words import words_tables
 from vps_assets.tables.splits import in_fixed_order
 from vps_ml.atomic import whole_file
-from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
+from vps_ml.photos.quality import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.pricing.variants import SERVED, SYMBOLS
 
 TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("page.html", "style.css"))

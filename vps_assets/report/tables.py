@@ -96,7 +96,7 @@ def constraint_table(published: Published, kind: str, title: str, paper: dict, o
     for value, figures in paper.items():
         mine = overall(reports, Models(kind, value, objective, "group"))
         rows.append((f"{symbol} = {value}", *measured(mine), *papers(figures)))
-    return Table(f"{title}, objective `{objective}`", (symbol, *OURS, *PAPERS), rows)
+    return Table(f"{title}, objective {objective}", (symbol, *OURS, *PAPERS), rows)
 
 
 def ablation_table(published: Published, ablation: str, title: str, column: str, paper: dict) -> Table:

@@ -4,7 +4,7 @@ import polars as pl
 
 from vps_assets.serving.offers import Offer
 from vps_ml.evaluation.advice import PHOTO, PIECES, SHARPER
-from vps_ml.photos.decoding import ADVICE
+from vps_ml.photos.quality import ADVICE, PhotoQuality, shows_nothing
 
 WORDS_OF_ADVICE = {
     "title": "Say in a title what it is, of which brand, size and state.",
@@ -19,14 +19,17 @@ HARD_TO_TELL = "What such items have sold for differs too much to suggest one pr
 """Where nothing is wrong with the photo, and nothing that could be added is known to help."""
 
 
-def advised(offer: Offer, inputs: str, reason: str, gains: pl.DataFrame) -> dict[str, object]:
+def advised(
+    offer: Offer, inputs: str, reason: str, gains: pl.DataFrame, quality: PhotoQuality | None = None
+) -> dict[str, object]:
     """(`advice`, what would help most; `would_help`, the gain in qualification to expect of each thing).
 
     Gains are those that test listings had (`advice_gains`), by more than a standard error. A better photo is advised
-    where this one's fault can be measured, or where nothing else is known to help.
+    where this one's fault can be measured, where it shows no item at all, or where nothing else is known to help.
     """
     missing = {name for name in PIECES if all(getattr(offer, column) is None for column in PIECES[name])}
-    faulty = offer.image is not None and reason != "too_little_information"
+    empty = quality is not None and shows_nothing(quality)
+    faulty = offer.image is not None and (empty or reason != "too_little_information")
     missing |= {PHOTO} if offer.image is None else {SHARPER} if faulty else set()
     of_inputs = gains.filter(pl.col("inputs") == inputs, pl.col("piece").is_in(sorted(missing)))
     helped = of_inputs.filter(pl.col("gain") > pl.col("gain_error")).sort("priced_share", "gain", descending=True)

@@ -15,7 +15,8 @@ from vps_assets.errors import UserError, one_line
 from vps_assets.serving.offers import Offer
 from vps_ml.artefacts import Artefacts, id_in_path
 from vps_ml.backbones.embedding import FeatureExtractors, network_features
-from vps_ml.photos.decoding import PhotoQuality, decoded, refuse_shape
+from vps_ml.photos.decoding import decoded, refuse_shape
+from vps_ml.photos.quality import PhotoQuality
 from vps_ml.pricing.predictor import Predictor
 from vps_ml.pricing.sold_items import SoldItems
 from vps_ml.stores import DamagedArtefact

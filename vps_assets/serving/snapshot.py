@@ -25,6 +25,7 @@ from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import ALL_HISTORIES
+from vps_ml.photos.quality import PhotoQuality
 from vps_ml.pricing.calibration import Prediction
 from vps_ml.pricing.chosen import said_instead
 from vps_ml.pricing.predictor import suggestion
@@ -307,7 +308,8 @@ class Snapshot:
             "asking": None,
         }
         if plain["reason"]:
-            shown |= advised(offer, champion.inputs, plain["reason"], self.tables["advice_gains"])
+            measured = None if quality is None else PhotoQuality(**quality)
+            shown |= advised(offer, champion.inputs, plain["reason"], self.tables["advice_gains"], measured)
             return Suggested(shown, prediction)
         if champion.items is not None:
             own = self.home.artefacts, offer.image

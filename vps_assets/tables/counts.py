@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from vps_ml.photos.decoding import QUALITY_COLUMNS
+from vps_ml.photos.quality import QUALITY_COLUMNS
 
 COUNTED: Mapping[str, Mapping[str, pl.Expr]] = {
     "raw_listings": {"bad": (pl.col("landing_reasons").list.len() > 0).sum()},
@@ -31,10 +31,16 @@ OF_EACH: Mapping[str, Mapping[str, str]] = {
 """Table -> word before the value -> column whose values are counted."""
 
 
+MOST_VALUES = 20
+"""Of a column; a reason may name a number, so that there are as many as rows."""
+
+
 def counted(table: str, rows: pl.DataFrame) -> dict[str, float]:
     """The figures of one partition's rows; those that no row tells are left out."""
     found = rows.select(**COUNTED[table]).row(0, named=True) if table in COUNTED else {}
     for word, column in OF_EACH.get(table, {}).items():
         values = rows[column].explode() if rows.schema[column] == pl.List else rows[column]
-        found |= {f"{word}: {value}": count for value, count in values.drop_nulls().value_counts(sort=True).rows()}
+        counts = values.drop_nulls().value_counts(sort=True).rows()
+        found |= {f"{word}: {value}": count for value, count in counts[:MOST_VALUES]}
+        found |= {f"{word}: others": sum(count for _, count in counts[MOST_VALUES:])} if counts[MOST_VALUES:] else {}
     return {name: value for name, value in found.items() if value is not None}

@@ -31,7 +31,7 @@ SUGGESTION_HISTORY = table(
         "suggested_on": column(pl.Date, "UTC day of suggested_at"),
         **SUGGESTED,
     },
-    unique=["listing_id", "suggested_on", "model_id"],
+    unique=["listing_id", "listed_on", "suggested_on", "model_id"],
 )
 SUGGESTION_CHANGES = table(
     "suggestion_changes",

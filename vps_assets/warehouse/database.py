@@ -105,12 +105,12 @@ class Warehouse:
 
         self.transact(write, table)
 
-    def unchecked(self) -> Mapping[str, set[str]]:
-        """Asset -> partitions that wait for a blocking check, or failed it."""
+    def unchecked(self, run_id: str | None = None) -> Mapping[str, set[str]]:
+        """Asset -> partitions that wait for a blocking check, or failed it; of those that a run wrote, or all."""
         if not self.exists():
             return {}
         with self.connect(read_only=True) as connection:
-            return unchecked.read(connection)
+            return unchecked.read(connection, run_id)
 
     def note_passed(self, passed: Sequence[Passed]) -> None:
         """These checks have passed."""

@@ -1,5 +1,8 @@
 """Which rows of each table are a seller's, and their deletion."""
 
+from dataclasses import dataclass
+from datetime import datetime
+
 import duckdb
 
 from vps_assets.warehouse.database import Warehouse, table_exists
@@ -23,7 +26,20 @@ OF_A_SELLER = {
 """Which rows of each table are a seller's: SQL with the seller's id, $1, and the listings', $2."""
 
 
-def erase_rows(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
+SAID = ("price_suggestions", "suggestion_history", "suggestion_changes")
+"""Tables of what was said to sellers: from the history nothing is made again, as all else is of other sellers' rows."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was said of a seller's listings, also of those that are another's by now."""
+
+    listings: list[str]
+    before: datetime
+    """When the erasure began: what is said later is of whoever has them now."""
+
+
+def erase_rows(warehouse: Warehouse, seller: str, gone: list[str], said: Said | None = None) -> None:
     """Delete the seller's rows from the tables, in one transaction.
 
     The dates of `raw_listings` that lose rows are out of date from then on, and so is everything made from them. A run
@@ -33,24 +49,36 @@ def erase_rows(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
         warehouse: the working tables.
         seller: whose rows go.
         gone: listings of the seller that no landed row names any more.
+        said: what was said of all of the seller's listings.
     """
     if warehouse.exists():
-        warehouse.transact(lambda connection: delete(connection, seller, gone), "raw_listings")
+        warehouse.transact(lambda connection: delete(connection, seller, gone, said), "raw_listings")
 
 
-def erase_history(warehouse: Warehouse, listings: list[str]) -> None:
-    """Delete what was suggested for these listings, also for those that are another seller's by now.
+def erase_said(warehouse: Warehouse, said: Said) -> None:
+    """Delete what was said again: a run that was at work during the erasure may have kept it in the history."""
 
-    Unlike all else that was made of them it is not made again.
-    """
-    if (rows := warehouse.read("suggestion_history", "list_contains(?, listing_id)", [listings])) is None:
-        return
-    if rows.height:
-        warehouse.replace("suggestion_history", rows.clear(), "list_contains(?, listing_id)", [listings], {})
+    def erase(connection: duckdb.DuckDBPyConnection) -> None:
+        for table in SAID:
+            if table_exists(connection, table):
+                delete_said(connection, table, said)
+
+    if warehouse.exists():
+        warehouse.transact(erase, "suggestion_history")
 
 
-def delete(connection: duckdb.DuckDBPyConnection, seller: str, gone: list[str]) -> None:
+def delete_said(connection: duckdb.DuckDBPyConnection, table: str, said: Said) -> None:
+    """Delete what was said from a table, or a copy of it."""
+    where = "list_contains($1, listing_id) and suggested_at < $2"
+    connection.execute(f"delete from {table} where {where}", [said.listings, said.before])  # noqa: S608
+
+
+def delete(connection: duckdb.DuckDBPyConnection, seller: str, gone: list[str], said: Said | None = None) -> None:
     """Delete the seller's rows, within the caller's transaction."""
+    if said is not None:
+        for table in SAID:
+            if table_exists(connection, table):
+                delete_said(connection, table, said)
     for table, where in OF_A_SELLER.items():
         if not table_exists(connection, table):
             continue

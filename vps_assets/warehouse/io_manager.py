@@ -92,7 +92,8 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
                 figures |= columns_from(asset) if partition == partitions[-1] else {}  # the catalogue reads the newest
                 context.step_context.add_asset_metadata(figures, context.asset_key, partition)
         else:
-            context.add_output_metadata({"rows of this run": rows.height, **columns_from(asset)})
+            totals = {f"{name}, whole run": value for name, value in counted(asset, rows).items()}
+            context.add_output_metadata({"rows of this run": rows.height, **totals, **columns_from(asset)})
 
     def fingerprints(
         self, asset: str, rows: pl.DataFrame, partitions: list[str], read: Records
@@ -125,11 +126,15 @@ def columns_from(asset: str) -> dict[str, dg.TableColumnLineage]:
 def note_read(home: Home, run_id: str, records: Records) -> None:
     """Note which fingerprints a run has read of each table, beside what its ops pass to each other.
 
-    The step that writes may be another process, or of a run that executes a failed one again from where it failed.
+    The step that writes may be another process, or of a run that executes a failed one again from where it failed. Of a
+    table that several steps read it is the first reading that counts: an older one makes what is out of date be made
+    again, and a newer one would hide that it is.
     """
     folder = home.op_outputs / run_id / READ
     folder.mkdir(parents=True, exist_ok=True)
     for asset, made in records.made.items():
+        if (folder / f"{asset}.json").exists():
+            continue
         known = {partition: astuple(fingerprint) for partition, fingerprint in made.items()}
         temporary = folder / temporary_name(asset)  # not written through: no run outlives a power failure
         temporary.write_text(json.dumps({"made": known, "as_of": records.as_of.get(asset)}))

@@ -8,7 +8,7 @@ import duckdb
 
 from vps_assets.warehouse import unchecked
 from vps_assets.warehouse.database import quoted, table_exists
-from vps_assets.warehouse.erasure import OF_A_SELLER
+from vps_assets.warehouse.erasure import OF_A_SELLER, SAID, Said, delete_said
 from vps_assets.warehouse.lake import CATALOGUE, Lake
 
 PUBLISHED = "lineage.published"
@@ -79,7 +79,7 @@ def tables_of(connection: duckdb.DuckDBPyConnection, schema: str) -> list[str]:
     return [name for (name,) in connection.execute(query, [CATALOGUE, schema]).fetchall()]
 
 
-def erase_published(lake: Lake, seller: str, gone: list[str]) -> None:
+def erase_published(lake: Lake, seller: str, gone: list[str], said: Said | None = None) -> None:
     """Let no view show the seller's rows, and none name an earlier snapshot, so that all of these can be expired.
 
     A table that waits for a check keeps what was published of it, without the seller's rows, as a copy.
@@ -96,6 +96,8 @@ def erase_published(lake: Lake, seller: str, gone: list[str]) -> None:
             connection.execute(f"create temp table kept as from {CATALOGUE}.published.{quoted(name)}")
             if where := OF_A_SELLER.get(name):
                 connection.execute(f"delete from kept where {where}", [seller, gone])  # noqa: S608
+            if said is not None and name in SAID:
+                delete_said(connection, "kept", said)
             connection.execute(f"drop table if exists held.{quoted(name)}")
             connection.execute(f"create table held.{quoted(name)} as from kept")
             connection.execute("drop table kept")

@@ -17,7 +17,7 @@ from vps_assets.home import Home
 from vps_assets.tables.schemas import TABLES
 from vps_assets.warehouse import lake_publication, unchecked
 from vps_assets.warehouse.database import Warehouse, quoted
-from vps_assets.warehouse.erasure import delete
+from vps_assets.warehouse.erasure import Said, delete
 from vps_assets.warehouse.file import File, log_of, quoted_path
 from vps_assets.warehouse.lake import Lake, quoted_text
 from vps_ml import durable
@@ -107,30 +107,32 @@ def comment(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("commit")
 
 
-def erase_published(home: Home, seller: str, gone: list[str]) -> None:
+def erase_published(home: Home, seller: str, gone: list[str], said: Said | None = None) -> None:
     """Delete the seller's rows from what is published at once, whatever becomes of the tables that are made again.
 
     A table that fails its checks stays as it was, and would keep them there.
     """
     if home.lake:
-        lake_publication.erase_published(Lake(home), seller, gone)
+        lake_publication.erase_published(Lake(home), seller, gone, said)
     elif home.analytics.exists():
         with whole_file(home.analytics) as temporary, temporary_folder(home.path, "erased") as folder:
             shutil.copyfile(home.analytics, erased := folder / "erased.duckdb")
             with duckdb.connect(str(erased)) as connection:
-                delete(connection, seller, gone)
+                delete(connection, seller, gone, said)
                 connection.execute(f"attach {quoted_path(temporary)} as rewritten")  # without their blocks
                 connection.execute("copy from database erased to rewritten")
                 connection.execute("detach rewritten")
             keep_readers(home.analytics, temporary)
 
 
-def leave_no_trace(warehouse: Warehouse, seller: str, gone: list[str]) -> None:
+def leave_no_trace(warehouse: Warehouse, seller: str, gone: list[str], said: Said | None = None) -> None:
     """Rewrite the tables' files, so that none has a deleted row, and publish them."""
     warehouse.engine.rewrite()
     publish(warehouse)
     if isinstance(warehouse.engine, Lake):
-        lake_publication.erase_published(warehouse.engine, seller, gone)  # of tables that wait for a check by now, too
+        lake_publication.erase_published(
+            warehouse.engine, seller, gone, said
+        )  # of tables that wait for a check by now, too
         lake_publication.forget_snapshots(warehouse.engine, older_than_days=0)
 
 

@@ -94,15 +94,16 @@ def note(connection: duckdb.DuckDBPyConnection, passed: Sequence[Passed]) -> Non
         connection.execute(new, [one.asset, one.name, one.run_id, one.name in OF_ALL_DATES, one.began_at])
 
 
-def read(connection: duckdb.DuckDBPyConnection) -> Mapping[str, set[str]]:
-    """Asset -> partitions that wait for a check."""
+def read(connection: duckdb.DuckDBPyConnection, run_id: str | None = None) -> Mapping[str, set[str]]:
+    """Asset -> partitions that wait for a check; of those that a run wrote, or all."""
     columns = made_columns(connection, "unchecked")
     if not columns:
         return {}
     waiting = WAITING if "number" in columns and made_columns(connection, "passed") else "from lineage.unchecked"
-    query = f"select distinct asset, partition from ({waiting}) order by all"  # noqa: S608
+    whose = "true" if run_id is None else "run_id = $1"
+    query = f"select distinct asset, partition from ({waiting}) where {whose} order by all"  # noqa: S608
     found: dict[str, set[str]] = {}
-    for asset, partition in connection.execute(query).fetchall():
+    for asset, partition in connection.execute(query, [] if run_id is None else [run_id]).fetchall():
         found.setdefault(asset, set()).add(partition)
     return found
 

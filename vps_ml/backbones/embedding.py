@@ -13,7 +13,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.networks import accelerator, autocast, halves, load_state, normalised, placed, resnet
-from vps_ml.photos.decoding import in_batches, photo_batches
+from vps_ml.photos.batches import in_batches, photo_batches
 from vps_ml.recipes import BackboneRecipe
 
 STATE = "state"

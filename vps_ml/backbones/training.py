@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from vps_ml.backbones.labels import learning_of
 from vps_ml.backbones.networks import accelerator, augmented, autocast, halves, normalised, placed, resnet
 from vps_ml.data_parallel import ALONE, Rank, in_ranks, synchronised
-from vps_ml.photos.decoding import BATCH_PHOTOS, decoded, in_batches, photo_batches
+from vps_ml.photos.batches import BATCH_PHOTOS, in_batches, photo_batches
+from vps_ml.photos.decoding import decoded
 from vps_ml.recipes import BackboneRecipe
 from vps_ml.training_loop import Loop, Phase, Session, optimise, weights
 

@@ -16,7 +16,8 @@ from vps_ml.cards import Contents, identity
 from vps_ml.compute import Log
 from vps_ml.features.roles import ITEM, LEARNT
 from vps_ml.ops import GPU_POOL, GPU_TAGS
-from vps_ml.photos.decoding import QUALITY_COLUMNS, in_batches
+from vps_ml.photos.batches import in_batches
+from vps_ml.photos.quality import QUALITY_COLUMNS
 from vps_ml.recipes import BackboneRecipe, Recipe
 
 CODE_VERSION = "3"

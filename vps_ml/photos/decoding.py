@@ -1,22 +1,14 @@
-"""Photos: decoded once, cut to squares, measured.
+"""Photos: decoded once, and cut to squares; what is no photo is refused."""
 
-The measures are computed from the luminance at a fixed size, so that they mean the same for a phone's twelve
-megapixels and a thumbnail.
-"""
-
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from io import SEEK_CUR, BytesIO
 from math import ceil, sqrt
 from pathlib import Path
 from threading import Condition
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import (
     Image,
     ImageFile,
@@ -26,6 +18,7 @@ from PIL import (
 )
 
 from vps_ml.allocator import give_back_freed_memory
+from vps_ml.photos.quality import PhotoQuality, photo_quality
 
 MOST_PIXELS = 100_000_000
 """More is a decompression bomb, not a photo: 300 MB decoded."""
@@ -41,73 +34,6 @@ BAND_ROWS = 256
 """Rows at a time where pixels are converted, so that a conversion holds no further copy of the photo."""
 LEAST_SIDE_PX, MOST_ELONGATED = 32, 10
 """A picture that is smaller, or longer than so many times its width, is no photo of an item."""
-MEASURED_PX = 96
-"""Longest side at which quality is measured: the smallest photo that marketplaces accept."""
-
-BLURRED_BELOW = 0.18
-DARK_BELOW = 0.20
-OVEREXPOSED_ABOVE = 0.30
-DRAWN_ABOVE = 2.0
-"""Sharpness that text, drawings and noise have, and of 1,200 real adverts' photos 5 in a thousand."""
-PLAIN_BELOW = 0.03
-"""Contrast that a card or an evenly lit wall has, and of the same photos, blurred, not one."""
-ADVICE = {
-    "blurred": "Hold the phone still, wait until it has focused, and take the photo again.",
-    "dark": "Take the photo again in daylight or under a lamp.",
-    "overexposed": "Take the photo again away from direct light, and without the flash.",
-    "too_little_information": "Show the whole item alone, from the front, on a plain background.",
-}
-
-
-@dataclass(frozen=True)
-class PhotoQuality:
-    """What can be measured in a photo without knowing what it shows."""
-
-    sharpness: float
-    """Root mean square of the Laplacian over that of the luminance around its mean: fine detail per contrast."""
-    brightness: float
-    """Mean luminance, 0 black to 1 white."""
-    contrast: float
-    """Standard deviation of the luminance, 0 to 0.5."""
-    overexposed_share: float
-    """Share of pixels at the white end of the scale (luminance above 0.97)."""
-
-
-QUALITY_COLUMNS = ("sharpness", "brightness", "contrast", "overexposed_share")
-
-
-def photo_quality(photo: Image.Image) -> PhotoQuality:
-    """Measure an RGB photo's sharpness and exposure."""
-    grey = photo.convert("L")
-    grey.thumbnail((MEASURED_PX, MEASURED_PX), Image.Resampling.BOX)
-    luminance = np.asarray(grey, dtype=np.float64) / 255
-    padded = np.pad(luminance, 1, mode="edge")
-    laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * luminance
-    contrast = float(luminance.std())
-    return PhotoQuality(
-        sharpness=float(np.sqrt(np.square(laplacian).mean())) / max(contrast, 1 / 255),
-        brightness=float(luminance.mean()),
-        contrast=contrast,
-        overexposed_share=float((luminance > 0.97).mean()),
-    )
-
-
-def unqualified_reason(quality: PhotoQuality) -> str:
-    """The reason why a photo is unqualified: what was measured, else `too_little_information`.
-
-    Exposure comes before blur: a black or a white photo has no detail either, and blur would be the wrong advice. What
-    is no photo of an item at all is not told to be taken again in other light: a page of text is white, a card smooth.
-    A smooth picture with more contrast than that, a wall lit from one side, looks like a blurred one.
-    """
-    if quality.brightness < DARK_BELOW:
-        return "dark"
-    if quality.sharpness > DRAWN_ABOVE:
-        return "too_little_information"
-    if quality.overexposed_share > OVEREXPOSED_ABOVE:
-        return "overexposed"
-    if quality.sharpness < BLURRED_BELOW and quality.contrast >= PLAIN_BELOW:
-        return "blurred"
-    return "too_little_information"
 
 
 def open_photo(file: Path | BytesIO) -> Image.Image:
@@ -267,69 +193,6 @@ def decoded(file: Path | BytesIO, photo_px: int) -> tuple[UInt8[np.ndarray, "3 y
     photo = open_photo(file)
     square = ImageOps.fit(photo, (photo_px, photo_px), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)), photo_quality(photo)
-
-
-BATCH_PHOTOS = 64
-"""Photos per batch where nothing is trained."""
-AHEAD_PHOTOS = 512
-TOGETHER = 8
-"""Photos that a worker is asked for at a time: with one, processes spend their time on messages."""
-MOST_THREADS = 4
-WORTH_PROCESSES = 2000
-"""Photos from which on it is worth starting processes, which takes a second."""
-IDLE_S = 60
-"""Processes that nobody has asked for so long end; until then the next call has them at once."""
-
-
-def in_batches(paths: Sequence[Path]) -> list[Sequence[Path]]:
-    """The paths, `BATCH_PHOTOS` at a time."""
-    return [paths[i : i + BATCH_PHOTOS] for i in range(0, len(paths), BATCH_PHOTOS)]
-
-
-@contextmanager
-def decoders(workers: int, photos: int) -> Iterator[Executor]:
-    """Threads or, for many photos on many cores, processes: threads wait for each other in what Python itself does.
-
-    On 16 cores 2 threads decoded 600 of the demo's photos a second, 16 threads 490 and 16 processes 2,800.
-    """
-    if workers <= MOST_THREADS or photos < WORTH_PROCESSES:
-        with ThreadPoolExecutor(workers) as threads:
-            yield threads
-    else:
-        from joblib.externals.loky import get_reusable_executor  # 1 s, and only where there are many cores
-
-        yield get_reusable_executor(workers, timeout=IDLE_S)  # unlike the standard library's, they do not import torch
-
-
-def photo_batches(
-    batches: Sequence[Sequence[Path]], photo_px: int, workers: int | None = None
-) -> Iterator[tuple[UInt8[np.ndarray, "photo 3 y x"], Float[np.ndarray, "photo 4"]]]:
-    """Batches of decoded photos with their measures (`QUALITY_COLUMNS`), in order.
-
-    Each photo is read and decoded once, by workers (as many as there are cores) that stay `AHEAD_PHOTOS` ahead of the
-    network; memory holds no more than these, however many photos there are.
-    """
-    workers = workers or os.cpu_count() or 1
-    with decoders(workers, sum(map(len, batches))) as pool:
-        waiting: deque[list[Future]] = deque()
-        to_come = iter(batches)
-        while True:
-            while TOGETHER * sum(map(len, waiting)) < AHEAD_PHOTOS and (batch := next(to_come, None)):
-                parts = [batch[i : i + TOGETHER] for i in range(0, len(batch), TOGETHER)]
-                waiting.append([pool.submit(decoded_together, part, photo_px) for part in parts])
-            if not waiting:
-                return
-            photos, measures = zip(*(future.result() for future in waiting.popleft()), strict=True)
-            yield np.concatenate(photos), np.concatenate(measures)
-
-
-def decoded_together(
-    paths: Sequence[Path], photo_px: int
-) -> tuple[UInt8[np.ndarray, "photo 3 y x"], Float[np.ndarray, "photo 4"]]:
-    """Some photos, at least one, with their measures: what is asked of a worker at a time."""
-    photos, qualities = zip(*(decoded(path, photo_px) for path in paths), strict=True)
-    measures = [[getattr(quality, column) for column in QUALITY_COLUMNS] for quality in qualities]
-    return np.stack(photos), np.array(measures, dtype=np.float64)
 
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False

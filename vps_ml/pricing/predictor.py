@@ -17,7 +17,7 @@ from vps_ml.backbones.files import gathered
 from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.roles import backbones_of
 from vps_ml.features.scaling import FeatureMap
-from vps_ml.photos.decoding import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
+from vps_ml.photos.quality import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.pricing.calibration import Calibration, Judgement, Prediction, price_range
 from vps_ml.pricing.models import CALIBRATING, load_model
 from vps_ml.pricing.networks import PricingModel

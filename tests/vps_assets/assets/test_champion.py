@@ -13,11 +13,14 @@ from vps_assets.assets.champion_decisions import champion_of, champion_rows, loo
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, basis_of
 from vps_assets.tables.partitions import WHOLE
+from vps_assets.tables.schemas import TABLES, aligned
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.publication import current
 from vps_ml.evaluation.comparison import Comparison
 from vps_ml.ops.comparison import ComparisonJob, ComparisonResult
 from vps_ml.recipes import demo
+
+REPORTS = {name: aligned(pl.DataFrame(), TABLES[name]) for name in ("evaluation_reports", "words_reports")}
 
 
 def recorded_row(home: Home, current: str, challenger_id: str, comparison: Comparison | None) -> pl.DataFrame:
@@ -26,7 +29,7 @@ def recorded_row(home: Home, current: str, challenger_id: str, comparison: Compa
     result = ComparisonResult(
         "photo", current, challenger_id, comparison, "time", "c" if comparison is BETTER else None, "alike"
     )
-    return record_decision(context, results=[result], model_comparisons=comparisons()["model_comparisons"])
+    return record_decision(context, results=[result], model_comparisons=comparisons()["model_comparisons"], **REPORTS)
 
 
 def recorded(home: Home, current: str, challenger_id: str, comparison: Comparison | None) -> tuple[str, str]:
@@ -84,7 +87,7 @@ def test_a_champion_that_holds_is_served_as_its_new_refit_unless_another_took_it
         ("a", "c", "c", "; alike"), ("z", "c", None, ""), ("a", None, None, "; alike; goes on as a")
     ):  # fmt: skip
         result = ComparisonResult("photo", compared_with, "b", BY_CHANCE, "time", refit, "alike")
-        after = record_decision(context, results=[result], model_comparisons=table)
+        after = record_decision(context, results=[result], model_comparisons=table, **REPORTS)
         assert after.select("decision", "model_id", "served_as").row(0) == ("refused", "a", served_as)
         assert after["evidence"][0].endswith(words) and (words or "alike" not in after["evidence"][0])
 
@@ -113,7 +116,7 @@ def test_a_refit_that_is_lost_gives_way_to_the_champion_itself_or_to_another_ref
     assert job.may_win and job.champion_id is None and not job.first, "it is refitted"
     assert job_of(report | {"model_id": "b"}).first
     kept = ComparisonResult("photo", "a", "a", None, "time", "c")
-    again = record_decision(context, results=[kept], model_comparisons=table)
+    again = record_decision(context, results=[kept], model_comparisons=table, **REPORTS)
     assert again.select("decision", "model_id", "served_as").row(0) == ("kept", "a", "c")
     whole = decision("a", "a", "promoted", None, 0).with_columns(served_as=pl.lit("c"))
     Warehouse(home).replace("champion_model", whole, "true", [], {})
@@ -225,7 +228,7 @@ def test_what_is_decided_of_words_leaves_the_champion_of_the_photo_in_force(home
     Warehouse(home).replace("champion_model", pl.concat([photo, both]), "true", [], {})
     context = dg.build_op_context(resources={"settings": settings_of(home)})
     results = [ComparisonResult("both", "b", "c", BETTER, "time")]
-    rows = record_decision(context, results=results, model_comparisons=comparisons()["model_comparisons"])
+    rows = record_decision(context, results=results, model_comparisons=comparisons()["model_comparisons"], **REPORTS)
     in_force = {row["inputs"]: (row["model_id"], row["instead_of"]) for row in rows.to_dicts()}
     assert in_force == {"both": ("c", "b"), "photo": ("a", None)}
 

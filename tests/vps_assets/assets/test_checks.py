@@ -62,7 +62,7 @@ def test_a_listing_on_two_dates_blocks_unless_the_run_is_one_of_those_of_all_dat
     evaluation, _ = evaluated(checks.listing_is_on_one_date, home, tags)
     assert not evaluation.passed
     assert evaluation.metadata["dates to materialise"].value == "2024-01-02, 2024-03-04"
-    assert evaluation.metadata["listings"].value == "L1"
+    assert evaluation.metadata["listings"].value == 1
     assert (evaluation.severity == dg.AssetCheckSeverity.ERROR) == blocks
 
 

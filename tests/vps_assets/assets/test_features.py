@@ -10,7 +10,7 @@ from vps_assets.assets.features import bounded, open_rows, sold_rows, with_featu
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_assets.tables.schemas import types
 from vps_ml.features.statistics import COUNTS_AS, with_statistics
-from vps_ml.photos.decoding import QUALITY_COLUMNS
+from vps_ml.photos.quality import QUALITY_COLUMNS
 
 TABLES = tables_of(CLEAN)
 

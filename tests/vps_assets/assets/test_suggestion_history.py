@@ -3,14 +3,18 @@
 from datetime import UTC, date, datetime, timedelta
 from math import log
 
+import duckdb
 import polars as pl
 import pytest
 
 from vps_assets.assets.suggestion_history import CHANGES, gained, lost, secure, with_suggestions
 from vps_assets.home import Home
+from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.tables.schemas import TABLES, aligned, conforming
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.erasure import erase_history
+from vps_assets.warehouse.erasure import Said, erase_rows, erase_said
+from vps_assets.warehouse.publication import erase_published, publish
+from vps_assets.warehouse.unchecked import Checks
 
 NOON = datetime(2024, 1, 5, 12, tzinfo=UTC)
 DAY = "2024-01-02"
@@ -57,13 +61,54 @@ def test_what_a_killed_run_did_not_get_into_the_history_is_kept_before_it_is_rep
     assert home.warehouse.stat().st_mtime_ns == version, "all of it is there: nothing is written"
 
 
-def test_what_was_suggested_for_a_forgotten_sellers_listings_goes_whoever_has_them_now(home: Home) -> None:
+def test_what_waits_for_its_check_was_not_said(home: Home) -> None:
     warehouse = Warehouse(home)
-    erase_history(warehouse, ["L1"])
-    rows = with_suggestions(with_suggestions(empty(), said("L1", "a", 10.0)), said("L2", "a", 10.0))
-    warehouse.replace("suggestion_history", rows, "true", [], {})
-    erase_history(warehouse, ["L1"])
-    assert warehouse.read("suggestion_history")["listing_id"].to_list() == ["L2"]
+    made = {DAY: Fingerprint("f")}
+    warehouse.replace("price_suggestions", said("L1", "a", 1e9), "true", [], made, Checks("r", ("schema",)))
+    secure(warehouse, DAY, DAY)
+    assert warehouse.read("suggestion_history") is None
+
+
+def test_a_listing_that_was_listed_anew_keeps_what_was_said_of_each_date() -> None:
+    moved = said("L1", "a", 12.0, NOON + timedelta(hours=1)).with_columns(listed_on=date(2024, 1, 4))
+    both = with_suggestions(with_suggestions(empty(), said("L1", "a", 10.0)), moved)
+    assert both["suggested_price"].to_list() == [10.0, 12.0]
+    assert with_suggestions(both, moved.clear()).equals(both)
+
+
+def test_a_clock_that_was_set_back_does_not_keep_the_older_suggestion_of_a_day() -> None:
+    first = with_suggestions(empty(), said("L1", "a", 10.0))
+    assert with_suggestions(first, said("L1", "a", 11.0, NOON - timedelta(hours=1)))["suggested_price"].to_list() == [
+        11.0
+    ]
+
+
+def test_suggestions_of_before_words_were_read_are_by_the_photo() -> None:
+    old = said("L1", "a", 10.0).drop("inputs")
+    assert with_suggestions(empty(), old)["inputs"].to_list() == ["photo"]
+
+
+def test_what_was_said_of_a_forgotten_sellers_listings_goes_whoever_has_them_now_and_what_is_said_later_stays(
+    home: Home,
+) -> None:
+    warehouse, later = Warehouse(home), NOON + timedelta(days=2)
+    rows = pl.concat([said("L1", "a", 10.0), said("L2", "a", 10.0)])
+    warehouse.replace("price_suggestions", rows, "true", [], {})
+    warehouse.replace("suggestion_history", with_suggestions(empty(), rows), "true", [], {})
+    publish(warehouse)
+    gone = Said(["L1"], NOON + timedelta(days=1))
+    erase_rows(warehouse, "ann", [], gone)
+    erase_published(home, "ann", [], gone)
+    secure(warehouse, DAY, DAY)
+    for table in ("price_suggestions", "suggestion_history"):
+        assert warehouse.read(table)["listing_id"].to_list() == ["L2"], table
+        with duckdb.connect(str(home.analytics), read_only=True) as connection:
+            assert connection.sql(f"select listing_id from {table}").fetchall() == [("L2",)]
+    anew = pl.concat([warehouse.read("suggestion_history"), with_suggestions(empty(), said("L1", "a", 9.0, later))])
+    raced = pl.concat([anew, with_suggestions(empty(), said("L1", "b", 8.0))])
+    warehouse.replace("suggestion_history", raced, "true", [], {})
+    erase_said(warehouse, gone)
+    assert warehouse.read("suggestion_history")["suggested_price"].to_list() == [10.0, 9.0]
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from vps_assets.demo.catalogue import CATEGORIES, FAULTS, Item
 from vps_assets.demo.photos import draw_photo
-from vps_ml.photos.decoding import open_photo, photo_quality, unqualified_reason
+from vps_ml.photos.decoding import open_photo
+from vps_ml.photos.quality import photo_quality, unqualified_reason
 
 ITEM = Item("phone", "Aldera", "blue", "plain", "L", "classic", 0.1)
 

@@ -26,7 +26,7 @@ from vps_assets.serving.pages import FOLDER, KINDS, STYLE
 from vps_assets.serving.renewal import Renewal
 from vps_assets.serving.service import Suggestion
 from vps_assets.serving.view import view_of
-from vps_ml.photos.decoding import ADVICE
+from vps_ml.photos.quality import ADVICE
 
 HOSTS = frozenset({"127.0.0.1"})
 

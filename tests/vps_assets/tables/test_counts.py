@@ -16,6 +16,9 @@ def test_each_figure_is_of_the_rows_alone_and_what_no_row_tells_is_left_out() ->
     assert counted("quarantined_listings", reasons) == {"reason: no price": 2, "reason: no photo": 1}
     empty = aligned(pl.DataFrame(), TABLES["image_embeddings"])
     assert counted("image_embeddings", empty) == {}
+    many = counted("quarantined_listings", pl.DataFrame({"reasons": [[f"truncated ({i} bytes)"] for i in range(50)]}))
+    assert len(many) == 21
+    assert many["reason: others"] == 30
     assert counted("champion_model", pl.DataFrame({"inputs": ["photo"]})) == {}
 
 

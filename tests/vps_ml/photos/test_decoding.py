@@ -1,4 +1,3 @@
-import os
 import struct
 import subprocess
 import sys
@@ -8,56 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFilter, ImageOps
-from scenario import photo
+from PIL import Image, ImageOps
+from scenario import detailed, photo
 
-from vps_ml.photos import decoding
-from vps_ml.photos.decoding import PhotoQuality, decoded, open_photo, photo_batches, photo_quality, unqualified_reason
-
-
-def detailed() -> Image.Image:
-    pixels = np.random.default_rng(0).integers(40, 215, (6, 6, 3), dtype=np.uint8)
-    return Image.fromarray(pixels).resize((192, 192), Image.Resampling.NEAREST)
-
-
-def test_a_detailed_photo_has_no_measured_fault() -> None:
-    assert unqualified_reason(photo_quality(detailed())) == "too_little_information"
-
-
-def test_a_blurred_photo_is_measured_as_blurred() -> None:
-    assert unqualified_reason(photo_quality(detailed().filter(ImageFilter.GaussianBlur(12)))) == "blurred"
-
-
-def test_a_dark_photo_is_measured_as_dark() -> None:
-    assert unqualified_reason(photo_quality(detailed().point(lambda v: v // 8))) == "dark"
-
-
-def test_a_washed_out_photo_is_measured_as_overexposed() -> None:
-    assert unqualified_reason(photo_quality(detailed().point(lambda v: min(255, v * 3)))) == "overexposed"
-
-
-def test_exposure_is_named_before_blur() -> None:
-    assert unqualified_reason(PhotoQuality(0.0, 0.01, 0.0, 0.0)) == "dark"
-
-
-def test_a_photo_blurred_by_a_fiftieth_of_its_width_is_measured_as_blurred_and_as_it_is_not() -> None:
-    """Real adverts, 4 pixels of 224: 91 in a hundred blurred, none of them as they are."""
-    assert unqualified_reason(PhotoQuality(0.17, 0.5, 0.2, 0.0)) == "blurred"
-    assert unqualified_reason(PhotoQuality(0.36, 0.5, 0.2, 0.0)) == "too_little_information"
-
-
-@pytest.mark.parametrize("grey", [90, 128, 180, 220])
-def test_a_plain_card_is_not_told_to_be_held_still(grey: int) -> None:
-    assert unqualified_reason(photo_quality(Image.new("RGB", (400, 300), (grey,) * 3))) == "too_little_information"
-
-
-def test_a_page_of_text_a_drawing_and_noise_are_not_told_to_be_taken_in_other_light() -> None:
-    page, drawing = Image.new("RGB", (720, 1280), "white"), Image.new("RGB", (500, 500), "white")
-    for line in range(20):
-        ImageDraw.Draw(page).text((30, 60 + 55 * line), "the quick brown fox jumps over", fill="black", font_size=22)
-    ImageDraw.Draw(drawing).ellipse((80, 80, 400, 420), outline="black", width=6)
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8))
-    assert {unqualified_reason(photo_quality(image)) for image in (page, drawing, noise)} == {"too_little_information"}
+from vps_ml.photos.decoding import decoded, open_photo
 
 
 def test_a_photo_becomes_a_square_of_channels_first(tmp_path: Path) -> None:
@@ -90,29 +43,6 @@ def test_a_truncated_photo_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-400])
     with pytest.raises(ValueError, match="truncated"):
         open_photo(tmp_path / "b.jpg")
-
-
-def test_batches_keep_the_order_of_the_paths(tmp_path: Path) -> None:
-    paths = [photo(tmp_path / f"{i}.png", seed=i) for i in range(7)]
-    batches = list(photo_batches([paths[:3], paths[3:6], paths[6:]], 32))
-    assert [len(photos) for photos, _ in batches] == [3, 3, 1]
-    alone = np.stack([decoded(path, 32)[0] for path in paths])
-    assert np.array_equal(np.concatenate([photos for photos, _ in batches]), alone)
-
-
-def test_processes_decode_what_threads_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [photo(tmp_path / f"{i}.png", seed=i) for i in range(2 * decoding.TOGETHER + 3)]
-    threads = list(photo_batches([paths[:2], paths[2:]], 32, 2))
-    monkeypatch.setattr(decoding, "MOST_THREADS", 1)
-    monkeypatch.setattr(decoding, "WORTH_PROCESSES", 1)
-    with decoding.decoders(2, 1) as pool:
-        assert pool.submit(os.getpid).result() != os.getpid()
-    for (photos, quality), (again, also) in zip(threads, photo_batches([paths[:2], paths[2:]], 32, 2), strict=True):
-        assert np.array_equal(photos, again) and np.array_equal(quality, also)
-
-
-def test_no_photos_make_no_batches() -> None:
-    assert list(photo_batches([], 32, 3)) == []
 
 
 def test_a_photo_of_over_a_hundred_megapixels_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
