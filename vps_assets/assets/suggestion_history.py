@@ -7,6 +7,7 @@ from vps_assets.assets.options import table_options
 from vps_assets.tables.schemas import aligned, conforming
 from vps_assets.tables.suggestions import SUGGESTION_CHANGES, SUGGESTION_HISTORY
 from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.io_manager import output_window
 from vps_assets.warehouse.settings import Settings
 
 KEY = ("listing_id", "listed_on", "suggested_on", "model_id")
@@ -26,11 +27,6 @@ from before join price_suggestions as now using (listing_id) where place = 1 ord
 """Of each open listing, its suggestion beside the last one by another model that priced by the same inputs."""
 
 
-def window(first: str, last: str) -> tuple[str, list]:
-    """The rows of these listing dates, as SQL."""
-    return "listed_on between cast(? as date) and cast(? as date)", [first, last]
-
-
 def with_suggestions(history: pl.DataFrame, suggestions: pl.DataFrame) -> pl.DataFrame:
     """The history with these suggestions, which are newer. Of one listing, day and model it keeps the newest, and what
     other days hold stays as it is.
@@ -45,7 +41,7 @@ def with_suggestions(history: pl.DataFrame, suggestions: pl.DataFrame) -> pl.Dat
 
 def kept_history(warehouse: Warehouse, first: str, last: str) -> pl.DataFrame:
     """The history of these listing dates; empty before there is any."""
-    rows = warehouse.read("suggestion_history", *window(first, last))
+    rows = warehouse.read("suggestion_history", *output_window("suggestion_history", [first, last]))
     return aligned(pl.DataFrame() if rows is None else rows, SUGGESTION_HISTORY)
 
 
@@ -55,7 +51,7 @@ def secure(warehouse: Warehouse, first: str, last: str) -> None:
     Otherwise what was said to sellers between that run and this one would be in no table any more. What waits for a
     blocking check, or failed it, was not published, and so not said.
     """
-    said = warehouse.read("price_suggestions", *window(first, last))
+    said = warehouse.read("price_suggestions", *output_window("suggestion_history", [first, last]))
     if said is None or said.is_empty():
         return
     unpublished = warehouse.unchecked().get("price_suggestions", set())
@@ -63,7 +59,7 @@ def secure(warehouse: Warehouse, first: str, last: str) -> None:
     history = kept_history(warehouse, first, last)
     both = with_suggestions(history, said)
     if not both.equals(with_suggestions(history, said.clear())):
-        warehouse.replace("suggestion_history", both, *window(first, last), {})
+        warehouse.replace("suggestion_history", both, *output_window("suggestion_history", [first, last]), {})
 
 
 @dg.asset(**table_options("suggestion_history", "suggestions"))

@@ -58,13 +58,15 @@ def erase_rows(warehouse: Warehouse, seller: str, gone: list[str], said: Said | 
 def erase_said(warehouse: Warehouse, said: Said) -> None:
     """Delete what was said again: a run that was at work during the erasure may have kept it in the history."""
 
-    def erase(connection: duckdb.DuckDBPyConnection) -> None:
-        for table in SAID:
-            if table_exists(connection, table):
-                delete_said(connection, table, said)
-
     if warehouse.exists():
-        warehouse.transact(erase, "suggestion_history")
+        warehouse.transact(lambda connection: delete_all_said(connection, said), "suggestion_history")
+
+
+def delete_all_said(connection: duckdb.DuckDBPyConnection, said: Said) -> None:
+    """Delete what was said, within the caller's transaction."""
+    for table in SAID:
+        if table_exists(connection, table):
+            delete_said(connection, table, said)
 
 
 def delete_said(connection: duckdb.DuckDBPyConnection, table: str, said: Said) -> None:
@@ -76,9 +78,7 @@ def delete_said(connection: duckdb.DuckDBPyConnection, table: str, said: Said) -
 def delete(connection: duckdb.DuckDBPyConnection, seller: str, gone: list[str], said: Said | None = None) -> None:
     """Delete the seller's rows, within the caller's transaction."""
     if said is not None:
-        for table in SAID:
-            if table_exists(connection, table):
-                delete_said(connection, table, said)
+        delete_all_said(connection, said)
     for table, where in OF_A_SELLER.items():
         if not table_exists(connection, table):
             continue

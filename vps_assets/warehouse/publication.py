@@ -130,9 +130,8 @@ def leave_no_trace(warehouse: Warehouse, seller: str, gone: list[str], said: Sai
     warehouse.engine.rewrite()
     publish(warehouse)
     if isinstance(warehouse.engine, Lake):
-        lake_publication.erase_published(
-            warehouse.engine, seller, gone, said
-        )  # of tables that wait for a check by now, too
+        # Of tables that wait for a check by now, too.
+        lake_publication.erase_published(warehouse.engine, seller, gone, said)
         lake_publication.forget_snapshots(warehouse.engine, older_than_days=0)
 
 
