@@ -38,6 +38,8 @@ class PricingRecipe:
 
     features: str
     """What our objectives and the baselines see of a photo (`vps_ml.backbones.tasks.VISUAL_TASKS`)."""
+    most_sold: int | None
+    """Sold listings that price models are trained and tested on: of more, whole groups by a fixed hash. None: all."""
     reduced_features: int | None
     """Principal components kept of the visual features; None keeps them all, as the paper does."""
     beyond_paper: bool
@@ -118,6 +120,7 @@ def demo() -> Recipe:
         ),
         pricing=PricingRecipe(
             features="MSTFE",
+            most_sold=200_000,
             reduced_features=128,
             beyond_paper=True,
             hidden=(128, 64),
@@ -184,6 +187,7 @@ def paper() -> Recipe:
         ),
         pricing=PricingRecipe(
             features="MSTFE",
+            most_sold=None,
             reduced_features=None,
             beyond_paper=False,
             hidden=(512, 128),

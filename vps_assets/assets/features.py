@@ -1,14 +1,19 @@
 """The join that all price models see: listings, their statistics as of their listing date, and their embeddings."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import dagster as dg
 import polars as pl
 
 from vps_assets.tables.splits import share_of_group, with_roles
+from vps_assets.warehouse.settings import Settings
+from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import TABULAR
+from vps_ml.ops.selling import MOST_LISTINGS
 from vps_ml.photos.quality import QUALITY_COLUMNS
+from vps_ml.recipes import Recipe
 
 EMBEDDING = ("embedding_path", "embedding_row", "embedding_id", "tasks")
 """Which file and row have a listing's features, of which backbones, for which tasks."""
@@ -16,82 +21,109 @@ TEXT = ("text_path", "text_row", "text_id", "title", "description")
 """Which file and row have a listing's words, how they were read, and what they are."""
 
 
-MOST_SOLD = 2_000_000
-"""Sold listings that price models are trained and tested on; the paper's were half of that."""
-
-
-def bounded(sold: pl.DataFrame, most: int = MOST_SOLD) -> pl.DataFrame:
+def bounded(sold: pl.DataFrame, most: int | None) -> pl.DataFrame:
     """The sold listings or, of more than `most`, about so many of them: whole groups, by a fixed hash.
 
     So a sample of today's is a sample of tomorrow's, and no group is cut.
     """
-    if sold.height <= most:
+    if most is None or sold.height <= most:
         return sold
     groups = sold["group_key"].unique()
     shares = pl.Series([share_of_group(f"sample:{key}") for key in groups], dtype=pl.Float64)
     return sold.filter(pl.col("group_key").is_in(groups.filter(shares < most / sold.height).implode()))
 
 
-def sold_rows(joined: pl.DataFrame) -> pl.DataFrame:
-    """The sold listings, as `vps_ml.features.dataset.PricingDataset` takes them; of very many a sample (`bounded`)."""
-    sold = bounded(with_roles(joined).filter(pl.col("log_price").is_not_null())).sort("listing_id")
-    item = (
-        "listing_id",
-        "listed_on",
-        "category",
-        "group_key",
-        "photo_hash",
-        "log_price",
-        "sold_on",
-        "group_role",
-        "time_role",
-        "served_role",
-    )
-    return sold.select(*dict.fromkeys((*item, *EMBEDDING, *TEXT, *TABULAR)))
+def sold_listings(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
+    """The sold listings with their roles, by id; of very many a sample (`bounded`)."""
+    sold = with_roles(clean_listings).filter(pl.col("log_price").is_not_null())
+    return bounded(sold, recipe.pricing.most_sold).sort("listing_id")
 
 
-def open_rows(joined: pl.DataFrame) -> pl.DataFrame:
-    """The open listings, as `vps_ml.ops.suggestions.ChampionJob` takes them."""
-    still_open = joined.filter(pl.col("sold_on").is_null())
-    return still_open.select(
-        "listing_id", "listed_on", "group_key", "photo_hash", *EMBEDDING, *TEXT, *QUALITY_COLUMNS, *TABULAR
-    )
+def open_listings(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
+    """The listings that have not sold."""
+    return clean_listings.filter(pl.col("sold_on").is_null())
 
 
-def offered_rows(joined: pl.DataFrame) -> pl.DataFrame:
-    """The listings with an asking price, sold and open, as `vps_ml.ops.selling.SaleJob` takes them."""
-    own = ("listing_id", "listed_on", "listed_at", "sold_at", "price", "sold_price", "group_key", "photo_hash")
-    return joined.filter(pl.col("price").is_not_null()).select(*dict.fromkeys((*own, *EMBEDDING, *TEXT, *TABULAR)))
+def newest_offers(clean_listings: pl.DataFrame, recipe: Recipe, most: int = MOST_LISTINGS) -> pl.DataFrame:
+    """The newest listings with an asking price: `most` of all, and `most` whose seller says anything.
+
+    And the one that sold last, which tells until when sales are known.
+    """
+    offered = clean_listings.filter(pl.col("price").is_not_null())
+    by_age = offered.with_row_index("_order").sort("listed_at", "listing_id")
+    newest = [by_age, by_age.filter(inputs_of_rows(by_age) == "both")]
+    last = by_age.sort("sold_at", nulls_last=False)
+    chosen = pl.concat([*(rows.tail(most) for rows in newest), last.tail(1)])
+    return chosen.unique("_order").sort("_order").drop("_order")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which listings are joined to their features, and which columns of the join are taken."""
+
+    listings: Callable[[pl.DataFrame, Recipe], pl.DataFrame]
+    """(rows of `clean_listings` that have features, recipe) -> those that are wanted: before the join, which costs."""
+    columns: tuple[str, ...]
+
+
+SOLD = Selection(
+    sold_listings,
+    (
+        *("listing_id", "listed_on", "category", "group_key", "photo_hash", "log_price", "sold_on"),
+        *("group_role", "time_role", "served_role", *EMBEDDING, *TEXT, *TABULAR),
+    ),
+)
+"""As `vps_ml.features.dataset.PricingDataset` takes them."""
+OPEN = Selection(
+    open_listings,
+    ("listing_id", "listed_on", "group_key", "photo_hash", *EMBEDDING, *TEXT, *QUALITY_COLUMNS, *TABULAR),
+)
+"""As `vps_ml.ops.suggestions.ChampionJob` takes them."""
+OFFERED = Selection(
+    newest_offers,
+    (
+        *("listing_id", "listed_on", "listed_at", "sold_at", "price", "sold_price", "group_key", "photo_hash"),
+        *(*EMBEDDING, *TEXT, *TABULAR),
+    ),
+)
+"""As `vps_ml.ops.selling.SaleJob` takes them."""
 
 
 def with_features(
+    selection: Selection,
     clean_listings: pl.DataFrame,
     image_embeddings: pl.DataFrame,
     text_embeddings: pl.DataFrame,
     statistics: Mapping[str, pl.DataFrame],
+    recipe: Recipe,
 ) -> pl.DataFrame:
     """Listings with their photos' features and quality, their words and their statistics as of their listing date.
 
     Args:
+        selection: which of the listings, and which columns.
         clean_listings: any of them; those without features are left out.
         image_embeddings: of these listings.
         text_embeddings: of these listings; where there are none, columns are null.
         statistics: history -> its table.
+        recipe: in force.
     """
     files = image_embeddings.select(
         "listing_id", "tasks", "embedding_id", *QUALITY_COLUMNS, embedding_path="path", embedding_row="row"
     )
     words = text_embeddings.select("listing_id", "text_id", text_path="path", text_row="row")
-    embedded = clean_listings.join(files, on="listing_id", how="inner", maintain_order="left")
+    there = clean_listings.join(files, on="listing_id", how="semi", maintain_order="left")
+    chosen = selection.listings(there, recipe)
+    embedded = chosen.join(files, on="listing_id", how="inner", maintain_order="left")
     embedded = embedded.join(words, on="listing_id", how="left", maintain_order="left")
-    return with_statistics(embedded, statistics)
+    return with_statistics(embedded, statistics).select(*dict.fromkeys(selection.columns))
 
 
-def join_op(name: str, description: str, select: Callable[[pl.DataFrame], pl.DataFrame]) -> dg.OpDefinition:
-    """An op that joins all features and selects rows and columns of them."""
+def join_op(name: str, description: str, selection: Selection) -> dg.OpDefinition:
+    """An op that joins the features of selected listings."""
 
     @dg.op(name=name, description=description)
     def join(
+        settings: Settings,
         clean_listings: pl.DataFrame,
         image_embeddings: pl.DataFrame,
         text_embeddings: pl.DataFrame,
@@ -106,17 +138,17 @@ def join_op(name: str, description: str, select: Callable[[pl.DataFrame], pl.Dat
             "seller": seller_statistics,
             "label": label_statistics,
         }
-        return select(with_features(clean_listings, image_embeddings, text_embeddings, tables))
+        return with_features(selection, clean_listings, image_embeddings, text_embeddings, tables, settings.recipe)
 
     return join
 
 
 sold_features = join_op(
     "sold_features",
-    f"The sold listings that models are trained and tested on; of over {MOST_SOLD:,} a sample of whole groups.",
-    sold_rows,
+    "The sold listings that models are trained and tested on; of more than the recipe's `most_sold` a sample.",
+    SOLD,
 )
 offered_features = join_op(
-    "offered_features", "The listings with an asking price, and what became of them.", offered_rows
+    "offered_features", "The newest listings with an asking price, and what became of them.", OFFERED
 )
-open_features = join_op("open_features", "The open listings, as the champion prices them.", open_rows)
+open_features = join_op("open_features", "The open listings, as the champion prices them.", OPEN)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from vps_assets.assets.champion_decisions import champions_by_inputs, served_in_force
-from vps_assets.assets.features import sold_rows, with_features
+from vps_assets.assets.features import SOLD, with_features
 from vps_assets.errors import UserError, one_line
 from vps_assets.home import Home
 from vps_assets.landing.cells import typed_rows
@@ -136,7 +136,7 @@ def with_others(
         raise NothingToJudge("there is no model yet: `vps run` trains them")
     statistics = {history: tables[f"{history}_statistics"] for history in ALL_HISTORIES}
     images, texts = (tables[name] for name in EMBEDDINGS)
-    own = sold_rows(with_features(tables["clean_listings"], images, texts, statistics))
+    own = with_features(SOLD, tables["clean_listings"], images, texts, statistics, recipe)
     photos = [Path(photo) for photo in others["photo"]]
     visual = embedded_now(photos, own["embedding_id"][0], home.artefacts, tell)
     landed = tables["clean_listings"]

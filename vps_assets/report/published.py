@@ -1,5 +1,6 @@
 """The tables that the report and the terminal show, read from the analysts' copy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -8,6 +9,7 @@ from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.publication import newest_publication
+from vps_ml.photos.quality import QUALITY_COLUMNS
 
 
 class NothingEvaluated(UserError):
@@ -24,27 +26,31 @@ class Published:
         return self.tables[name]
 
 
-REPORTED = (
-    "raw_listings",
-    "clean_listings",
-    "quarantined_listings",
-    "task_backbones",
-    "image_embeddings",
-    "evaluation_reports",
-    "evaluation_predictions",
-    "ablation_reports",
-    "words_reports",
-    "model_comparisons",
-    "champion_model",
-    "range_adaptation",
-    "corruption_reports",
-    "advice_gains",
-    "comparable_reports",
-    "sale_chances",
-    "sale_reports",
-    "price_suggestions",
-    "suggestion_changes",
-)
+REPORTED: Mapping[str, tuple[str, ...]] = {
+    "raw_listings": ("sold_price",),
+    "clean_listings": (
+        *("listing_id", "listed_on", "category", "group_key", "photo_hash", "log_price", "sold_on"),
+        *("split", "time_split", "currency", "title"),
+    ),
+    "quarantined_listings": ("listed_on",),
+    "task_backbones": (),
+    "image_embeddings": ("listing_id", *QUALITY_COLUMNS),
+    "evaluation_reports": (),
+    "evaluation_predictions": (),
+    "ablation_reports": (),
+    "words_reports": (),
+    "model_comparisons": (),
+    "champion_model": (),
+    "range_adaptation": (),
+    "corruption_reports": (),
+    "advice_gains": (),
+    "comparable_reports": (),
+    "sale_chances": (),
+    "sale_reports": (),
+    "price_suggestions": ("qualified",),
+    "suggestion_changes": (),
+}
+"""Table -> columns that are read of it; none named: all. Of tables that grow with the marketplace, what is shown."""
 
 
 def read_published(home: Home) -> Published:
@@ -58,7 +64,7 @@ def read_published(home: Home) -> Published:
             f"nothing has been evaluated in {home.path}: run `vps demo`, or `vps land` and `vps run`"
         )
     with open_analytics(home) as analytics:
-        tables = {name: analytics.table(name) for name in REPORTED}
+        tables = {name: analytics.table(name, columns=columns) for name, columns in REPORTED.items()}
     if tables["evaluation_reports"].is_empty():
         raise NothingEvaluated("no model has been evaluated yet: `vps run` trains and evaluates")
     return Published(tables)

@@ -1,16 +1,19 @@
 """What each listing sees of the statistics tables: the past as of its listing date, and nothing later."""
 
+from datetime import date, timedelta
 from math import log
 
 import polars as pl
 import pytest
 from sales import CLEAN, tables_of
 
-from vps_assets.assets.features import bounded, open_rows, sold_rows, with_features
+from vps_assets.assets.features import OPEN, SOLD, bounded, newest_offers, with_features
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_assets.tables.schemas import types
+from vps_ml.features.given import SAID
 from vps_ml.features.statistics import COUNTS_AS, with_statistics
 from vps_ml.photos.quality import QUALITY_COLUMNS
+from vps_ml.recipes import demo
 
 TABLES = tables_of(CLEAN)
 
@@ -79,8 +82,8 @@ def test_no_price_model_sees_the_asking_price() -> None:
     )
     seen = []
     for asked in (1.0, 1e6):
-        joined = with_features(clean.with_columns(price=pl.lit(asked)), photos, words, TABLES)
-        seen.append((sold_rows(joined), open_rows(joined)))
+        offered = clean.with_columns(price=pl.lit(asked))
+        seen.append([with_features(selection, offered, photos, words, TABLES, demo()) for selection in (SOLD, OPEN)])
     assert seen[0][0].equals(seen[1][0]) and seen[0][0].height > 0
     assert seen[0][1].equals(seen[1][1])
     assert "price" not in seen[0][0].columns + seen[0][1].columns
@@ -109,9 +112,24 @@ def test_of_very_many_sold_listings_a_fixed_sample_of_whole_groups_is_taken() ->
     rows = pl.DataFrame(
         {"group_key": [f"g{i // 2}" for i in range(4000)], "listing_id": [f"L{i}" for i in range(4000)]}
     )
-    assert bounded(rows, 4000).equals(rows)
+    assert bounded(rows, 4000).equals(rows) and bounded(rows, None).equals(rows)
     some = bounded(rows, 1000)
     assert 800 < some.height < 1200
     assert some.group_by("group_key").len()["len"].unique().to_list() == [2], "a group is cut"
     more = bounded(pl.concat([rows, rows.with_columns(group_key="new" + pl.col("group_key"))]), 2000)
     assert set(some["group_key"]) == {key for key in more["group_key"] if not key.startswith("new")}
+
+
+def test_of_the_offers_the_newest_are_taken_those_whose_seller_says_anything_too_and_the_one_that_sold_last() -> None:
+    day = date(2024, 1, 1)
+    rows = pl.DataFrame(
+        {
+            "listing_id": [f"L{number}" for number in range(10)],
+            "listed_at": [day + timedelta(days=number) for number in range(10)],
+            "sold_at": [day + timedelta(days=30 if number == 0 else number) for number in range(9)] + [None],
+            "price": [None if number == 9 else 1.0 for number in range(10)],
+            "title": ["a bag" if number in (2, 4) else None for number in range(10)],
+        }
+    ).with_columns(pl.lit(None, pl.String).alias(name) for name in SAID if name != "title")
+    assert newest_offers(rows, demo(), 2)["listing_id"].to_list() == ["L0", "L2", "L4", "L7", "L8"]
+    assert newest_offers(rows, demo(), 100).equals(rows.head(9))
