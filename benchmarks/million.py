@@ -1,12 +1,13 @@
 """The whole lineage at 10⁴, 10⁵ and 10⁶ listings: CPU, memory and disk by step, and how each grows.
 
-    python benchmarks/million.py [--listings 1000] [--full] [--folder DIR]
+    python benchmarks/million.py [--listings 1000] [--full] [--most-sold N] [--folder DIR]
 
 A drawn year of 500 categories, a seller for each 20 listings, and a day after it. Photos' files are real and land as
 any do; the networks stay as they start, and features are drawn (`drawn.py`): photos a second are `embedding.py`'s
 subject. All else is what users run: landing, `vps run`, the published copy, README's queries, the report, a tick of
 every sensor, the UI's pages, a suggestion, and the day after. CPU is of this process and those that it has started;
-memory is what is held beside mapped files, sampled. Exponents are least squares of ln CPU on ln listings.
+memory is what is held beside mapped files, sampled. Training takes hours on 200,000 sold listings, as the recipe is
+bound: `--most-sold` lowers that, and all else stays at its size. Exponents: least squares of ln CPU on ln listings.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +34,8 @@ import polars as pl
 from drawn import DAYS, disk_mib, drawn_market, drawn_photos
 from lineage import evening_and_morning
 from measure import memory_mib, report, tell
+
+from vps_ml import recipes
 
 EVERY_S = 0.05
 MOST_QUERIES = 100
@@ -149,7 +153,13 @@ def each_step(meter: Meter, figures: Figures, prefix: str) -> Iterator[None]:
             figures[f"{prefix}{key}"] = sums | {"peak_mib": max(one["peak_mib"] for one in found)}
 
 
-def measured(folder: str, count: int) -> tuple[Figures, dict[str, float]]:
+def lower_bound_of_sold(most_sold: int) -> None:
+    """Let the recipe's price models see no more sold listings than these."""
+    base = recipes.demo()
+    recipes.RECIPES["demo"] = lambda: replace(base, pricing=replace(base.pricing, most_sold=most_sold))
+
+
+def measured(folder: str, count: int, most_sold: int) -> tuple[Figures, dict[str, float]]:
     """Everything at one size, in a fresh process: (figures by step, MiB by part of the disk)."""
     home_path = f"{folder}/home"
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
@@ -160,8 +170,9 @@ def measured(folder: str, count: int) -> tuple[Figures, dict[str, float]]:
     from vps_assets.landing.land import land
     from vps_assets.lineage.planning import Request
     from vps_assets.orchestration.run import run_lineage
-    from vps_ml.recipes import demo
 
+    lower_bound_of_sold(most_sold)
+    recipe = recipes.recipe_named("demo")
     figures: Figures = {}
     meter, home = Meter(), Home(Path(home_path))
     market = Path(folder) / "market"
@@ -178,9 +189,9 @@ def measured(folder: str, count: int) -> tuple[Figures, dict[str, float]]:
         with metered(meter, figures, f"{name}: landing"):
             land([path], None, home, lambda line: None)
         with drawn_photos(), each_step(meter, figures, f"{name}: "), metered(meter, figures, f"{name}: vps run"):
-            run_lineage(home, demo(), Request(), lambda line: None)
+            run_lineage(home, recipe, Request(), lambda line: None)
     with metered(meter, figures, "vps run, nothing to do"):
-        run_lineage(home, demo(), Request(), lambda line: None)
+        run_lineage(home, recipe, Request(), lambda line: None)
     looked_at(home, meter, figures, before)
     return figures, {part: disk_mib(home.path / path) for part, path in PARTS.items() if (home.path / path).exists()}
 
@@ -269,6 +280,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--listings", type=int, nargs="+", default=[1_000])
     parser.add_argument("--full", action="store_true", help="10,000, 100,000 and 1,000,000 listings: hours")
+    parser.add_argument("--most-sold", type=int, default=recipes.demo().pricing.most_sold)
     parser.add_argument("--folder", type=Path, help="where the data are made and left; a temporary folder by default")
     arguments = parser.parse_args()
     results: dict[int, Figures] = {}
@@ -278,7 +290,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary, ProcessPoolExecutor(1, context) as pool:
             folder = temporary if arguments.folder is None else str(arguments.folder / str(count))
             Path(folder).mkdir(parents=True, exist_ok=True)
-            results[count], disk[count] = pool.submit(measured, folder, count).result()
+            results[count], disk[count] = pool.submit(measured, folder, count, arguments.most_sold).result()
         share = results[count]["new day: vps run"]["cpu_s"] / results[count]["first: vps run"]["cpu_s"]
         tell(f"{count:,} listings: the new day took {share:.1%} of the first run's CPU; {disk[count]} MiB")
     report(by_listings=results, disk_mib=disk, exponents=exponents(results))

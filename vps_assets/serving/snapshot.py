@@ -18,6 +18,7 @@ from vps_assets.home import Home
 from vps_assets.serving.advice import advised
 from vps_assets.serving.beside import asking_of, by_category, comparables_of
 from vps_assets.serving.champions import Champion, Champions, Features, NoChampion, features_of, seen
+from vps_assets.serving.histories import Histories
 from vps_assets.serving.offers import Offer
 from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.publication import newest_publication
@@ -93,7 +94,7 @@ class Snapshot:
         self.home = home
         self.tables = tables
         self.chances = by_category(tables["sale_chances"])
-        self.histories = {history: tables[f"{history}_statistics"] for history in ALL_HISTORIES}
+        self.histories = Histories.of({history: tables[f"{history}_statistics"] for history in ALL_HISTORIES})
         earlier = None if before is None else before.champions
         self.champions: Champions = Champions(
             home.artefacts, tables["champion_model"], tables["comparable_items"], earlier
@@ -193,7 +194,8 @@ class Snapshot:
                 found[number] = error
         if rows:
             with clock.of("statistics"):
-                listings = with_statistics(pl.concat(rows), self.histories)
+                offered = pl.concat(rows)
+                listings = with_statistics(offered, self.histories.of_listings(offered))
             groups = self.by_inputs([offers[number] for number in asked], listings)
             for inputs, places in groups.items():
                 mine = [offers[asked[place]] for place in places]
