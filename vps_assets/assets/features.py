@@ -21,22 +21,27 @@ TEXT = ("text_path", "text_row", "text_id", "title", "description")
 """Which file and row have a listing's words, how they were read, and what they are."""
 
 
-def bounded(sold: pl.DataFrame, most: int | None) -> pl.DataFrame:
-    """The sold listings or, of more than `most`, about so many of them: whole groups, by a fixed hash.
+def share_taken(sold: int, most: int | None) -> float:
+    """The share of so many sold listings that makes about `most`; 1 if there are no more, or there is no bound."""
+    return 1.0 if most is None or sold <= most else most / sold
+
+
+def sampled(listings: pl.DataFrame, share: float) -> pl.DataFrame:
+    """About this share of the listings: whole groups, by a fixed hash.
 
     So a sample of today's is a sample of tomorrow's, and no group is cut.
     """
-    if most is None or sold.height <= most:
-        return sold
-    groups = sold["group_key"].unique()
+    if share >= 1:
+        return listings
+    groups = listings["group_key"].unique()
     shares = pl.Series([share_of_group(f"sample:{key}") for key in groups], dtype=pl.Float64)
-    return sold.filter(pl.col("group_key").is_in(groups.filter(shares < most / sold.height).implode()))
+    return listings.filter(pl.col("group_key").is_in(groups.filter(shares < share).implode()))
 
 
 def sold_listings(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
-    """The sold listings with their roles, by id; of very many a sample (`bounded`)."""
+    """The sold listings with their roles, by id; of very many a sample (`sampled`)."""
     sold = with_roles(clean_listings).filter(pl.col("log_price").is_not_null())
-    return bounded(sold, recipe.pricing.most_sold).sort("listing_id")
+    return sampled(sold, share_taken(sold.height, recipe.pricing.most_sold)).sort("listing_id")
 
 
 def open_listings(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:

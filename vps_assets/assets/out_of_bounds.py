@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.features import sold_features
+from vps_assets.assets.features import sampled, share_taken, sold_features
 from vps_assets.assets.listings import TOO_HIGH, TOO_LOW, judged, with_splits
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.tables.splits import ROLES
@@ -16,15 +16,22 @@ from vps_ml.ops.pricing import OutOfBoundsJob, PredictionJob, predict_out_of_bou
 
 
 def beyond_bounds(
-    raw_listings: pl.DataFrame, price_bounds: pl.DataFrame, rows: pl.DataFrame, statistics: Mapping[str, pl.DataFrame]
+    raw_listings: pl.DataFrame,
+    price_bounds: pl.DataFrame,
+    rows: pl.DataFrame,
+    statistics: Mapping[str, pl.DataFrame],
+    most_sold: int | None,
 ) -> pl.DataFrame:
     """Sold listings that are good but for their price, with the splits in which they would be tested.
 
-    Without those that share a group or a photo with a row that trains or calibrates there.
+    Without those that share a group or a photo with a row that trains or calibrates there. Where `rows` are a sample of
+    the sold, at most `most_sold`, these are as large a share: errors over both weigh them as they landed.
     """
+    landed = judged(raw_listings, price_bounds)
+    priced = landed.filter(pl.col("sold_price").is_not_null(), pl.col("reasons").list.len() == 0).height
     out_of_bounds = [TOO_LOW, TOO_HIGH]
     only = (pl.col("reasons").list.len() == 1) & pl.col("reasons").list.first().is_in(out_of_bounds)
-    kept = with_splits(judged(raw_listings, price_bounds).filter(only), price_bounds)
+    kept = sampled(with_splits(landed.filter(only), price_bounds), share_taken(priced, most_sold))
     for side, role in ROLES.items():
         learnt = rows.filter(pl.col(role).is_in(["train", "validation"]))
         shared = pl.any_horizontal(pl.col(name).is_in(learnt[name].unique().implode()) for name in ITEM)
@@ -56,7 +63,7 @@ def out_of_bounds_job(
     }
     models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
     prediction = PredictionJob(rows, models, settings.recipe, settings.artefacts)
-    beyond = beyond_bounds(raw_listings, price_bounds, rows, statistics)
+    beyond = beyond_bounds(raw_listings, price_bounds, rows, statistics, settings.recipe.pricing.most_sold)
     return OutOfBoundsJob(prediction, beyond)
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sales import CLEAN, tables_of
 
-from vps_assets.assets.features import OPEN, SOLD, bounded, newest_offers, with_features
+from vps_assets.assets.features import OPEN, SOLD, newest_offers, sampled, share_taken, with_features
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_assets.tables.schemas import types
 from vps_ml.features.given import SAID
@@ -112,11 +112,13 @@ def test_of_very_many_sold_listings_a_fixed_sample_of_whole_groups_is_taken() ->
     rows = pl.DataFrame(
         {"group_key": [f"g{i // 2}" for i in range(4000)], "listing_id": [f"L{i}" for i in range(4000)]}
     )
-    assert bounded(rows, 4000).equals(rows) and bounded(rows, None).equals(rows)
-    some = bounded(rows, 1000)
+    assert share_taken(4000, 4000) == share_taken(4000, None) == 1
+    assert sampled(rows, 1.0).equals(rows)
+    some = sampled(rows, share_taken(4000, 1000))
     assert 800 < some.height < 1200
     assert some.group_by("group_key").len()["len"].unique().to_list() == [2], "a group is cut"
-    more = bounded(pl.concat([rows, rows.with_columns(group_key="new" + pl.col("group_key"))]), 2000)
+    twice = pl.concat([rows, rows.with_columns(group_key="new" + pl.col("group_key"))])
+    more = sampled(twice, share_taken(8000, 2000))
     assert set(some["group_key"]) == {key for key in more["group_key"] if not key.startswith("new")}
 
 

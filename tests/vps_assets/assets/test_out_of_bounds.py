@@ -8,6 +8,7 @@ import pytest
 from scenario import listing, rows_landed
 
 from vps_assets.assets.evaluation import with_male_of_landed
+from vps_assets.assets.features import sampled
 from vps_assets.assets.listings import cleaned, fitted_bounds
 from vps_assets.assets.out_of_bounds import beyond_bounds
 from vps_assets.home import Home
@@ -38,7 +39,7 @@ def test_test_listings_with_an_absurd_price_alone_are_judged(home: Home, tmp_pat
     raw = rows_landed(home, rows, tmp_path)
     bounds = fitted_bounds(raw, (0.0, 0.5), 0.6, 0.2).with_columns(lower_price=pl.lit(1.0), upper_price=pl.lit(1000.0))
     own = with_roles(cleaned(raw, bounds))
-    beyond = beyond_bounds(raw, bounds, own, statistics())
+    beyond = beyond_bounds(raw, bounds, own, statistics(), None)
     assert beyond.height > 0
     assert set(beyond["log_price"].exp().round(0)) == {1e6}
     for split in ("group", "time"):
@@ -48,6 +49,11 @@ def test_test_listings_with_an_absurd_price_alone_are_judged(home: Home, tmp_pat
         assert set(beyond[f"{split}_role"].unique()) <= {"test", None}
     assert all(day > bounds["validation_until"][0] for day in beyond.filter(pl.col("time_role") == "test")["listed_on"])
     assert isinstance(beyond["listed_on"][0], date)
+    sold = own["log_price"].count()
+    for most in (sold // 2, sold // 10, sold // 30):  # models that are judged on a sample are so on one of these, too
+        some = beyond_bounds(raw, bounds, own, statistics(), most)
+        assert some.equals(sampled(beyond, most / sold))
+    assert some.height < beyond.height
 
 
 def test_the_error_over_all_landed_prices_counts_what_cleaning_took_out() -> None:
