@@ -2,7 +2,8 @@
 
     python benchmarks/embedding_files.py [--rows 10000] [--full]
 
-A date's file is written and read back when 2 and when 20 other dates are there. Then a matrix of rows x 8,192 features
+A date's file is written, and read back, when 2 and when 20 other dates are there; beside it what a copy held to its
+SHA-256 takes, as earlier versions read it. Then a matrix of rows x 8,192 features
 is assembled from the files of 90 dates and a few batches are trained on: the table shows what the process holds beside
 the mapped file. A million listings need 16.8 GB on disk and, by the rows measured here, no more memory.
 """
@@ -17,14 +18,17 @@ sys.path[:] = [
 ]  # torch must not take statistics.py for the standard library's
 
 import argparse
+import hashlib
 import tempfile
+from collections.abc import Callable
 
 import numpy as np
 import polars as pl
 from measure import interleaved, memory_mib, report, tell, wall_seconds
+from safetensors.numpy import load_file
 from training import joint_rate
 
-from vps_ml.backbones.files import blocks, load_embeddings, save_embeddings
+from vps_ml.backbones.files import blocks, save_embeddings, tensors
 from vps_ml.features.matrix import FeatureMatrix
 from vps_ml.features.scaling import FeatureMap, VisualMoments, tabular_moments
 from vps_ml.features.tabular import tabular_columns, tabular_matrix
@@ -42,19 +46,27 @@ def write_date(folder: Path, number: int, rows: int) -> Path:
     return path
 
 
-def one_date(dates: int, rows: int) -> float:
-    """Seconds to write and read a date when this many others exist."""
+def copied(path: Path) -> None:
+    """Read a date as earlier versions did."""
+    for array in load_file(path).values():
+        hashlib.sha256(array.data).hexdigest()
+
+
+def one_date(dates: int, rows: int) -> dict[str, float]:
+    """Seconds to write, to read, and to copy a date when this many others exist."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number in range(dates):
             write_date(folder, number, rows)
         features = {task: np.zeros((rows, WIDTH), dtype=np.float16) for task in TASKS}
 
-        def written_and_read() -> None:
-            save_embeddings(folder / "new.safetensors", features, np.zeros((rows, 4)))
-            load_embeddings(folder / "new.safetensors", TASKS)
-
-        return interleaved({"date": written_and_read}, 7, wall_seconds)["date"]
+        new = folder / "new.safetensors"
+        ways: dict[str, Callable[[], object]] = {
+            "write": lambda: save_embeddings(new, features, np.zeros((rows, 4))),
+            "read": lambda: tensors(new),
+            "copy": lambda: copied(new),
+        }
+        return interleaved(ways, 7, wall_seconds)
 
 
 def assembled(rows: int, scratch: Path) -> dict[str, float]:
@@ -93,13 +105,16 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = 200_070 if arguments.full else arguments.rows
     few, many = (one_date(dates, 1000) for dates in (2, 20))
-    tell(f"a date of 1,000 photos, written and read: {few * 1e3:.0f} ms beside 2 dates, {many * 1e3:.0f} ms beside 20")
+    for dates, spent in ((2, few), (20, many)):
+        told = ", ".join(f"{way} {seconds * 1e3:.1f} ms" for way, seconds in spent.items())
+        tell(f"a date of 1,000 photos beside {dates} others: {told}")
     sizes = {count: assembled(count, arguments.scratch) for count in (rows // 4, rows)}
     for count, size in sizes.items():
         tell(f"{count:,} rows x 8,192 features, {size['on_disk_mib']:,.0f} MiB in half precision")
         tell(f"  assembled in {size['assemble_s']:.1f} s, {size['held_mib']:,.0f} MiB held beside the mapped file")
         tell(f"  training: {size['held_in_training_mib']:,.0f} MiB, {size['samples_per_s']:,.0f} samples/s")
-    report(date_growth=many / few, matrix=sizes)
+    growth = {way: many[way] / few[way] for way in few}
+    report(date_growth=growth, read_over_copy=many["read"] / many["copy"], matrix=sizes)
 
 
 if __name__ == "__main__":

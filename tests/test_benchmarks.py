@@ -11,7 +11,7 @@ FIGURES = {
     "statistics": {"backfill_speedup", "backfill_peak_mib", "new_day_growth", "join_s"},
     "landing": {"landing_rows_per_s", "peak_growth", "verify_speedup_of_two_threads"},
     "embedding": {"embedding_speedup", "cosine", "forward_fraction", "shared_trunk_speedup", "demo_speedup"},
-    "embedding_files": {"date_growth", "matrix"},
+    "embedding_files": {"date_growth", "read_over_copy", "matrix"},
     "words": {"titles", "hashed_s", "hashed_speedup", "encoder"},
     "training": {"gemm_fraction", "ten_models_speedup", "reduction_speedup"},
     "comparables": {"items", "category_and_day_cpu_ms", "all_cpu_ms", "category_and_day_recall", "all_recall", "mib"},

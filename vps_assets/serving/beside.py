@@ -32,7 +32,7 @@ def comparables_of(
     own = set() if data is None else {hashlib.sha256(data).hexdigest()}
     kept = None if data is None else stripped(data)
     while True:
-        similar = items.similar(point, row["category"] or "", row["listed_on"], None, own)
+        similar = items.items[items.similar(point, row["category"] or "", row["listed_on"], None, own)]
         # The same photo may have come with other metadata: they are cut where photos are kept, and by the page.
         again = {photo for photo in similar["photo_hash"] if kept is not None and is_kept(artefacts.photo(photo), kept)}
         if not again:

@@ -6,3 +6,5 @@ GPU_TAGS = {
     "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
 }
 GPU_POOL = "gpu"
+PREDICTED_AT_ONCE = 20_000
+"""Listings whose features and predictions are held at a time, however many are open."""

@@ -12,7 +12,7 @@ from vps_ml.artefacts import SOLD_ITEMS, Artefacts
 from vps_ml.cards import identity
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.roles import unseen
-from vps_ml.ops import GPU_POOL, GPU_TAGS
+from vps_ml.ops import GPU_POOL, GPU_TAGS, PREDICTED_AT_ONCE
 
 if TYPE_CHECKING:
     from vps_ml.pricing.predictor import Predictor
@@ -89,11 +89,8 @@ def find_comparables(context: dg.OpExecutionContext, job: ComparablesJob) -> pl.
     found = []
     for (model_id,), rows in job.rows.group_by("model_id", maintain_order=True):
         model, items = Predictor.load(job.artefacts, model_id), SoldItems.load(job.artefacts, job.items[model_id])
-        for row, point in zip(rows.iter_rows(named=True), model.matrix(rows), strict=True):
-            similar = similar_to(row, point, items)
-            own = [pl.lit(row[name]).alias(name) for name in ("listing_id", "listed_on")]
-            shown = similar.rename({"listing_id": "comparable_id"}).with_row_index("rank", 1)
-            found.append(shown.with_columns(*own, model_id=pl.lit(model_id)))
+        for part in rows.iter_slices(PREDICTED_AT_ONCE):
+            found.append(shown_beside(model, items, part).with_columns(model_id=pl.lit(model_id)))
     context.log.info(f"sold items beside {job.rows.height:,} suggestions")
     return pl.concat(found) if found else pl.DataFrame()
 
@@ -119,8 +116,20 @@ def measure_comparables(context: dg.OpExecutionContext, job: SoldItemsJob) -> pl
     return pl.DataFrame(found, infer_schema_length=None)
 
 
-def similar_to(row: Mapping[str, Any], point: np.ndarray, items: "SoldItems") -> pl.DataFrame:
-    """The sold items that are shown beside a listing."""
+def shown_beside(model: "Predictor", items: "SoldItems", rows: pl.DataFrame) -> pl.DataFrame:
+    """One row per listing and rank: a sold item that is like it."""
+    numbers = [
+        similar_to(row, point, items) for row, point in zip(rows.iter_rows(named=True), model.matrix(rows), strict=True)
+    ]
+    listing = np.repeat(np.arange(rows.height), [len(shown) for shown in numbers])
+    rank = np.concatenate([np.arange(1, len(shown) + 1) for shown in numbers])
+    own = rows.select("listing_id", "listed_on")[listing].with_columns(rank=pl.Series(rank))
+    similar = items.items[np.concatenate(numbers)].rename({"listing_id": "comparable_id"})
+    return pl.concat([own, similar], how="horizontal")
+
+
+def similar_to(row: Mapping[str, Any], point: np.ndarray, items: "SoldItems") -> np.ndarray:
+    """The numbers of the sold items that are shown beside a listing."""
     return items.similar(point, row["category"], row["listed_on"], row["group_key"], {row["photo_hash"]})
 
 
@@ -129,8 +138,7 @@ def with_comparables(model: "Predictor", items: "SoldItems", tested: pl.DataFram
     x = model.matrix(tested)
     judged = []
     for row, point, predicted in zip(tested.iter_rows(named=True), x, model.predicted(x), strict=True):
-        similar = similar_to(row, point, items)
-        prices = np.log(similar["sold_price"].to_numpy())
+        prices = np.log(items.items["sold_price"][similar_to(row, point, items)].to_numpy())
         ends = (float(np.median(prices)), float(prices.min()), float(prices.max())) if len(prices) else (None,) * 3
         judged.append((predicted.log_price, predicted.qualification >= 0.5, len(prices), *ends))
     names = ("predicted_log_price", "qualified", "comparables", "median", "least", "highest")

@@ -10,7 +10,7 @@ import polars as pl
 from vps_ml.artefacts import Artefacts
 from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
-from vps_ml.ops import GPU_POOL, GPU_TAGS
+from vps_ml.ops import GPU_POOL, GPU_TAGS, PREDICTED_AT_ONCE
 
 if TYPE_CHECKING:
     from vps_ml.pricing.calibration import Prediction
@@ -37,38 +37,52 @@ class ChampionJob:
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataFrame:
     """One row per open listing: a price with its range, or the reason why there is none."""
-    from vps_ml.pricing.chosen import said_instead
-    from vps_ml.pricing.predictor import Predictor, suggestion
+    from vps_ml.pricing.predictor import Predictor
 
-    suggested: list[dict] = []
+    suggested: list[pl.DataFrame] = []
     loaded = {inputs: Predictor.load(job.artefacts, model_id) for inputs, model_id in job.champions.items()}
     given = inputs_of_rows(job.rows)
     served = given.replace_strict({name: name if name in job.champions else "photo" for name in ("photo", "both")})
     for inputs in served.unique(maintain_order=True):
         rows = job.rows.filter(served == inputs)
-        predicted = predictions(job, loaded[inputs], rows)
-        instead: Mapping[int, Prediction] = {}
-        if inputs == "both" and "words" in loaded:
-            photo, words = (asked(job, loaded[name], rows) for name in ("photo", "words"))
-            instead = said_instead(predicted, photo, words)
-        answers = [
-            (inputs, prediction) if number not in instead else ("words", instead[number])
-            for number, prediction in enumerate(predicted)
-        ]
-        qualified = sum(prediction.qualification >= 0.5 for _, prediction in answers)
-        by_words = f", {len(instead):,} of them by words alone" if instead else ""
-        context.log.info(f"{rows.height:,} open listings by {inputs}, {qualified:,} qualified{by_words}")
-        suggested += [
-            {
-                "listing_id": row["listing_id"],
-                "listed_on": row["listed_on"],
-                "inputs": by,
-                **suggestion(prediction, row),
-                "model_id": loaded[by].model_id,
-            }
-            for row, (by, prediction) in zip(rows.iter_rows(named=True), answers, strict=True)
-        ]
-    return pl.DataFrame(suggested, infer_schema_length=None)
+        parts = [suggestions_by(inputs, job, loaded, part) for part in rows.iter_slices(PREDICTED_AT_ONCE)]
+        suggested += parts
+        qualified, by_words = (
+            sum(part.filter(chosen).height for part in parts)
+            for chosen in (pl.col("qualified"), pl.col("inputs") == "words")
+        )
+        instead = f", {by_words:,} of them by words alone" if by_words else ""
+        context.log.info(f"{rows.height:,} open listings by {inputs}, {qualified:,} qualified{instead}")
+    return pl.concat(suggested, how="vertical_relaxed") if suggested else pl.DataFrame()
+
+
+def suggestions_by(
+    inputs: str, job: ChampionJob, loaded: "Mapping[str, Predictor]", rows: pl.DataFrame
+) -> pl.DataFrame:
+    """Suggestions for some of the listings that the model of these inputs prices, or that of words in its place."""
+    from vps_ml.pricing.chosen import said_instead
+    from vps_ml.pricing.predictor import suggestion
+
+    predicted = predictions(job, loaded[inputs], rows)
+    instead: Mapping[int, Prediction] = {}
+    if inputs == "both" and "words" in loaded:
+        photo, words = (asked(job, loaded[name], rows) for name in ("photo", "words"))
+        instead = said_instead(predicted, photo, words)
+    answers = [
+        (inputs, prediction) if number not in instead else ("words", instead[number])
+        for number, prediction in enumerate(predicted)
+    ]
+    said = [
+        {
+            "listing_id": row["listing_id"],
+            "listed_on": row["listed_on"],
+            "inputs": by,
+            **suggestion(prediction, row),
+            "model_id": loaded[by].model_id,
+        }
+        for row, (by, prediction) in zip(rows.iter_rows(named=True), answers, strict=True)
+    ]
+    return pl.DataFrame(said, infer_schema_length=None)
 
 
 def predictions(job: ChampionJob, model: "Predictor", rows: pl.DataFrame) -> "list[Prediction]":

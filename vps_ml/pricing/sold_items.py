@@ -96,6 +96,11 @@ class SoldItems:
         return self.items["sold_on"].cast(pl.Int32).to_numpy()
 
     @cached_property
+    def known_by(self) -> pl.DataFrame:
+        """By what an item is told from others: its group, and its photo."""
+        return self.items.select("group_key", "photo_hash")
+
+    @cached_property
     def largest(self) -> float:
         """The largest norm of an item."""
         return float(self.squares.max().sqrt())
@@ -136,8 +141,8 @@ class SoldItems:
 
     def similar(
         self, point: Float[np.ndarray, " F"], category: str, before: date, group: str | None, photos: Collection[str]
-    ) -> pl.DataFrame:
-        """What is shown beside a suggestion: the nearest of the category that had sold, one of each group; `COLUMNS`.
+    ) -> Int[np.ndarray, " K"]:
+        """What is shown beside a suggestion: numbers of the nearest of the category that had sold, one of each group.
 
         Args:
             point: price features of the item.
@@ -149,11 +154,11 @@ class SoldItems:
         start, stop = self.sold_before(category, before)
         count = 2 * SHOWN
         while True:
-            found = self.items[self.nearest(point, start, stop, count)]
+            numbers = self.nearest(point, start, stop, count)
             kept: dict[str, int] = {}
-            for number, (item, photo) in enumerate(zip(found["group_key"], found["photo_hash"], strict=True)):
+            for number, (item, photo) in zip(numbers, self.known_by[numbers].iter_rows(), strict=True):
                 if item != group and photo not in photos:
                     kept.setdefault(item, number)
             if len(kept) >= SHOWN or count >= stop - start:
-                return found[list(kept.values())[:SHOWN]]
+                return np.array(list(kept.values())[:SHOWN], dtype=np.int64)
             count *= 4
