@@ -4,11 +4,14 @@ The header has each matrix's checksum. A matrix that is not as it was written is
 the next run embeds the date again. Files of version 0.1 have no checksums.
 
 Files are mapped, not copied: what a reader takes no rows of costs its checksum alone, at the rate of memory.
+
+A file knows what its rows were made from. When a date's listings change, as with each sale that is out of bounds, the
+rows that an earlier file of the date has are taken from there (`taken_over`).
 """
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,18 +25,35 @@ from vps_ml.atomic import whole_file
 from vps_ml.stores import DamagedArtefact
 
 QUALITY = "photo_quality"
+DAY_LETTERS = len("2026-01-01")
 SHA256_DIGITS = 64
+MADE_FROM = "made_from"
+"""Name of the array of what rows were made from: the 32 bytes of a SHA-256 each."""
+RowOf = Mapping[str, int]
+"""SHA-256 of what a row was made from -> its number."""
 
 
 def save_embeddings(
-    path: Path, features: dict[str, Float16[np.ndarray, "..."]], quality: Float[np.ndarray, "photo 4"]
+    path: Path,
+    features: dict[str, Float16[np.ndarray, "..."]],
+    quality: Float[np.ndarray, "photo 4"],
+    photo_hashes: Sequence[str] = (),
 ) -> None:
     """Write a date's file, whole or not at all."""
-    save_arrays(path, {**features, QUALITY: quality})
+    save_arrays(path, {**features, QUALITY: quality}, photo_hashes)
 
 
-def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write a date's arrays with their checksums, whole or not at all."""
+def save_arrays(path: Path, arrays: dict[str, np.ndarray], made_from: Sequence[str] = ()) -> None:
+    """Write a date's arrays with their checksums, whole or not at all.
+
+    Args:
+        path: of the file.
+        arrays: what rows were made to.
+        made_from: SHA-256 of what each row was made from; none: no later file takes rows from this one.
+    """
+    if made_from:
+        hashes = np.frombuffer(bytes.fromhex("".join(made_from)), dtype=np.uint8)
+        arrays = {**arrays, MADE_FROM: hashes.reshape(len(made_from), -1)}
     with whole_file(path) as temporary:
         save_file(arrays, temporary, metadata={name: digest(array) for name, array in arrays.items()})
 
@@ -65,6 +85,50 @@ def tensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndar
     if any(name in written and not as_written(array, written[name]) for name, array in found.items()):
         raise damaged(path)
     return found
+
+
+def taken_over(path: Path, wanted: Collection[str]) -> list[tuple[dict[str, np.ndarray], RowOf]]:
+    """What other files of the date of this one, which is to be written, have of what is wanted: (arrays, their rows).
+
+    Each row is of one file, the newest that has it. Of files of before that do not say what their rows were made from
+    nothing is taken, nor of damaged ones.
+    """
+    left, found = set(wanted), list[tuple[dict[str, np.ndarray], RowOf]]()
+    others = [other for other in path.parent.glob(f"{path.name[:DAY_LETTERS]}-*.safetensors") if other != path]
+    for other in sorted(others, key=written_at, reverse=True):
+        if not left:
+            break
+        with suppress(DamagedArtefact):
+            arrays = tensors(other)
+            hashes = [row.tobytes().hex() for row in arrays.pop(MADE_FROM, ())]
+            if rows := {made_from: number for number, made_from in enumerate(hashes) if made_from in left}:
+                left -= rows.keys()
+                found.append((arrays, rows))
+    return found
+
+
+def written_at(path: Path) -> float:
+    """When a file was written, in seconds since 1970; 0 if it has gone meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def without(wanted: Sequence[str], parts: Sequence[RowOf]) -> list[str]:
+    """What is wanted that no part has, each once."""
+    there = {made_from for rows in parts for made_from in rows}
+    return [one for one in dict.fromkeys(wanted) if one not in there]
+
+
+def in_order(made_from: Sequence[str], parts: Sequence[RowOf]) -> Int[np.ndarray, " row"]:
+    """The numbers of the wanted rows among those of all parts, one part's after the other's, in each part's order.
+
+    Raises:
+        KeyError: no part has one of them.
+    """
+    number_of = {one: number for number, one in enumerate(one for rows in parts for one in rows)}
+    return np.array([number_of[one] for one in made_from], dtype=np.int64)
 
 
 def damaged(path: Path) -> DamagedArtefact:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
@@ -10,7 +11,7 @@ import polars as pl
 
 from vps_ml import compute
 from vps_ml.artefacts import Artefacts
-from vps_ml.backbones.files import load_quality, save_embeddings
+from vps_ml.backbones.files import QUALITY, RowOf, in_order, load_quality, save_embeddings, taken_over, without
 from vps_ml.backbones.tasks import UNTUNED
 from vps_ml.cards import Contents, identity
 from vps_ml.compute import Log
@@ -208,18 +209,44 @@ def embed_photos(context: dg.OpExecutionContext, job: EmbeddingJob) -> pl.DataFr
 def embed_dates(job: MissingDates, log: Log) -> None:
     """Embed the dates' photos in one stream, and write each date's file as soon as its last photo is embedded.
 
-    Batches end with their date, so that a date's features do not depend on which other dates were missing.
+    Photos that an earlier file of their date has are not embedded again. Batches end with their date, so that a date's
+    features do not depend on which other dates were missing.
     """
     from vps_ml.backbones.embedding import embedded, joined, load_extractors
 
-    extractors = load_extractors(job.backbones, job.recipe, job.artefacts)
-    batches = {path: in_batches(job.artefacts.photos(rows["photo_hash"])) for path, rows in job.dates.items()}
-    stream = embedded([batch for of_date in batches.values() for batch in of_date], extractors)
-    for path, rows in job.dates.items():
-        features, quality = joined(list(islice(stream, len(batches[path]))))
-        save_embeddings(job.artefacts.root / path, features, quality)
+    wanted = {path: rows["photo_hash"].to_list() for path, rows in job.dates.items()}
+    known = {path: taken_over(job.artefacts.root / path, hashes) for path, hashes in wanted.items()}
+    new = {path: without(hashes, [rows for _, rows in known[path]]) for path, hashes in wanted.items()}
+    batches = {path: several_each(job.artefacts.photos(hashes)) for path, hashes in new.items()}
+    every = [batch for of_date in batches.values() for batch in of_date]
+    stream = embedded(every, load_extractors(job.backbones, job.recipe, job.artefacts)) if every else iter(())
+    for path, hashes in wanted.items():
+        parts = known[path]
+        if new[path]:
+            features, quality = joined(list(islice(stream, len(batches[path]))))
+            parts = [*parts, ({**features, QUALITY: quality}, {one: row for row, one in enumerate(new[path])})]
+        arrays = gathered_from(parts, hashes)
+        save_embeddings(job.artefacts.root / path, arrays, arrays.pop(QUALITY), hashes)
         job.artefacts.share_embeddings([path])
-        log(f"{rows['listed_on'][0]}: {rows.height:,} photos embedded")
+        log(f"{job.dates[path]['listed_on'][0]}: {len(new[path]):,} of {len(hashes):,} photos embedded")
+
+
+def several_each(photos: list[Path]) -> list[Sequence[Path]]:
+    """Batches of two photos at least, a single one twice: a network rounds one photo alone otherwise.
+
+    So the features of a photo are the same, whichever others of its date are embedded with it.
+    """
+    batches = in_batches(photos)
+    return [*batches[:-1], [*batches[-1]] * 2] if batches and len(batches[-1]) == 1 else batches
+
+
+def gathered_from(parts: Sequence[tuple[dict[str, np.ndarray], RowOf]], hashes: Sequence[str]) -> dict[str, np.ndarray]:
+    """The rows of these photos, from the parts that have them."""
+    order = in_order(hashes, [rows for _, rows in parts])
+    return {
+        name: np.concatenate([arrays[name][list(rows.values())] for arrays, rows in parts])[order]
+        for name in parts[0][0]
+    }
 
 
 def embedding_rows(

@@ -3,7 +3,7 @@
 Axes: N text, H hash, E feature.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,11 +37,11 @@ class WordFeatures:
         return WordFeatures(self.hashed[numbers], self.encoded[numbers])
 
 
-def save_words(path: Path, words: WordFeatures) -> None:
+def save_words(path: Path, words: WordFeatures, text_hashes: Sequence[str] = ()) -> None:
     """Write a date's file, whole or not at all."""
     hashed = words.hashed
     arrays = {INDICES: hashed.indices.astype(np.int32), ENDS: hashed.indptr.astype(np.int64), ENCODED: words.encoded}
-    save_arrays(path, arrays)
+    save_arrays(path, arrays, text_hashes)
 
 
 def load_words(path: Path) -> WordFeatures:
@@ -50,22 +50,31 @@ def load_words(path: Path) -> WordFeatures:
     Raises:
         DamagedArtefact: the file is not what was written, or is gone.
     """
+    return as_words(tensors(path))
+
+
+def as_words(arrays: Mapping[str, np.ndarray]) -> WordFeatures:
+    """The words of a file's arrays."""
     from scipy.sparse import csr_matrix
 
-    found = tensors(path)
-    indices, ends = found[INDICES], found[ENDS]
+    indices, ends = arrays[INDICES], arrays[ENDS]
     ones = np.ones(len(indices), dtype=np.float32)
-    return WordFeatures(csr_matrix((ones, indices, ends), shape=(len(ends) - 1, 2 * HASHES)), found[ENCODED])
+    return WordFeatures(csr_matrix((ones, indices, ends), shape=(len(ends) - 1, 2 * HASHES)), arrays[ENCODED])
 
 
 def joined_words(blocks: Iterable[tuple[np.ndarray, WordFeatures]]) -> WordFeatures:
     """Blocks of words, of at least one row, in the order of their positions."""
-    from scipy.sparse import vstack
-
     parts = list(blocks)
     order = np.argsort(np.concatenate([where for where, _ in parts]), kind="stable")
-    hashed = vstack([words.hashed for _, words in parts], format="csr")
-    return WordFeatures(hashed[order], np.concatenate([words.encoded for _, words in parts])[order])
+    return stacked([words for _, words in parts]).rows(order)
+
+
+def stacked(parts: Sequence[WordFeatures]) -> WordFeatures:
+    """Words of at least one part, one part's after the other's."""
+    from scipy.sparse import vstack
+
+    hashed = vstack([words.hashed for words in parts], format="csr")
+    return WordFeatures(hashed, np.concatenate([words.encoded for words in parts]))
 
 
 def word_blocks(paths: Sequence[Path], rows: Sequence[int]) -> Iterator[tuple[np.ndarray, WordFeatures]]:
