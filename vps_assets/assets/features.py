@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 import polars as pl
 
-from vps_assets.tables.splits import share_of_group, with_roles
+from vps_assets.tables.splits import fixed_shares, with_roles
 from vps_assets.warehouse.settings import Settings
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
@@ -33,9 +33,7 @@ def sampled(listings: pl.DataFrame, share: float) -> pl.DataFrame:
     """
     if share >= 1:
         return listings
-    groups = listings["group_key"].unique()
-    shares = pl.Series([share_of_group(f"sample:{key}") for key in groups], dtype=pl.Float64)
-    return listings.filter(pl.col("group_key").is_in(groups.filter(shares < share).implode()))
+    return listings.filter(fixed_shares("sample:" + listings["group_key"]) < share)
 
 
 def sold_listings(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:

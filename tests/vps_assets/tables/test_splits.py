@@ -1,5 +1,6 @@
 """Splits by group and by time, and who takes no part."""
 
+import hashlib
 from datetime import date
 
 import polars as pl
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vps_assets.tables.splits import group_split, share_of_group, time_cuts, with_roles
+from vps_assets.tables.splits import fixed_shares, group_split, time_cuts, with_roles
 
 
 def test_a_group_keeps_its_side_and_sides_have_their_shares() -> None:
@@ -17,7 +18,13 @@ def test_a_group_keeps_its_side_and_sides_have_their_shares() -> None:
     # three standard errors of a share of 0.6 over 20,000 groups are 0.0104
     assert (side == "train").mean() == pytest.approx(0.6, abs=0.0104)
     assert (side == "validation").mean() == pytest.approx(0.2, abs=0.0085)
-    assert 0 <= share_of_group("g1") < 1
+
+
+@given(st.lists(st.text()))
+def test_a_keys_share_is_the_first_eight_bytes_of_its_sha256(keys: list[str]) -> None:
+    digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+    expected = [int.from_bytes(digest[:8], "big") / 2**64 for digest in digests]
+    assert fixed_shares(pl.Series(keys, dtype=pl.String)).to_list() == expected
 
 
 def test_time_cuts_take_the_shares_of_the_rows() -> None:

@@ -18,7 +18,7 @@ from vps_assets.tables.schemas import TABLES, conforming
 from vps_assets.warehouse import unchecked
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.file import LostWarehouse
-from vps_assets.warehouse.publication import current, erase_published, publish, published
+from vps_assets.warehouse.publication import current, erase_published, publish, published, write_copy
 from vps_assets.warehouse.records import read_records
 from vps_assets.warehouse.unchecked import Checks, Passed
 
@@ -67,6 +67,15 @@ def test_what_a_killed_writer_had_committed_is_published(killed_writer: Warehous
     with duckdb.connect(str(killed_writer.home.analytics), read_only=True) as analyst:
         assert analyst.execute("from prices order by all").fetchall() == COMMITTED
     assert current(killed_writer.home)
+
+
+def test_what_is_committed_while_a_publication_begins_is_in_the_copy_if_its_writer_is_killed(
+    killed_writer: Warehouse,
+) -> None:
+    write_copy(killed_writer.engine, killed_writer.home.analytics)
+    with duckdb.connect(str(killed_writer.home.analytics), read_only=True) as analyst:
+        assert analyst.execute("from prices order by all").fetchall() == COMMITTED
+    assert [path.name for path in killed_writer.home.path.glob("*analytics*")] == ["analytics.duckdb"]
 
 
 def test_the_published_copy_opens_with_the_state_beside_the_tables(home: Home) -> None:
