@@ -19,6 +19,8 @@ WIDTH, DPI = 4.8, 160
 """Of a figure, in inches, and its pixels an inch."""
 SLANTED = {"rotation": 60, "ha": "right", "rotation_mode": "anchor", "fontsize": 9}
 """Labels of categories."""
+MOST_CATEGORIES = 40
+"""That a figure shows: those with the most test items. Nobody reads the labels of hundreds."""
 BLUE, GREY = "#2b6cb0", "#95a5a6"
 
 
@@ -139,10 +141,10 @@ def risk_coverage_curves(reports: pl.DataFrame, predictions: pl.DataFrame) -> dg
 def range_coverage_png(by_segment: pl.DataFrame, level: float) -> bytes:
     """Share of qualified test items sold within their range, by category, with three standard errors.
 
-    Columns: segment, qualified, range_coverage.
+    Of more than `MOST_CATEGORIES` those with the most of them. Columns: segment, qualified, range_coverage.
     """
     drawing, axis = figure(3.6)
-    rows = by_segment.drop_nulls("range_coverage").sort("segment")
+    rows = by_segment.drop_nulls("range_coverage").top_k(MOST_CATEGORIES, by="qualified").sort("segment")
     error = 3 * np.sqrt(level * (1 - level) / np.maximum(rows["qualified"].to_numpy(), 1))
     place = np.arange(rows.height)
     axis.errorbar(place, rows["range_coverage"].to_numpy(), error, fmt="o", color=BLUE, capsize=3)
@@ -155,7 +157,8 @@ def range_coverage_png(by_segment: pl.DataFrame, level: float) -> bytes:
 def error_png(judged: pl.DataFrame) -> bytes:
     """MALE of all and of the qualified test items, by category and by decile of the sold price.
 
-    Columns: category, log_price, predicted_log_price, qualified.
+    Of more than `MOST_CATEGORIES` those with the most of them. Columns: category, log_price, predicted_log_price,
+    qualified.
     """
     drawing, (above, below) = figure(3.0, 2)
     error = (pl.col("predicted_log_price") - pl.col("log_price")).abs()
@@ -163,7 +166,8 @@ def error_png(judged: pl.DataFrame) -> bytes:
     rows = judged.with_columns(error=error, decile=decile.cast(pl.Int64))
     for axis, key in ((above, "category"), (below, "decile")):
         accepted = pl.col("error").filter(pl.col("qualified")).mean()
-        means = rows.group_by(key).agg(pl.mean("error"), accepted=accepted).sort(key)
+        means = rows.group_by(key).agg(pl.mean("error"), accepted=accepted, tested=pl.len())
+        means = means.top_k(MOST_CATEGORIES, by="tested").sort(key)
         place = np.arange(means.height)
         axis.bar(place - 0.2, means["error"].to_numpy(), 0.4, color=GREY, label="all")
         axis.bar(place + 0.2, means["accepted"].fill_null(float("nan")).to_numpy(), 0.4, color=BLUE, label="qualified")

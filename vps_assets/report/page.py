@@ -152,6 +152,8 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
     what = (
         f"The served kind of model ({SERVED['objective']}, δ = {SERVED['constraint_value']}), split by group, seed 0."
     )
+    if served["category"].n_unique() > draw.MOST_CATEGORIES:
+        what += f" The {draw.MOST_CATEGORIES} categories with the most test items."
     ablations = overall(published["ablation_reports"]).filter(pl.col("ablation") != "tuning")
     made += [
         (

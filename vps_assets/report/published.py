@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
 from vps_assets.errors import UserError
 from vps_assets.home import Home
+from vps_assets.tables.splits import with_roles
 from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.publication import newest_publication
 from vps_ml.photos.quality import QUALITY_COLUMNS
@@ -21,6 +23,11 @@ class Published:
     """The tables that are reported on; empty if one has not been made yet."""
 
     tables: dict[str, pl.DataFrame]
+
+    @cached_property
+    def sides(self) -> pl.DataFrame:
+        """The sold listings that take part in the split by group, with their side as `group_role`."""
+        return with_roles(self["clean_listings"]).drop_nulls("group_role")
 
     def __getitem__(self, name: str) -> pl.DataFrame:
         return self.tables[name]

@@ -9,7 +9,6 @@ import polars as pl
 
 from vps_assets.report.comparisons import Models, best_baseline, differences, interval, overall, percent
 from vps_assets.report.published import Published
-from vps_assets.tables.splits import with_roles
 from vps_ml.evaluation.resampling import CANNOT_TELL
 from vps_ml.pricing.variants import COVERAGE_TARGETS, OBJECTIVE_NAMES, WHOLE
 
@@ -72,8 +71,7 @@ def by_value(published: Published, kind: str, objective: str, column: str) -> li
 def coverage_lands(published: Published, objective: str) -> Shape:
     """Calibrated coverage within its bar of δ for every δ: 2 points, or three standard errors."""
     coverage = by_value(published, "percentile", objective, "coverage")
-    sides = with_roles(published["clean_listings"])["group_role"].value_counts()
-    rows = dict(sides.iter_rows())
+    rows = dict(published.sides["group_role"].value_counts().iter_rows())
     spread = 1 / max(rows.get("validation", 0), 1) + 1 / max(rows.get("test", 0), 1)
     judged = [(d, c, max(0.02, 3 * (d * (1 - d) * spread) ** 0.5)) for d, c in coverage]
     figures = ", ".join(f"{percent(c)} (± {percent(bar)})" for _, c, bar in judged)

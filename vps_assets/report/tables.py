@@ -25,7 +25,6 @@ from vps_assets.report.paper import (
     PAPER_TABLE_5,
 )
 from vps_assets.report.published import Published
-from vps_assets.tables.splits import with_roles
 from vps_ml.evaluation.adaptation import rates_in_force
 from vps_ml.evaluation.resampling import CANNOT_TELL
 from vps_ml.pricing.baselines import gated_baselines
@@ -73,8 +72,7 @@ def papers(figures: tuple[float, float, float]) -> tuple[str, ...]:
 
 def data_table(published: Published) -> Table:
     """Table 1: how many sold listings train, validate and test, per category."""
-    sold = with_roles(published["clean_listings"]).drop_nulls("group_role")
-    counts = sold.group_by("category", "group_role").len()
+    counts = published.sides.group_by("category", "group_role").len()
     number = {(category, role): n for category, role, n in counts.iter_rows()}
     rows = []
     for category in sorted({key[0] for key in number}):

@@ -25,6 +25,21 @@ def test_any_category_is_drawn_as_it_is_written() -> None:
             assert Image.open(io.BytesIO(png)).size[0] > 100
 
 
+def test_of_hundreds_of_categories_those_with_the_most_items_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(figures, "plain", lambda text: drawn.append(text) or str(text))
+    names = [f"c{number:03}" for number in range(200)]
+    counts = [1 if number % 10 else 2 for number in range(200)]
+    one = pl.lit(1.0)
+    judged = pl.DataFrame({"category": names}).select(pl.col("category").repeat_by(pl.Series(counts)).explode())
+    figures.error_png(judged.with_columns(log_price=pl.col("category").rank(), predicted_log_price=one, qualified=True))
+    segments = pl.DataFrame({"segment": names, "qualified": counts}).with_columns(range_coverage=one)
+    figures.range_coverage_png(segments, 0.8)
+    names_drawn = [text for text in drawn if str(text).startswith("c")]
+    assert len(names_drawn) == 2 * figures.MOST_CATEGORIES
+    assert {name for name, count in zip(names, counts, strict=True) if count == 2} <= set(names_drawn)
+
+
 def test_a_price_in_dollars_is_no_formula() -> None:
     from matplotlib.cbook import is_math_text
 
