@@ -239,8 +239,7 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
     warehouse.replace("champion_history", history, "true", [], {WHOLE: Fingerprint(noted) if noted else None})
     publish(warehouse)
     metadata: dict[str, Any] = {"model_id": config.to, "decision": verdict.decision, "evidence": verdict.evidence}
-    read = {name: warehouse.read(name) for name in ("evaluation_reports", "words_reports")}
-    reports = [aligned(pl.DataFrame() if rows is None else rows, TABLES[name]) for name, rows in read.items()]
+    reports = [aligned(warehouse.read(name), TABLES[name]) for name in ("evaluation_reports", "words_reports")]
     context.log_event(dg.AssetMaterialization("champion_model", metadata=metadata | cards_of(settings, row, *reports)))
     context.log_event(dg.AssetMaterialization("champion_history", metadata=metadata))
 

@@ -172,8 +172,7 @@ def champion_rows(warehouse: Warehouse) -> pl.DataFrame:
 
 def past_decisions(warehouse: Warehouse, champion_model: pl.DataFrame) -> pl.DataFrame:
     """All decisions, also those that a killed run did not get into `champion_history`."""
-    stored = warehouse.read("champion_history")
-    history = with_inputs(aligned(pl.DataFrame() if stored is None else stored, CHAMPION_HISTORY))
+    history = with_inputs(aligned(warehouse.read("champion_history"), CHAMPION_HISTORY))
     return with_decisions(history, champion_model)
 
 

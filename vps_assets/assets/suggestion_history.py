@@ -42,7 +42,7 @@ def with_suggestions(history: pl.DataFrame, suggestions: pl.DataFrame) -> pl.Dat
 def kept_history(warehouse: Warehouse, first: str, last: str) -> pl.DataFrame:
     """The history of these listing dates; empty before there is any."""
     rows = warehouse.read("suggestion_history", *output_window("suggestion_history", [first, last]))
-    return aligned(pl.DataFrame() if rows is None else rows, SUGGESTION_HISTORY)
+    return aligned(rows, SUGGESTION_HISTORY)
 
 
 def secure(warehouse: Warehouse, first: str, last: str) -> None:

@@ -21,7 +21,7 @@ from vps_ml.atomic import whole_file
 from vps_ml.evaluation.resampling import EQUAL_COVERAGES, Draws, Interval, Judged, aurc, male_at, male_of_all, numbered
 from vps_ml.features.others import WithOthers, embedded_now
 from vps_ml.features.statistics import with_statistics
-from vps_ml.features.tabular import ALL_HISTORIES
+from vps_ml.features.tabular import GROUP_OF
 from vps_ml.photos.decoding import open_photo
 from vps_ml.pricing.baselines import is_gated
 from vps_ml.pricing.models import Predictions, load_model
@@ -129,12 +129,10 @@ def with_others(
         raise NothingToJudge("there is no model yet: run `vps demo`, or `vps land` and `vps run`")
     names = ("clean_listings", *EMBEDDINGS, "champion_model", *MODEL_TABLES)
     with open_analytics(home) as analytics:
-        tables = {
-            name: analytics.table(name) for name in (*names, *(f"{history}_statistics" for history in ALL_HISTORIES))
-        }
+        tables = {name: analytics.table(name) for name in (*names, *(f"{history}_statistics" for history in GROUP_OF))}
     if all(tables[name].is_empty() for name in MODEL_TABLES):
         raise NothingToJudge("there is no model yet: `vps run` trains them")
-    statistics = {history: tables[f"{history}_statistics"] for history in ALL_HISTORIES}
+    statistics = {history: tables[f"{history}_statistics"] for history in GROUP_OF}
     images, texts = (tables[name] for name in EMBEDDINGS)
     own = with_features(SOLD, tables["clean_listings"], images, texts, statistics, recipe)
     photos = [Path(photo) for photo in others["photo"]]

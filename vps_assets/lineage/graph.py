@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vps_assets.errors import UserError
-from vps_ml.features.tabular import ALL_HISTORIES
+from vps_ml.features.tabular import GROUP_OF
 from vps_ml.pricing.baselines import BASELINES
 from vps_ml.recipes import Recipe
 
@@ -34,7 +34,7 @@ class Node:
     """The op that takes the number of seeds, for an asset whose models are trained with several."""
 
 
-STATISTICS = tuple(f"{history}_statistics" for history in ALL_HISTORIES)
+STATISTICS = tuple(f"{history}_statistics" for history in GROUP_OF)
 PRICED_FROM = ("clean_listings", "image_embeddings", "text_embeddings", *STATISTICS)
 """What the join of all features is made from (`vps_assets.assets.features`)."""
 MODELS = ("percentile_pricing_models", "threshold_pricing_models", "baseline_pricing_models")

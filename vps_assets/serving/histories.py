@@ -5,10 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from vps_ml.features.tabular import HISTORIES, LABEL, LABEL_HISTORY, SAID_LABELS
-
-GROUPS: Mapping[str, str | None] = {**HISTORIES, LABEL_HISTORY: LABEL_HISTORY}
-"""History -> the column of its table that names the group."""
+from vps_ml.features.tabular import GROUP_OF, HISTORIES, LABEL, LABEL_HISTORY, SAID_LABELS
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,7 @@ class Histories:
     @classmethod
     def of(cls, tables: Mapping[str, pl.DataFrame]) -> "Histories":
         """The histories of statistics tables, which are sorted once."""
-        return cls({name: tables[name] if key is None else tables[name].sort(key) for name, key in GROUPS.items()})
+        return cls({name: tables[name] if key is None else tables[name].sort(key) for name, key in GROUP_OF.items()})
 
     def __getitem__(self, history: str) -> pl.DataFrame:
         return self.tables[history]
@@ -34,7 +31,7 @@ class Histories:
         groups[LABEL_HISTORY] = labels_of(listings)
         return {
             name: self.tables[name] if key is None else rows_of(self.tables[name], key, groups[key])
-            for name, key in GROUPS.items()
+            for name, key in GROUP_OF.items()
         }
 
 

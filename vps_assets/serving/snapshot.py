@@ -25,7 +25,7 @@ from vps_assets.warehouse.publication import newest_publication
 from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
-from vps_ml.features.tabular import ALL_HISTORIES
+from vps_ml.features.tabular import GROUP_OF
 from vps_ml.photos.quality import PhotoQuality
 from vps_ml.pricing.calibration import Prediction
 from vps_ml.pricing.chosen import said_instead
@@ -94,7 +94,7 @@ class Snapshot:
         self.home = home
         self.tables = tables
         self.chances = by_category(tables["sale_chances"])
-        self.histories = Histories.of({history: tables[f"{history}_statistics"] for history in ALL_HISTORIES})
+        self.histories = Histories.of({history: tables[f"{history}_statistics"] for history in GROUP_OF})
         earlier = None if before is None else before.champions
         self.champions: Champions = Champions(
             home.artefacts, tables["champion_model"], tables["comparable_items"], earlier
@@ -119,7 +119,7 @@ class Snapshot:
             "advice_gains",
             "comparable_items",
             "sale_chances",
-            *(f"{name}_statistics" for name in ALL_HISTORIES),
+            *(f"{name}_statistics" for name in GROUP_OF),
         )
         with open_analytics(home) as analytics:
             tables = {name: analytics.table(name) for name in names}

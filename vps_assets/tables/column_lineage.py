@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from vps_assets.tables.schemas import TABLES
-from vps_ml.features.tabular import ALL_HISTORIES
+from vps_ml.features.tabular import GROUP_OF
 
 Source = tuple[str, str]
 """(table, column)."""
@@ -60,10 +60,7 @@ COMPUTED: Mapping[str, Mapping[str, tuple[Source, ...]]] = {
     "price_suggestions": {
         "model_id": (("champion_model", "served_as"), ("champion_model", "model_id")),
     },
-    **{
-        f"{history}_statistics": dict.fromkeys(("sales", "q1", "median", "q3", "mean"), SALES)
-        for history in ALL_HISTORIES
-    },
+    **{f"{history}_statistics": dict.fromkeys(("sales", "q1", "median", "q3", "mean"), SALES) for history in GROUP_OF},
 }
 
 

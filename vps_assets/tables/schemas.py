@@ -57,10 +57,10 @@ def faults(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> str | None:
     return None
 
 
-def aligned(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> pl.DataFrame:
-    """The frame with the schema's columns in its order; columns that older code did not write are null."""
+def aligned(frame: pl.DataFrame | None, schema: pa.DataFrameSchema) -> pl.DataFrame:
+    """The frame with the schema's columns in its order, empty if there is none; columns that it lacks are null."""
     expected = types(schema)
-    if not frame.columns:
+    if frame is None or not frame.columns:
         return pl.DataFrame(schema=expected)
     columns = (
         pl.col(name) if name in frame.columns else pl.lit(None, dtype).alias(name) for name, dtype in expected.items()

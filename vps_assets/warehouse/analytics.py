@@ -23,8 +23,7 @@ class Analytics:
         """Rows of a table, with all columns of its schema unless some are named; empty if it was never made."""
         there = [column for column in columns if column in self.columns(name)]
         rows = read_table(self.connection, name, where, (), there)
-        empty = aligned(pl.DataFrame(), TABLES[name])
-        return (empty if rows is None else aligned(rows, TABLES[name])).select(columns or pl.all())
+        return aligned(rows, TABLES[name]).select(columns or pl.all())
 
     def columns(self, name: str) -> set[str]:
         """The columns that a table has, of which older code wrote fewer; none if it was never made."""

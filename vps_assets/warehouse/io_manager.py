@@ -63,7 +63,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         where, parameters = input_window(context, asset)
         rows, records = self.settings.warehouse.read_with_records(asset, where, parameters)
         note_read(self.settings.home, context.step_context.run_id, records)
-        return aligned(pl.DataFrame() if rows is None else rows, TABLES[asset])
+        return aligned(rows, TABLES[asset])
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
         """Replace the partitions' rows.

@@ -24,14 +24,14 @@ from vps_assets.warehouse.database import NO_CHECKS, Warehouse, quoted, table_ex
 from vps_assets.warehouse.records import prepare_records, read_records, record
 from vps_assets.warehouse.unchecked import Checks
 from vps_ml.features.statistics import price_history
-from vps_ml.features.tabular import HISTORIES, LABEL, LABEL_HISTORY, MOMENTS, SAID_LABELS
+from vps_ml.features.tabular import GROUP_OF, LABEL, LABEL_HISTORY, MOMENTS, SAID_LABELS
 from vps_ml.recipes import Recipe
 
 EPOCH = date(1970, 1, 1)
 LABELS = f"{LABEL_HISTORY}_statistics"
 MOST_AT_ONCE = 4_000_000
 """Sales of one price and day, counted as one, that are taken at a time: some 600 MiB."""
-KEYS = {**{f"{history}_statistics": column for history, column in HISTORIES.items()}, LABELS: LABEL_HISTORY}
+KEYS = {f"{history}_statistics": column for history, column in GROUP_OF.items()}
 """Statistics table -> the column of its group."""
 SOURCE = "clean_listings"
 COLUMNS = types(TABLES[SOURCE])

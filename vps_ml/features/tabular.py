@@ -14,7 +14,8 @@ HISTORIES: Mapping[str, str | None] = {"marketplace": None, "category": "categor
 MOMENTS = ("q1", "median", "q3", "mean")
 LABEL_HISTORY = "label"
 """The history of each label that sellers give, `<kind>=<label>`: an item has several, so it is no link of the chain."""
-ALL_HISTORIES = (*HISTORIES, LABEL_HISTORY)
+GROUP_OF: Mapping[str, str | None] = {**HISTORIES, LABEL_HISTORY: LABEL_HISTORY}
+"""Any history -> the column of its table that names the group."""
 SAID_LABELS: Mapping[str, str] = {"attributes": LABELS, "specifications": LABELS, "brand": WORDS, "condition": WORDS}
 """Column of labels that a seller gives -> which of what the seller says it is (`vps_ml.backbones.tasks.words_in`)."""
 PRICES, ERRORS = "prices", "errors"

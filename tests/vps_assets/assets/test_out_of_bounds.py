@@ -13,7 +13,7 @@ from vps_assets.assets.listings import cleaned, fitted_bounds
 from vps_assets.assets.out_of_bounds import beyond_bounds
 from vps_assets.home import Home
 from vps_assets.tables.splits import with_roles
-from vps_ml.features.tabular import HISTORIES, LABEL_HISTORY, MOMENTS
+from vps_ml.features.tabular import GROUP_OF, MOMENTS
 
 
 def statistics() -> dict[str, pl.DataFrame]:
@@ -22,7 +22,7 @@ def statistics() -> dict[str, pl.DataFrame]:
     columns |= {moment: pl.Series([], dtype=pl.Float64) for moment in MOMENTS}
     return {
         history: pl.DataFrame(columns | ({key: pl.Series([], dtype=pl.String)} if key else {}))
-        for history, key in {**HISTORIES, LABEL_HISTORY: LABEL_HISTORY}.items()
+        for history, key in GROUP_OF.items()
     }
 
 
