@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
@@ -30,6 +31,8 @@ FIGURES = {
 }
 
 
+HELPERS = {"measure", "drawn", "curves"}
+RUNS = ("first", "new day")
 ELSEWHERE = {"accelerator", "scale"}
 """Those that need a GPU, or servers (tests/scale)."""
 
@@ -43,7 +46,25 @@ def test_a_benchmark_ends_with_its_figures(subject: str) -> None:
     assert FIGURES[subject] <= json.loads(ran.stdout.splitlines()[-1]).keys()
 
 
+def test_the_curves_of_a_result_are_drawn(tmp_path: Path) -> None:
+    steps = ("landing", "clean_listings", "clean_listings_schema", "price_suggestions.suggest_prices", "publishing")
+    by_listings = {
+        str(size): {f"{run}: {step}": {"cpu_s": size / 100, "peak_mib": 500.0} for step in steps for run in RUNS}
+        for size in (1000, 10_000)
+    }
+    (tmp_path / "results.json").write_text(json.dumps({"by_listings": by_listings}))
+    script = REPOSITORY / "benchmarks" / "curves.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path / "results.json"), str(tmp_path / "a.svg")], check=True)
+    picture = (tmp_path / "a.svg").read_text()
+    assert all(words in picture for words in ("landing", "listings and their checks", "publishing", "peak memory, GiB"))
+
+
 def test_every_benchmark_is_run_by_make_bench_and_here() -> None:
-    scripts = {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} - {"measure", "drawn", *ELSEWHERE}
+    scripts = {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} - {
+        "measure",
+        "drawn",
+        "curves",
+        *ELSEWHERE,
+    }
     line = next(row for row in (REPOSITORY / "Makefile").read_text().splitlines() if row.startswith("BENCHMARKS"))
     assert scripts == set(line.split(":=")[1].split()) == set(FIGURES)
