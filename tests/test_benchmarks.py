@@ -31,7 +31,8 @@ FIGURES = {
 }
 
 
-HELPERS = {"measure", "drawn", "curves"}
+HELPERS = {"measure", "drawn", "curves", "sample"}
+"""Those that others import, or that read what others have left."""
 RUNS = ("first", "new day")
 ELSEWHERE = {"accelerator", "scale"}
 """Those that need a GPU, or servers (tests/scale)."""
@@ -60,11 +61,6 @@ def test_the_curves_of_a_result_are_drawn(tmp_path: Path) -> None:
 
 
 def test_every_benchmark_is_run_by_make_bench_and_here() -> None:
-    scripts = {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} - {
-        "measure",
-        "drawn",
-        "curves",
-        *ELSEWHERE,
-    }
+    scripts = {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} - HELPERS - ELSEWHERE
     line = next(row for row in (REPOSITORY / "Makefile").read_text().splitlines() if row.startswith("BENCHMARKS"))
     assert scripts == set(line.split(":=")[1].split()) == set(FIGURES)
