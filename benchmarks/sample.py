@@ -35,14 +35,13 @@ def dataset_of(home: Home) -> PricingDataset:
     """All sold listings of a home, whatever their number."""
     recipe = replace(demo(), pricing=replace(demo().pricing, most_sold=None))
     warehouse = Warehouse(home)
-    statistics = {
-        history: aligned(warehouse.read(name := f"{history}_statistics"), TABLES[name]) for history in GROUP_OF
-    }
-    tables = (
-        aligned(warehouse.read(name), TABLES[name])
-        for name in ("clean_listings", "image_embeddings", "text_embeddings")
-    )
-    return PricingDataset(with_features(SOLD, *tables, statistics, recipe), recipe, home.artefacts)
+
+    def table(name: str) -> pl.DataFrame:
+        return aligned(warehouse.read(name), TABLES[name])
+
+    listings = map(table, ("clean_listings", "image_embeddings", "text_embeddings"))
+    statistics = {history: table(f"{history}_statistics") for history in GROUP_OF}
+    return PricingDataset(with_features(SOLD, *listings, statistics, recipe), recipe, home.artefacts)
 
 
 def errors_by_rows(dataset: PricingDataset, shares: list[float]) -> dict[int, np.ndarray]:
