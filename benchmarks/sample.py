@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from measure import report, tell
 
 from vps_assets.assets.features import SOLD, with_features
