@@ -144,7 +144,8 @@ def range_coverage_png(by_segment: pl.DataFrame, level: float) -> bytes:
     Of more than `MOST_CATEGORIES` those with the most of them. Columns: segment, qualified, range_coverage.
     """
     drawing, axis = figure(3.6)
-    rows = by_segment.drop_nulls("range_coverage").top_k(MOST_CATEGORIES, by="qualified").sort("segment")
+    by_number = by_segment.drop_nulls("range_coverage").sort("qualified", "segment", descending=[True, False])
+    rows = by_number.head(MOST_CATEGORIES).sort("segment")
     error = 3 * np.sqrt(level * (1 - level) / np.maximum(rows["qualified"].to_numpy(), 1))
     place = np.arange(rows.height)
     axis.errorbar(place, rows["range_coverage"].to_numpy(), error, fmt="o", color=BLUE, capsize=3)
@@ -167,7 +168,7 @@ def error_png(judged: pl.DataFrame) -> bytes:
     for axis, key in ((above, "category"), (below, "decile")):
         accepted = pl.col("error").filter(pl.col("qualified")).mean()
         means = rows.group_by(key).agg(pl.mean("error"), accepted=accepted, tested=pl.len())
-        means = means.top_k(MOST_CATEGORIES, by="tested").sort(key)
+        means = means.sort("tested", key, descending=[True, False]).head(MOST_CATEGORIES).sort(key)
         place = np.arange(means.height)
         axis.bar(place - 0.2, means["error"].to_numpy(), 0.4, color=GREY, label="all")
         axis.bar(place + 0.2, means["accepted"].fill_null(float("nan")).to_numpy(), 0.4, color=BLUE, label="qualified")

@@ -22,6 +22,7 @@ from vps_assets.warehouse.file import File, log_of, quoted_path
 from vps_assets.warehouse.lake import Lake, quoted_text
 from vps_ml import durable
 from vps_ml.atomic import locked, temporary_folder, whole_file
+from vps_ml.cards import identity
 
 HEADERS = 3 * 4096
 """Bytes at the start of a DuckDB file that every checkpoint changes: its version, and twice the number of the last."""
@@ -63,21 +64,41 @@ def publish(warehouse: Warehouse) -> bool:
 
 
 def write_copy(file: File, target: Path) -> None:
-    """Write the copy, whole or not at all.
+    """Write the copy, whole or not at all: that of before, in which each table that has changed is another.
 
-    The file is copied as it is, with its free blocks: DuckDB's own copy of each table takes fifty times as long of a
-    million listings, after each run. What a forgotten seller's rows were in is not among them (`File.rewrite`).
+    To know which have, every value of the warehouse is read, so nothing is published of a file that a disk has damaged.
+    No byte of a row that was never published comes into the copy; those of rows that were, and are no more, are gone
+    with `erase_published`.
     """
+    temporary = file.home.path / f".analytics.{uuid.uuid4().hex[:8]}.duckdb"
+    try:
+        if target.exists():
+            shutil.copyfile(target, temporary)
+        renew(file, temporary, target)
+        keep_readers(target, temporary)
+        durable.sync(temporary)
+        durable.move(temporary, target)
+    finally:
+        for left in (temporary, temporary.with_name(f"{temporary.name}.wal")):
+            left.unlink(missing_ok=True)
+
+
+def renew(file: File, copy: Path, before: Path) -> None:
+    """Let a copy of what was published before have what is in the warehouse now."""
     home = file.home
-    temporary = home.path / f".analytics.{uuid.uuid4().hex[:8]}.duckdb"
+    # Before the file is attached: whoever closes a file gives up all locks that its process has on it.
+    version = version_of(home)
     with duckdb.connect() as connection:
-        version = copy_file(file, temporary, connection)
-        connection.execute(f"attach {quoted_path(temporary)} as published")
-        connection.execute("use published")
+        source = quoted_path(home.warehouse)
+        file.waiting(lambda: connection.execute(f"attach {source} as warehouse (read_only)"))
+        connection.execute(f"attach {quoted_path(copy)} as published")
+        connection.execute("use warehouse")
         withheld = sorted(unchecked.read(connection))
+        connection.execute("use published")
+        digests = copy_changed(connection, withheld)
         unchecked.compact(connection)
         if withheld:
-            keep_as_before(connection, target, withheld)
+            record_as_before(connection, before, withheld)
             connection.execute("delete from lineage.unchecked")
         comment(connection)
         connection.execute("create schema if not exists lineage")
@@ -85,24 +106,62 @@ def write_copy(file: File, target: Path) -> None:
             "create or replace table lineage.published as select ? as version, ? as withheld, now() as published_at",
             [version, withheld],
         )
+        connection.execute(
+            "create or replace table lineage.published_tables as select unnest(?) as name, unnest(?) as digest",
+            [list(digests), list(digests.values())],
+        )
         connection.execute("use memory")
         connection.execute("detach published")
-    keep_readers(target, temporary)
-    durable.sync(temporary)
-    durable.move(temporary, target)
 
 
-def copy_file(file: File, target: Path, connection: duckdb.DuckDBPyConnection) -> str:
-    """The version of the warehouse that the target is then a copy of; nobody writes meanwhile."""
-    home = file.home
-    source = quoted_path(home.warehouse)
-    file.waiting(lambda: connection.execute(f"attach {source} as warehouse (read_only)"))
-    version = version_of(home)
-    shutil.copyfile(home.warehouse, target)
-    if (log := log_of(home)).exists():  # of a writer that was killed just now
-        shutil.copyfile(log, target.with_name(f"{target.name}.wal"))
-    connection.execute("detach warehouse")
-    return version
+def copy_changed(connection: duckdb.DuckDBPyConnection, withheld: Collection[str]) -> dict[str, str]:
+    """Give the open copy the warehouse's tables, but those of assets that wait; name -> digest of what it has then."""
+    stay = {f"{schema}.{asset}" for asset in withheld for schema in ("main", "state")}
+    known, here = known_digests(connection), tables(connection, "published")
+    there = tables(connection, "warehouse")
+    for name in here - there - stay:
+        connection.execute(f"drop table {in_quotes(name)}")
+    for name in sorted(there - stay):
+        digest = digest_of(connection, name)
+        if name not in here or known.get(name) != digest:
+            connection.execute(f"create schema if not exists {quoted(name.partition('.')[0])}")
+            connection.execute(f"create or replace table {in_quotes(name)} as from warehouse.{in_quotes(name)}")
+        known[name] = digest
+    # Where a table waits, what is recorded of it is that of before: those tables are not as in the warehouse.
+    differ = {*OF_AN_ASSET, "lineage.unchecked"} if withheld else set()
+    return {name: digest for name, digest in known.items() if name in (here & stay) | (there - stay - differ)}
+
+
+def tables(connection: duckdb.DuckDBPyConnection, database: str) -> set[str]:
+    """The tables of an attached database, as `schema.name`, less what a publication says of itself."""
+    query = "select schema_name || '.' || table_name from duckdb_tables() where database_name = ?"
+    found = {name for (name,) in connection.execute(query, [database]).fetchall()}
+    return found - {"lineage.published", "lineage.published_tables"}
+
+
+def known_digests(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Table of the open copy -> the digest of what it was copied from; none of a copy that older code wrote."""
+    if not exists(connection, "published", "lineage.published_tables"):
+        return {}
+    return dict(connection.execute("select name, digest from lineage.published_tables").fetchall())
+
+
+def digest_of(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    """What is another if any value of a table of the warehouse is, whatever the order of its rows.
+
+    Raises:
+        duckdb.IOException: a block is not as it was written.
+    """
+    of_table = "from duckdb_columns() where database_name = 'warehouse' and schema_name || '.' || table_name = ?"
+    columns = connection.execute(f"select column_name, data_type {of_table} order by column_index", [name]).fetchall()  # noqa: S608
+    read = f"select count(*), sum(hash(whole_row)) from warehouse.{in_quotes(name)} as whole_row"  # noqa: S608
+    return identity(columns, connection.execute(read).fetchall())
+
+
+def in_quotes(name: str) -> str:
+    """`schema.name` as SQL takes it."""
+    schema, _, table = name.partition(".")
+    return f"{quoted(schema)}.{quoted(table)}"
 
 
 def comment(connection: duckdb.DuckDBPyConnection) -> None:
@@ -129,7 +188,11 @@ def erase_published(home: Home, seller: str, gone: list[str], said: Said | None 
     if home.lake:
         lake_publication.erase_published(Lake(home), seller, gone, said)
     elif home.analytics.exists():
-        with whole_file(home.analytics) as temporary, temporary_folder(home.path, "erased") as folder:
+        with (
+            locked(home.path / ".publish.lock"),  # a publication at work would bring the rows back
+            whole_file(home.analytics) as temporary,
+            temporary_folder(home.path, "erased") as folder,
+        ):
             shutil.copyfile(home.analytics, erased := folder / "erased.duckdb")
             with duckdb.connect(str(erased)) as connection:
                 delete(connection, seller, gone, said)
@@ -157,15 +220,11 @@ def keep_readers(before: Path, after: Path) -> None:
             os.chown(after, -1, before.stat().st_gid)
 
 
-def keep_as_before(connection: duckdb.DuckDBPyConnection, before: Path, assets: Collection[str]) -> None:
-    """Give the open copy these assets' tables, and what is recorded of them, as they are in the copy before."""
+def record_as_before(connection: duckdb.DuckDBPyConnection, before: Path, assets: Collection[str]) -> None:
+    """Let what the open copy records of these assets be what the copy before does."""
     if before.exists():
         connection.execute(f"attach {quoted_path(before)} as before (read_only)")
     for asset in assets:
-        for table in (f"main.{quoted(asset)}", f"state.{quoted(asset)}"):
-            connection.execute(f"drop table if exists {table}")
-            if before.exists() and exists(connection, "before", table.replace('"', "")):
-                connection.execute(f"create table {table} as from before.{table}")
         for table, column in OF_AN_ASSET.items():
             if not exists(connection, "published", table):
                 continue

@@ -26,7 +26,8 @@ from vps_ml.stores import DamagedArtefact
 
 QUALITY = "photo_quality"
 DAY_LETTERS = len("2026-01-01")
-SHA256_DIGITS = 64
+XXH3 = ".xxh3"
+"""After an array's name, in the header: its checksum. Older code finds none: it has SHA-256 under the name alone."""
 MADE_FROM = "made_from"
 """Name of the array of what rows were made from: the 32 bytes of a SHA-256 each."""
 RowOf = Mapping[str, int]
@@ -55,7 +56,7 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray], made_from: Sequence[s
         hashes = np.frombuffer(bytes.fromhex("".join(made_from)), dtype=np.uint8)
         arrays = {**arrays, MADE_FROM: hashes.reshape(len(made_from), -1)}
     with whole_file(path) as temporary:
-        save_file(arrays, temporary, metadata={name: digest(array) for name, array in arrays.items()})
+        save_file(arrays, temporary, metadata={f"{name}{XXH3}": digest(array) for name, array in arrays.items()})
 
 
 def digest(array: np.ndarray) -> str:
@@ -63,26 +64,28 @@ def digest(array: np.ndarray) -> str:
     return xxh3_128_hexdigest(np.ascontiguousarray(array).data)
 
 
-def as_written(array: np.ndarray, written: str) -> bool:
-    """Whether an array has this checksum; those of before were SHA-256."""
-    if len(written) == SHA256_DIGITS:
-        return hashlib.sha256(array.data).hexdigest() == written
-    return digest(array) == written
+def as_written(name: str, array: np.ndarray, header: Mapping[str, str]) -> bool:
+    """Whether an array is what its file's header says; of those of before, by SHA-256."""
+    if name in header:
+        return hashlib.sha256(array.data).hexdigest() == header[name]
+    return header.get(f"{name}{XXH3}", digest(array)) == digest(array)
 
 
 def tensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """The named matrices of a date's file, all by default, mapped: a write to them does not reach the file.
+
+    What a disk cannot read of a mapping any more, after it was checked, ends the process (SIGBUS).
 
     Raises:
         DamagedArtefact: one is not what was written, or the file is gone.
     """
     try:
         with safe_open(path, framework="pt") as file:  # which maps, where framework="numpy" copies
-            written = file.metadata() or {}
+            header = file.metadata() or {}
             found = {name: file.get_tensor(name).numpy() for name in (file.keys() if names is None else names)}
     except (SafetensorError, FileNotFoundError) as error:
         raise damaged(path) from error
-    if any(name in written and not as_written(array, written[name]) for name, array in found.items()):
+    if not all(as_written(name, array, header) for name, array in found.items()):
         raise damaged(path)
     return found
 

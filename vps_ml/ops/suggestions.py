@@ -51,7 +51,7 @@ def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataF
             sum(part.filter(chosen).height for part in parts)
             for chosen in (pl.col("qualified"), pl.col("inputs") == "words")
         )
-        instead = f", {by_words:,} of them by words alone" if by_words else ""
+        instead = f", {by_words:,} of them by words alone" if by_words and inputs == "both" else ""
         context.log.info(f"{rows.height:,} open listings by {inputs}, {qualified:,} qualified{instead}")
     return pl.concat(suggested, how="vertical_relaxed") if suggested else pl.DataFrame()
 

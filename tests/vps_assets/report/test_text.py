@@ -37,6 +37,8 @@ def test_of_hundreds_of_categories_those_with_the_most_items_are_drawn(monkeypat
     figures.range_coverage_png(segments, 0.8)
     names_drawn = [text for text in drawn if str(text).startswith("c")]
     assert len(names_drawn) == 2 * figures.MOST_CATEGORIES
+    assert drawn[: figures.MOST_CATEGORIES] == sorted(drawn[: figures.MOST_CATEGORIES])
+    assert figures.range_coverage_png(segments.reverse(), 0.8) == figures.range_coverage_png(segments, 0.8)
     assert {name for name, count in zip(names, counts, strict=True) if count == 2} <= set(names_drawn)
 
 

@@ -3,7 +3,10 @@
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import time
+import uuid
 
 import duckdb
 import polars as pl
@@ -15,7 +18,7 @@ from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Records
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.tables.schemas import TABLES, conforming
-from vps_assets.warehouse import unchecked
+from vps_assets.warehouse import publication, unchecked
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.file import LostWarehouse
 from vps_assets.warehouse.publication import current, erase_published, publish, published, write_copy
@@ -76,6 +79,86 @@ def test_what_is_committed_while_a_publication_begins_is_in_the_copy_if_its_writ
     with duckdb.connect(str(killed_writer.home.analytics), read_only=True) as analyst:
         assert analyst.execute("from prices order by all").fetchall() == COMMITTED
     assert [path.name for path in killed_writer.home.path.glob("*analytics*")] == ["analytics.duckdb"]
+
+
+def test_only_tables_that_have_changed_are_copied(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse.replace("others", ROWS, "true", [], {"": Z})
+    publish(warehouse)
+    seen: list[tuple[str, str]] = []
+    digest_of = publication.digest_of
+    monkeypatch.setattr(
+        publication, "digest_of", lambda at, name: seen.append((name, digest_of(at, name))) or seen[-1][1]
+    )
+    known = publication.known_digests
+    kept: dict[str, str] = {}
+    monkeypatch.setattr(publication, "known_digests", lambda at: kept.update(known(at)) or dict(kept))
+    warehouse.replace("prices", ROWS.with_columns(low=pl.lit(7.0)), "true", [], {"": Z})
+    publish(warehouse)
+    assert {name for name, digest in seen if kept.get(name) == digest and name.startswith("main.")} == {"main.others"}
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
+        assert connection.execute("select min(low), max(low) from prices").fetchall() == [(7.0, 7.0)]
+        assert connection.execute("select count(*) from others").fetchall() == [(ROWS.height,)]
+
+
+def test_a_table_that_is_no_more_is_no_more_in_the_copy(warehouse: Warehouse) -> None:
+    warehouse.replace("others", ROWS, "true", [], {"": Z})
+    publish(warehouse)
+    warehouse.transact(lambda connection: connection.execute("drop table others"))
+    publish(warehouse)
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
+        assert connection.execute("select table_name from duckdb_tables() where table_name = 'others'").fetchall() == []
+
+
+def test_nothing_is_published_of_a_warehouse_that_a_disk_has_damaged(home: Home) -> None:
+    """Although the run wrote another table: the copy is what such a warehouse is restored from."""
+    warehouse = Warehouse(home)
+    warehouse.transact(lambda at: at.execute("create table big as select uuid()::varchar as u from range(200_000)"))
+    publish(warehouse)
+    content = bytearray(home.warehouse.read_bytes())
+    content[len(content) // 2] ^= 1
+    home.warehouse.write_bytes(content)
+    warehouse.transact(lambda at: at.execute("create table other as select 1 as x"))
+    with pytest.raises(duckdb.Error, match="[Cc]orrupt|checksum"):
+        publish(warehouse)
+    with duckdb.connect(str(home.analytics), read_only=True) as connection:
+        assert connection.execute("select count(distinct u) from big").fetchall() == [(200_000,)]
+    assert [path.name for path in home.path.glob(".analytics*")] == []
+
+
+def test_no_byte_of_a_row_that_waits_is_in_the_copy(warehouse: Warehouse) -> None:
+    publish(warehouse)
+    secrets = [str(uuid.uuid4()) for _ in range(500)]
+    rows = pl.concat([ROWS.head(1)] * len(secrets)).with_columns(said=pl.Series(secrets))
+    warehouse.replace("prices", rows, "true", [], {"1": Z}, CHECKED)
+    publish(warehouse)
+    assert not told(secrets, warehouse.home)
+    warehouse.note_passed([Passed("prices", "schema", "r", 0.0)])
+    publish(warehouse)
+    assert told(secrets, warehouse.home)
+
+
+def told(secrets: list[str], home: Home) -> bool:
+    """Whether the bytes of the copy have any of them."""
+    content = home.analytics.read_bytes()
+    return any(secret.encode() in content for secret in secrets)
+
+
+def test_nobody_writes_while_a_copy_is_made(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(warehouse)
+    warehouse.replace("prices", ROWS.clear(), "true", [], {"": Z})
+    digest_of, tried = publication.digest_of, []
+
+    def meanwhile(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+        write = (
+            f"import duckdb; duckdb.connect({str(warehouse.home.warehouse)!r}).execute('create table x as select 1')"
+        )
+        tried.append(subprocess.run([sys.executable, "-c", write], capture_output=True, text=True).stderr)
+        return digest_of(connection, name)
+
+    monkeypatch.setattr(publication, "digest_of", meanwhile)
+    assert publish(warehouse)
+    assert tried
+    assert all("Could not set lock" in error for error in tried)
 
 
 def test_the_published_copy_opens_with_the_state_beside_the_tables(home: Home) -> None:
