@@ -1,5 +1,7 @@
 """What is out of date after something has landed, and the runs that make it."""
 
+from datetime import date, timedelta
+
 import pytest
 from simulated_runs import KEYS, SALES, after_a_full_run, run, stale_after
 
@@ -32,14 +34,11 @@ def test_a_day_whose_rows_have_moved_away_is_made_again_and_forgotten() -> None:
     assert "2024-01-02" in stale_after({"2024-01-01": "a"}, recorded)["clean_listings"]
 
 
-def test_stale_days_are_joined_across_days_without_listings_and_a_week_of_fresh_ones() -> None:
-    days = [f"2024-01-{day:02}" for day in range(1, 31)]
-    stale = ["2024-01-01", "2024-01-09", "2024-01-18"]
-    assert date_ranges(stale, few_fresh_between(days)) == [
-        ("2024-01-01", "2024-01-09"),
-        ("2024-01-18", "2024-01-18"),
-    ]
-    assert date_ranges(stale, few_fresh_between(days[:9] + days[17:])) == [("2024-01-01", "2024-01-18")]
+def test_stale_days_are_joined_across_days_without_listings_and_thirty_fresh_ones() -> None:
+    days = [str(date(2024, 1, 1) + timedelta(days=number)) for number in range(90)]
+    stale = [days[0], days[31], days[63]]  # 30 fresh dates between, then 31
+    assert date_ranges(stale, few_fresh_between(days)) == [(days[0], days[31]), (days[63], days[63])]
+    assert date_ranges(stale, few_fresh_between(days[:40] + days[50:])) == [(days[0], days[63])]
 
 
 def test_a_named_asset_is_made_although_it_is_up_to_date() -> None:
