@@ -52,8 +52,8 @@ def drawn(results: Results, target: Path) -> None:
             points = [(int(size), of_stage(results[size], run, stage)[0]) for size in sizes]
             there = [(listings, cpu_s) for listings, cpu_s in points if cpu_s > 0]
             axis.plot(*zip(*there, strict=True), "o-", color=f"C{number}", label=stage) if there else None
-        peaks = [of_stage(results[size], "first", stage)[1] / 1024 for size in sizes]
-        memory.plot([int(size) for size in sizes], peaks, "o-", color=f"C{number}")
+        peaks = [(int(size), of_stage(results[size], "first", stage)[1] / 1024) for size in sizes]
+        memory.plot(*zip(*[peak for peak in peaks if peak[1] > 0], strict=True), "o-", color=f"C{number}")
     for axis, title in ((first, "first run, s of CPU"), (after, "the day after, s of CPU")):
         axis.set(xscale="log", yscale="log", xlabel="listings", title=title)
         ends = [int(sizes[0]), int(sizes[-1])]
