@@ -66,7 +66,8 @@ def publish(warehouse: Warehouse) -> bool:
 def write_copy(file: File, target: Path) -> None:
     """Write the copy, whole or not at all: that of before, in which each table that has changed is another.
 
-    To know which have, every value of the warehouse is read, so nothing is published of a file that a disk has damaged.
+    To know which have, every value of both is read: so nothing is published of a warehouse that a disk has damaged, and
+    a damaged table of the copy is copied again.
     No byte of a row that was never published comes into the copy; those of rows that were, and are no more, are gone
     with `erase_published`.
     """
@@ -95,7 +96,7 @@ def renew(file: File, copy: Path, before: Path) -> None:
         connection.execute("use warehouse")
         withheld = sorted(unchecked.read(connection))
         connection.execute("use published")
-        digests = copy_changed(connection, withheld)
+        copy_changed(connection, withheld)
         unchecked.compact(connection)
         if withheld:
             record_as_before(connection, before, withheld)
@@ -106,56 +107,49 @@ def renew(file: File, copy: Path, before: Path) -> None:
             "create or replace table lineage.published as select ? as version, ? as withheld, now() as published_at",
             [version, withheld],
         )
-        connection.execute(
-            "create or replace table lineage.published_tables as select unnest(?) as name, unnest(?) as digest",
-            [list(digests), list(digests.values())],
-        )
         connection.execute("use memory")
         connection.execute("detach published")
 
 
-def copy_changed(connection: duckdb.DuckDBPyConnection, withheld: Collection[str]) -> dict[str, str]:
-    """Give the open copy the warehouse's tables, but those of assets that wait; name -> digest of what it has then."""
+def copy_changed(connection: duckdb.DuckDBPyConnection, withheld: Collection[str]) -> None:
+    """Give the open copy the warehouse's tables where its own are others, but those of assets that wait."""
     stay = {f"{schema}.{asset}" for asset in withheld for schema in ("main", "state")}
-    known, here = known_digests(connection), tables(connection, "published")
-    there = tables(connection, "warehouse")
+    here, there = tables(connection, "published"), tables(connection, "warehouse")
     for name in here - there - stay:
         connection.execute(f"drop table {in_quotes(name)}")
     for name in sorted(there - stay):
-        digest = digest_of(connection, name)
-        if name not in here or known.get(name) != digest:
+        digest = digest_of(connection, "warehouse", name)
+        if name not in here or copied_digest(connection, name) != digest:
             connection.execute(f"create schema if not exists {quoted(name.partition('.')[0])}")
             connection.execute(f"create or replace table {in_quotes(name)} as from warehouse.{in_quotes(name)}")
-        known[name] = digest
-    # Where a table waits, what is recorded of it is that of before: those tables are not as in the warehouse.
-    differ = {*OF_AN_ASSET, "lineage.unchecked"} if withheld else set()
-    return {name: digest for name, digest in known.items() if name in (here & stay) | (there - stay - differ)}
 
 
 def tables(connection: duckdb.DuckDBPyConnection, database: str) -> set[str]:
     """The tables of an attached database, as `schema.name`, less what a publication says of itself."""
     query = "select schema_name || '.' || table_name from duckdb_tables() where database_name = ?"
     found = {name for (name,) in connection.execute(query, [database]).fetchall()}
-    return found - {"lineage.published", "lineage.published_tables"}
+    return found - {"lineage.published"}
 
 
-def known_digests(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """Table of the open copy -> the digest of what it was copied from; none of a copy that older code wrote."""
-    if not exists(connection, "published", "lineage.published_tables"):
-        return {}
-    return dict(connection.execute("select name, digest from lineage.published_tables").fetchall())
-
-
-def digest_of(connection: duckdb.DuckDBPyConnection, name: str) -> str:
-    """What is another if any value of a table of the warehouse is, whatever the order of its rows.
+def digest_of(connection: duckdb.DuckDBPyConnection, database: str, name: str) -> str:
+    """What is another if any value of a table is, whatever the order of its rows.
 
     Raises:
         duckdb.IOException: a block is not as it was written.
     """
-    of_table = "from duckdb_columns() where database_name = 'warehouse' and schema_name || '.' || table_name = ?"
-    columns = connection.execute(f"select column_name, data_type {of_table} order by column_index", [name]).fetchall()  # noqa: S608
-    read = f"select count(*), sum(hash(whole_row)) from warehouse.{in_quotes(name)} as whole_row"  # noqa: S608
+    of_table = "from duckdb_columns() where database_name = ? and schema_name || '.' || table_name = ?"
+    query = f"select column_name, data_type {of_table} order by column_index"  # noqa: S608
+    columns = connection.execute(query, [database, name]).fetchall()
+    read = f"select count(*), sum(hash(whole_row)) from {database}.{in_quotes(name)} as whole_row"  # noqa: S608
     return identity(columns, connection.execute(read).fetchall())
+
+
+def copied_digest(connection: duckdb.DuckDBPyConnection, name: str) -> str | None:
+    """The digest of a table of the open copy; None if a disk has damaged it, so that it is copied again."""
+    try:
+        return digest_of(connection, "published", name)
+    except duckdb.IOException:
+        return None
 
 
 def in_quotes(name: str) -> str:
