@@ -96,13 +96,20 @@ def test_only_tables_that_have_changed_are_copied(warehouse: Warehouse, monkeypa
         assert connection.execute("select count(*) from others").fetchall() == [(ROWS.height,)]
 
 
-def test_a_table_of_the_copy_that_a_disk_has_damaged_is_copied_again(home: Home) -> None:
+@pytest.fixture
+def big(home: Home) -> Warehouse:
+    """A warehouse of a table of many blocks, published."""
     warehouse = Warehouse(home)
     warehouse.transact(lambda at: at.execute("create table big as select uuid()::varchar as u from range(200_000)"))
     publish(warehouse)
+    return warehouse
+
+
+def test_a_table_of_the_copy_that_a_disk_has_damaged_is_copied_again(big: Warehouse) -> None:
+    home = big.home
     damage(home.analytics)
-    warehouse.transact(lambda at: at.execute("create table other as select 1 as x"))
-    publish(warehouse)
+    big.transact(lambda at: at.execute("create table other as select 1 as x"))
+    publish(big)
     with duckdb.connect(str(home.analytics), read_only=True) as connection:
         assert connection.execute("select count(distinct u) from big").fetchall() == [(200_000,)]
         assert connection.execute("select x from other").fetchall() == [(1,)]
@@ -124,15 +131,13 @@ def test_a_table_that_is_no_more_is_no_more_in_the_copy(warehouse: Warehouse) ->
         assert connection.execute("select table_name from duckdb_tables() where table_name = 'others'").fetchall() == []
 
 
-def test_nothing_is_published_of_a_warehouse_that_a_disk_has_damaged(home: Home) -> None:
+def test_nothing_is_published_of_a_warehouse_that_a_disk_has_damaged(big: Warehouse) -> None:
     """Although the run wrote another table: the copy is what such a warehouse is restored from."""
-    warehouse = Warehouse(home)
-    warehouse.transact(lambda at: at.execute("create table big as select uuid()::varchar as u from range(200_000)"))
-    publish(warehouse)
+    home = big.home
     damage(home.warehouse)
-    warehouse.transact(lambda at: at.execute("create table other as select 1 as x"))
+    big.transact(lambda at: at.execute("create table other as select 1 as x"))
     with pytest.raises(duckdb.Error, match="[Cc]orrupt|checksum"):
-        publish(warehouse)
+        publish(big)
     with duckdb.connect(str(home.analytics), read_only=True) as connection:
         assert connection.execute("select count(distinct u) from big").fetchall() == [(200_000,)]
     assert [path.name for path in home.path.glob(".analytics*")] == []
