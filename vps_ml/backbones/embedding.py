@@ -12,14 +12,18 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from vps_ml.artefacts import Artefacts
-from vps_ml.backbones.networks import accelerator, autocast, halves, load_state, normalised, placed, resnet
-from vps_ml.photos.batches import in_batches, photo_batches
+from vps_ml.backbones.networks import accelerator, autocast, halves, normalised, placed, with_state
+from vps_ml.photos.batches import BATCH_PHOTOS, in_batches, photo_batches
 from vps_ml.recipes import BackboneRecipe
 
 STATE = "state"
 """Name of a backbone's weights among its artefact's arrays."""
 FUSED_PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 """Attributes of torchvision's residual blocks; a basic block has the first two pairs."""
+
+
+BATCH_ON_ACCELERATOR = 256
+"""Photos of a batch there: with fewer it waits for Python, which starts some 250 kernels of four networks a batch."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,8 @@ def load_extractors(backbones: dict[str, str], recipe: BackboneRecipe, artefacts
     trunk = nn.Sequential()
     stages: dict[str, nn.Module] = {}
     for task, backbone_id in backbones.items():
-        network = resnet(recipe.architecture, "random", 0)
         state = {name: torch.from_numpy(value) for name, value in artefacts.models.arrays(backbone_id, STATE).items()}
-        load_state(network, state, f"backbone {backbone_id}")
+        network = with_state(recipe.architecture, state, f"backbone {backbone_id}")
         trunk, stage = halves(network, recipe.frozen_stages)
         stages[task] = fused(stage)
     return FeatureExtractors(fused(trunk), stages, recipe.photo_px)
@@ -72,6 +75,11 @@ def fuse_pair(module: nn.Module, convolution: str, normalisation: str) -> None:
     pair = getattr(module, convolution), getattr(module, normalisation)
     setattr(module, convolution, fuse_conv_bn_eval(*pair))
     setattr(module, normalisation, nn.Identity())
+
+
+def photos_at_once() -> int:
+    """How many photos a batch has where nothing is trained."""
+    return BATCH_ON_ACCELERATOR if accelerator().type == "cuda" else BATCH_PHOTOS
 
 
 def embedded(

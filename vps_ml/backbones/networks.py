@@ -30,17 +30,38 @@ def resnet(architecture: str, start: str, seed: int) -> ResNet:
     Raises:
         ValueError: the architecture is unknown, or the state file is missing or does not fit.
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"no architecture is called {architecture!r}; there are {', '.join(ARCHITECTURES)}")
     torch.manual_seed(seed)
     if start == "imagenet":
         if architecture != "resnet50":
             raise ValueError(f"`imagenet` is a start of resnet50, not of {architecture}")
         return downloaded(ResNet50_Weights.IMAGENET1K_V2)
-    block, layers = ARCHITECTURES[architecture]
-    network = ResNet(block, layers)
+    network = drawn(architecture)
     if start != "random":
         load_state(network, read_state(Path(start)), Path(start).name)
+    return network
+
+
+def drawn(architecture: str) -> ResNet:
+    """A network with weights drawn at random.
+
+    Raises:
+        ValueError: the architecture is unknown.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"no architecture is called {architecture!r}; there are {', '.join(ARCHITECTURES)}")
+    block, layers = ARCHITECTURES[architecture]
+    return ResNet(block, layers)
+
+
+def with_state(architecture: str, state: Mapping[str, Tensor], source: str) -> ResNet:
+    """A network that has this state, and a head without values.
+
+    Raises:
+        ValueError: the architecture is unknown; or see `load_state`.
+    """
+    with torch.device("meta"):  # weights that the state replaces take longer to draw than to load
+        network = drawn(architecture)
+    load_state(network, state, source, assign=True)
     return network
 
 
@@ -72,8 +93,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return load_file(path)
 
 
-def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load a state into every layer but the head.
+def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str, assign: bool = False) -> None:
+    """Load a state into every layer but the head; with `assign` its tensors become the network's.
 
     Raises:
         ValueError: names or shapes differ; the message has `source` and the first names that differ.
@@ -90,7 +111,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> 
         shown = ", ".join(differ[:5]) + (f" and {len(differ) - 5} more" if len(differ) > 5 else "")
         raise ValueError(f"{source} does not fit this network: {shown}")
     full = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    network.load_state_dict(full, strict=False)
+    network.load_state_dict(full, strict=False, assign=assign)
 
 
 def halves(network: ResNet, frozen_stages: int) -> tuple[nn.Sequential, nn.Sequential]:

@@ -212,12 +212,13 @@ def embed_dates(job: MissingDates, log: Log) -> None:
     Photos that an earlier file of their date has are not embedded again. Batches end with their date, so that a date's
     features do not depend on which other dates were missing.
     """
-    from vps_ml.backbones.embedding import embedded, joined, load_extractors
+    from vps_ml.backbones.embedding import embedded, joined, load_extractors, photos_at_once
 
     wanted = {path: rows["photo_hash"].to_list() for path, rows in job.dates.items()}
     known = {path: taken_over(job.artefacts.root / path, hashes) for path, hashes in wanted.items()}
     new = {path: without(hashes, [rows for _, rows in known[path]]) for path, hashes in wanted.items()}
-    batches = {path: several_each(job.artefacts.photos(hashes)) for path, hashes in new.items()}
+    at_once = photos_at_once()
+    batches = {path: several_each(job.artefacts.photos(hashes), at_once) for path, hashes in new.items()}
     every = [batch for of_date in batches.values() for batch in of_date]
     stream = embedded(every, load_extractors(job.backbones, job.recipe, job.artefacts)) if every else iter(())
     for path, hashes in wanted.items():
@@ -231,13 +232,13 @@ def embed_dates(job: MissingDates, log: Log) -> None:
         log(f"{job.dates[path]['listed_on'][0]}: {len(new[path]):,} of {len(hashes):,} photos embedded")
 
 
-def several_each(photos: list[Path]) -> list[Sequence[Path]]:
-    """Batches of two photos at least, a single one twice: what is rounded otherwise if a photo is alone.
+def several_each(photos: list[Path], at_once: int) -> list[Sequence[Path]]:
+    """Batches of so many photos, two at least, a single one twice: what is rounded otherwise if a photo is alone.
 
     So a small network's features of a photo are the same whichever others of its date are embedded with it (resnet10
     and 18 on a CPU; a test holds it). Of ResNet-50 on one thread, or by an accelerator, they are so but for rounding.
     """
-    batches = in_batches(photos)
+    batches = in_batches(photos, at_once)
     return [*batches[:-1], [*batches[-1]] * 2] if batches and len(batches[-1]) == 1 else batches
 
 

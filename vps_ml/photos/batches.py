@@ -15,7 +15,7 @@ from vps_ml.photos.quality import QUALITY_COLUMNS
 
 BATCH_PHOTOS = 64
 """Photos per batch where nothing is trained."""
-AHEAD_PHOTOS = 512
+AHEAD_PHOTOS, AHEAD_BATCHES = 512, 4
 TOGETHER = 8
 """Photos that a worker is asked for at a time: with one, processes spend their time on messages."""
 MOST_THREADS = 4
@@ -25,9 +25,9 @@ IDLE_S = 60
 """Processes that nobody has asked for so long end; until then the next call has them at once."""
 
 
-def in_batches(paths: Sequence[Path]) -> list[Sequence[Path]]:
-    """The paths, `BATCH_PHOTOS` at a time."""
-    return [paths[i : i + BATCH_PHOTOS] for i in range(0, len(paths), BATCH_PHOTOS)]
+def in_batches(paths: Sequence[Path], photos: int = BATCH_PHOTOS) -> list[Sequence[Path]]:
+    """The paths, so many at a time."""
+    return [paths[i : i + photos] for i in range(0, len(paths), photos)]
 
 
 @contextmanager
@@ -50,15 +50,16 @@ def photo_batches(
 ) -> Iterator[tuple[UInt8[np.ndarray, "photo 3 y x"], Float[np.ndarray, "photo 4"]]]:
     """Batches of decoded photos with their measures (`QUALITY_COLUMNS`), in order.
 
-    Each photo is read and decoded once, by workers (as many as there are cores) that stay `AHEAD_PHOTOS` ahead of the
-    network; memory holds no more than these, however many photos there are.
+    Each photo is read and decoded once, by workers (as many as there are cores) that stay `AHEAD_PHOTOS`, or
+    `AHEAD_BATCHES` if these are more, ahead of the network; memory holds no more than these, however many there are.
     """
     workers = workers or os.cpu_count() or 1
+    ahead = max(AHEAD_PHOTOS, AHEAD_BATCHES * max(map(len, batches), default=0))
     with decoders(workers, sum(map(len, batches))) as pool:
         waiting: deque[list[Future]] = deque()
         to_come = iter(batches)
         while True:
-            while TOGETHER * sum(map(len, waiting)) < AHEAD_PHOTOS and (batch := next(to_come, None)):
+            while TOGETHER * sum(map(len, waiting)) < ahead and (batch := next(to_come, None)):
                 parts = [batch[i : i + TOGETHER] for i in range(0, len(batch), TOGETHER)]
                 waiting.append([pool.submit(decoded_together, part, photo_px) for part in parts])
             if not waiting:
