@@ -13,6 +13,7 @@ from vps_assets.definitions import defs
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration.instance import open_instance
 from vps_assets.tables.schemas import TABLES, faults
+from vps_ml.recipes import demo
 
 
 def test_the_demo_prints_the_papers_tables_and_what_to_open_next(marketplace: Marketplace) -> None:
@@ -74,7 +75,7 @@ def test_no_test_listing_is_a_training_listing_of_the_backbones(marketplace: Mar
     from vps_assets.assets.backbones import training_photos
 
     clean = marketplace.frame("clean_listings")
-    trained_on = set(training_photos(clean)["photo_hash"])
+    trained_on = set(training_photos(clean, demo())["photo_hash"])
     tested = set(marketplace.frame("evaluation_predictions")["listing_id"])
     assert not trained_on & set(clean.filter(pl.col("listing_id").is_in(tested))["photo_hash"])
 

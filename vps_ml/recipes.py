@@ -38,8 +38,8 @@ class PricingRecipe:
 
     features: str
     """What our objectives and the baselines see of a photo (`vps_ml.backbones.tasks.VISUAL_TASKS`)."""
-    most_sold: int | None
-    """Sold listings that price models are trained and tested on: of more, whole groups by a fixed hash. None: all."""
+    most_sold: int
+    """Sold listings that backbones and price models learn from and are tested on: of more, whole groups by a hash."""
     reduced_features: int | None
     """Principal components kept of the visual features; None keeps them all, as the paper does."""
     beyond_paper: bool
@@ -187,7 +187,7 @@ def paper() -> Recipe:
         ),
         pricing=PricingRecipe(
             features="MSTFE",
-            most_sold=None,
+            most_sold=2_000_000,  # the paper had half as many
             reduced_features=None,
             beyond_paper=False,
             hidden=(512, 128),

@@ -8,7 +8,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from vps_assets.assets.evaluation import each_once, items, variants_of
+from vps_assets.assets.evaluation import ITEMS, each_once, variants_of
 from vps_assets.assets.options import table_options
 from vps_ml.backbones.tasks import BESIDE_A_PHOTO, can_serve, inputs_of, sees_words
 from vps_ml.evaluation.resampling import (
@@ -294,7 +294,7 @@ def of_family(evaluated: Evaluated, family: Sequence[tuple[Claim, str]]) -> list
     return rows
 
 
-@dg.asset(**table_options("model_comparisons", "evaluation"))
+@dg.asset(**table_options("model_comparisons", "evaluation", ITEMS))
 def model_comparisons(
     context: dg.AssetExecutionContext,
     clean_listings: pl.DataFrame,
@@ -318,7 +318,7 @@ def model_comparisons(
         words_pricing_models,
     ]
     models = variants_of(each_once(tables))
-    rows = comparison_rows(Evaluated(evaluation_predictions, models, items(clean_listings)))
+    rows = comparison_rows(Evaluated(evaluation_predictions, models, clean_listings))
     counts = rows["verdict"].value_counts() if rows.height else pl.DataFrame({"verdict": [], "count": []})
     context.add_output_metadata({str(name): int(count) for name, count in counts.iter_rows()})
     return rows

@@ -3,13 +3,16 @@
 import dagster as dg
 import polars as pl
 
-from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
+from vps_assets.assets.options import WAREHOUSE, WRITER, only, op_chain
 from vps_assets.warehouse.settings import Settings
 from vps_ml.ops.backbones import EmbeddingJob, embed_photos
 from vps_ml.ops.words import WordsJob, read_words
 
+PHOTOS = ("listing_id", "listed_on", "photo_hash")
+WORDS = ("listing_id", "listed_on", "title", "description")
 
-@dg.op
+
+@dg.op(ins={"clean_listings": dg.In(metadata=only(*PHOTOS))})
 def embedding_job(
     context: dg.OpExecutionContext, settings: Settings, clean_listings: pl.DataFrame, task_backbones: pl.DataFrame
 ) -> EmbeddingJob:
@@ -17,10 +20,9 @@ def embedding_job(
     trained = task_backbones.filter(pl.col("backbone_id").is_not_null()).sort("task")
     if trained.is_empty():
         raise dg.Failure("No backbone is trained: materialise task_backbones first.")
-    rows = clean_listings.select("listing_id", "listed_on", "photo_hash")
-    context.log.info(f"{rows.height:,} photos, {trained.height} backbones: {', '.join(trained['task'])}")
+    context.log.info(f"{clean_listings.height:,} photos, {trained.height} backbones: {', '.join(trained['task'])}")
     backbones = dict(trained.select("task", "backbone_id").iter_rows())
-    return EmbeddingJob(rows, backbones, settings.recipe, settings.artefacts, settings.executor)
+    return EmbeddingJob(clean_listings, backbones, settings.recipe, settings.artefacts, settings.executor)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
@@ -40,11 +42,10 @@ Key: `listing_id`. Partition: `listed_on`, a UTC day.""",
 )
 
 
-@dg.op
+@dg.op(ins={"clean_listings": dg.In(metadata=only(*WORDS))})
 def words_job(settings: Settings, clean_listings: pl.DataFrame) -> WordsJob:
     """What the sellers of the run's listings say."""
-    rows = clean_listings.select("listing_id", "listed_on", "title", "description")
-    return WordsJob(rows, settings.recipe, settings.artefacts)
+    return WordsJob(clean_listings, settings.recipe, settings.artefacts)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

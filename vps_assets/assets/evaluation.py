@@ -21,10 +21,8 @@ from vps_ml.pricing.calibration import ALL
 from vps_ml.pricing.chosen import by_words_alone
 from vps_ml.pricing.variants import CALIBRATION, SERVED
 
-
-def items(clean_listings: pl.DataFrame) -> pl.DataFrame:
-    """What the evaluation has to know of a listing beside the models' predictions."""
-    return clean_listings.select("listing_id", "category", "group_key")
+ITEMS = {"clean_listings": ("listing_id", "category", "group_key")}
+"""What the evaluation has to know of a listing beside the models' predictions."""
 
 
 def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool, draws: Draws) -> dict:
@@ -188,7 +186,7 @@ evaluation_predictions = op_chain(
 )
 
 
-@dg.asset(**table_options("evaluation_reports", "evaluation"))
+@dg.asset(**table_options("evaluation_reports", "evaluation", ITEMS))
 def evaluation_reports(
     context: dg.AssetExecutionContext,
     settings: Settings,
@@ -202,7 +200,7 @@ def evaluation_reports(
     """Coverage, MALE, RMSLE and AURC of every model and baseline, over all test rows and by category."""
     models = pl.concat([percentile_pricing_models, threshold_pricing_models, baseline_pricing_models])
     level = settings.recipe.range_level
-    rows = reports(evaluation_predictions, variants_of(models), items(clean_listings), level, context.run_id)
+    rows = reports(evaluation_predictions, variants_of(models), clean_listings, level, context.run_id)
     rows = with_male_of_landed(rows, out_of_bounds_predictions)
     context.add_output_metadata(
         {
@@ -214,7 +212,7 @@ def evaluation_reports(
     return rows
 
 
-@dg.asset(**table_options("ablation_reports", "evaluation"))
+@dg.asset(**table_options("ablation_reports", "evaluation", ITEMS))
 def ablation_reports(
     context: dg.AssetExecutionContext,
     settings: Settings,
@@ -227,7 +225,7 @@ def ablation_reports(
     The reference model is part of both ablations. `tuning` has the served kind on every kind of features.
     """
     models = variants_of(ablation_pricing_models)
-    rows = reports(evaluation_predictions, models, items(clean_listings), settings.recipe.range_level, context.run_id)
+    rows = reports(evaluation_predictions, models, clean_listings, settings.recipe.range_level, context.run_id)
     paper = rows.filter(pl.col("objective") == "paper")
     parts = {
         "features": paper.filter(pl.col("warm_up")),
@@ -239,7 +237,7 @@ def ablation_reports(
     return both
 
 
-@dg.asset(**table_options("words_reports", "evaluation"))
+@dg.asset(**table_options("words_reports", "evaluation", ITEMS))
 def words_reports(
     context: dg.AssetExecutionContext,
     settings: Settings,
@@ -258,7 +256,7 @@ def words_reports(
     )
     models = variants_of(pl.concat([served, words_pricing_models]))
     level = settings.recipe.range_level
-    rows = reports(evaluation_predictions, models, items(clean_listings), level, context.run_id)
+    rows = reports(evaluation_predictions, models, clean_listings, level, context.run_id)
     rows = rows.with_columns(inputs=pl.col("features").map_elements(inputs_of, pl.String))
     rows = rows.join(rescued(evaluation_predictions, models), on="model_id", how="left", maintain_order="left")
     whole = pl.col("segment") == ALL

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import dagster as dg
 import polars as pl
 
-from vps_assets.tables.splits import fixed_shares, with_roles
+from vps_assets.assets.options import only
+from vps_assets.tables.splits import OF_ROLES, fixed_shares, with_roles
 from vps_assets.warehouse.settings import Settings
-from vps_ml.features.given import inputs_of_rows
+from vps_ml.features.given import SAID, inputs_of_rows
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import TABULAR
 from vps_ml.ops.selling import MOST_LISTINGS
@@ -19,11 +20,13 @@ EMBEDDING = ("embedding_path", "embedding_row", "embedding_id", "tasks")
 """Which file and row have a listing's features, of which backbones, for which tasks."""
 TEXT = ("text_path", "text_row", "text_id", "title", "description")
 """Which file and row have a listing's words, how they were read, and what they are."""
+OF_LISTING = (*OF_ROLES, "category", "seller_id", "listed_at", "sold_at", "price", "sold_price", *SAID)
+"""What is joined to its features of a listing; the join reads no other column."""
 
 
-def share_taken(sold: int, most: int | None) -> float:
-    """The share of so many sold listings that makes about `most`; 1 if there are no more, or there is no bound."""
-    return 1.0 if most is None or sold <= most else most / sold
+def share_taken(sold: int, most: int) -> float:
+    """The share of so many sold listings that makes about `most`; 1 if there are no more."""
+    return 1.0 if sold <= most else most / sold
 
 
 def sampled(listings: pl.DataFrame, share: float) -> pl.DataFrame:
@@ -124,7 +127,7 @@ def with_features(
 def join_op(name: str, description: str, selection: Selection) -> dg.OpDefinition:
     """An op that joins the features of selected listings."""
 
-    @dg.op(name=name, description=description)
+    @dg.op(name=name, description=description, ins={"clean_listings": dg.In(metadata=only(*OF_LISTING))})
     def join(
         settings: Settings,
         clean_listings: pl.DataFrame,

@@ -14,6 +14,8 @@ from vps_assets.tables.splits import group_split, time_cuts, time_split
 from vps_assets.warehouse.settings import Settings
 from vps_ml.artefacts import PHOTO_PATH
 
+OF_BOUNDS = ("listed_on", "sold_at", "sold_price", "group_id", "photo_hash", "landing_reasons")
+"""Columns of a landed listing that bounds and splits are fitted by."""
 TOO_LOW, TOO_HIGH = "sold_price is irrationally low", "sold_price is irrationally high"
 
 
@@ -115,7 +117,7 @@ def raw_listings(context: dg.AssetExecutionContext, settings: Settings) -> pl.Da
     return rows
 
 
-@dg.asset(**table_options("price_bounds", "listings"))
+@dg.asset(**table_options("price_bounds", "listings", {"raw_listings": OF_BOUNDS}))
 def price_bounds(context: dg.AssetExecutionContext, settings: Settings, raw_listings: pl.DataFrame) -> pl.DataFrame:
     """The sold prices that are accepted, and the days of the time split: one row, in force until it is fitted again.
 

@@ -1,8 +1,9 @@
 """What all assets have in common, and how one is made of a chain of ops."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import unwrap
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,7 @@ from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration.internals import written
 from vps_assets.tables.partitions import EARLIEST_DAY, PARTITIONINGS
 from vps_assets.tables.schemas import TABLES
+from vps_assets.warehouse.io_manager import COLUMNS
 
 # backfill_policy is beta in 1.13.27, which is pinned; tests hold what is relied on.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -85,11 +87,26 @@ def code_of(ops: Sequence[dg.OpDefinition]) -> dg.CodeReferencesMetadataValue:
     return dg.CodeReferencesMetadataValue(code_references=places)
 
 
-def table_options(asset: str, group: str) -> dict[str, Any]:
-    """Arguments of `@asset` for a table that one function makes."""
+def only(*columns: str) -> dict[str, Any]:
+    """Metadata of an input of which these columns are read, and no others; without any, all are."""
+    return {COLUMNS: list(columns)}
+
+
+def table_options(asset: str, group: str, reads: Mapping[str, Sequence[str]] = MappingProxyType({})) -> dict[str, Any]:
+    """Arguments of `@asset` for a table that one function makes.
+
+    Args:
+        asset: its name.
+        group: of assets.
+        reads: parent -> the columns that are read of it; of the others, all are.
+    """
+    mappings = partition_mappings(asset)
     return {
         "name": asset,
-        "ins": {parent: dg.AssetIn(partition_mapping=m) for parent, m in partition_mappings(asset).items()},
+        "ins": {
+            parent: dg.AssetIn(partition_mapping=mappings.get(parent), metadata=only(*reads.get(parent, ())))
+            for parent in (*mappings, *(parent for parent in reads if parent not in mappings))
+        },
         "partitions_def": PARTITIONS[LINEAGE[asset].partitions],
         "backfill_policy": backfill_policy(asset),
         "code_version": LINEAGE[asset].code_version,

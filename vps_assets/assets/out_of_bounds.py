@@ -6,13 +6,17 @@ import dagster as dg
 import polars as pl
 
 from vps_assets.assets.features import sampled, share_taken, sold_features
-from vps_assets.assets.listings import TOO_HIGH, TOO_LOW, judged, with_splits
-from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
+from vps_assets.assets.listings import OF_BOUNDS, TOO_HIGH, TOO_LOW, judged, with_splits
+from vps_assets.assets.options import WAREHOUSE, WRITER, only, op_chain
 from vps_assets.tables.splits import ROLES
 from vps_assets.warehouse.settings import Settings
+from vps_ml.features.given import SAID
 from vps_ml.features.roles import ITEM
 from vps_ml.features.statistics import with_statistics
 from vps_ml.ops.pricing import OutOfBoundsJob, PredictionJob, predict_out_of_bounds
+
+LANDED = (*OF_BOUNDS, "listing_id", "listed_at", "category", "seller_id", "price", *SAID)
+"""What is judged and joined of a landed listing."""
 
 
 def beyond_bounds(
@@ -20,7 +24,7 @@ def beyond_bounds(
     price_bounds: pl.DataFrame,
     rows: pl.DataFrame,
     statistics: Mapping[str, pl.DataFrame],
-    most_sold: int | None,
+    most_sold: int,
 ) -> pl.DataFrame:
     """Sold listings that are good but for their price, with the splits in which they would be tested.
 
@@ -40,7 +44,7 @@ def beyond_bounds(
     return with_statistics(either.sort("listing_id"), statistics)
 
 
-@dg.op
+@dg.op(ins={"raw_listings": dg.In(metadata=only(*LANDED))})
 def out_of_bounds_job(
     settings: Settings,
     rows: pl.DataFrame,

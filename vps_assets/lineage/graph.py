@@ -92,7 +92,7 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
             ("clean_listings",),
             "task",
             "3",
-            recipe=lambda r: (vars(r.backbone), r.seed),
+            recipe=lambda r: (vars(r.backbone), r.seed, r.pricing.most_sold),
             kept_as="backbones",
             fitted_with=("price_bounds",),
             content=("backbone_id",),

@@ -6,6 +6,8 @@ import duckdb
 import polars as pl
 
 ROLES = {"split": "group_role", "time_split": "time_role"}
+OF_ROLES = ("listing_id", "listed_on", "sold_on", "log_price", "group_key", "photo_hash", *ROLES)
+"""Columns that say which listing has which role."""
 CALIBRATING_SHARE = 0.1
 """Of the groups, those that calibrate the model that is served, which learns from all others."""
 

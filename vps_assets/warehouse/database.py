@@ -72,7 +72,7 @@ class Warehouse:
     ) -> pl.DataFrame | None:
         """Rows of a table, with all columns unless some are named; None if there is no such table yet.
 
-        `where` is SQL with `?` for values.
+        Named columns that it lacks, as one that older code wrote may, are left out. `where` is SQL with `?` for values.
         """
         if not self.exists():
             return None
@@ -163,13 +163,13 @@ class Warehouse:
             return read_made_at(connection)
 
     def read_with_records(
-        self, table: str, where: str = "true", parameters: Sequence = ()
+        self, table: str, where: str = "true", parameters: Sequence = (), columns: Sequence[str] = ()
     ) -> tuple[pl.DataFrame | None, Records]:
-        """Rows of a table and its records, as of the same moment."""
+        """Rows of a table, see `read`, and its records, as of the same moment."""
         if not self.exists():
             return None, Records({table: {}})
         with self.connect(read_only=True) as connection:
-            rows = read_table(connection, table, where, parameters)
+            rows = read_table(connection, table, where, parameters, columns)
             return rows, Records({table: {}}).updated(read_records(connection, [table]))
 
 
@@ -182,12 +182,18 @@ def table_exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
     return bool(connection.execute(query, [schema or None, name]).fetchall()[0][0])
 
 
+def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
+    """The columns of a table that exists."""
+    return {column for (column, *_) in connection.execute(f"describe {quoted(table)}").fetchall()}
+
+
 def read_table(
     connection: duckdb.DuckDBPyConnection, table: str, where: str, parameters: Sequence, columns: Sequence[str] = ()
 ) -> pl.DataFrame | None:
     if not table_exists(connection, table):
         return None
-    names = ", ".join(quoted(name) for name in columns) or "*"
+    there = columns_of(connection, table) if columns else ()
+    names = ", ".join(quoted(name) for name in columns if name in there) or "*"
     query = f"select {names} from {quoted(table)} where {where}"  # noqa: S608
     return pl.DataFrame(connection.execute(query, list(parameters)).to_arrow_table())
 

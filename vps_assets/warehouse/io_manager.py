@@ -30,6 +30,8 @@ READ = "read"
 """Folder among a run's op outputs: what it has read of which table."""
 PROCESS_TAG = "vps/process"
 """Tag of a run: the process that executes it, and its machine (`vps_ml.processes`)."""
+COLUMNS = "columns"
+"""Metadata of an input: the columns that are read of its table, where that is not all of them."""
 MOST_COUNTED = 100
 """Partitions of one run that get figures of their own; Dagster checks each against all, so many would be slow."""
 
@@ -58,12 +60,16 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
             publish(self.settings.warehouse)
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
-        """The upstream table's rows: of the same dates for a daily asset, else all; empty if there is no table."""
+        """The upstream table's rows: of the same dates for a daily asset, else all; empty if there is no table.
+
+        With the columns that the input names, or all (`COLUMNS`).
+        """
         asset = context.asset_key.to_user_string()
         where, parameters = input_window(context, asset)
-        rows, records = self.settings.warehouse.read_with_records(asset, where, parameters)
+        columns = (context.definition_metadata or {}).get(COLUMNS) or list(TABLES[asset].columns)
+        rows, records = self.settings.warehouse.read_with_records(asset, where, parameters, columns)
         note_read(self.settings.home, context.step_context.run_id, records)
-        return aligned(rows, TABLES[asset])
+        return aligned(rows, TABLES[asset]).select(columns)
 
     def handle_output(self, context: dg.OutputContext, obj: pl.DataFrame) -> None:
         """Replace the partitions' rows.

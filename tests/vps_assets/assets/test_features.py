@@ -1,5 +1,6 @@
 """What each listing sees of the statistics tables: the past as of its listing date, and nothing later."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from math import log
 
@@ -7,7 +8,17 @@ import polars as pl
 import pytest
 from sales import CLEAN, tables_of
 
-from vps_assets.assets.features import OPEN, SOLD, newest_offers, sampled, share_taken, with_features
+from vps_assets.assets.backbones import training_photos
+from vps_assets.assets.features import (
+    OF_LISTING,
+    OPEN,
+    SOLD,
+    newest_offers,
+    sampled,
+    share_taken,
+    sold_listings,
+    with_features,
+)
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_assets.tables.schemas import types
 from vps_ml.features.given import SAID
@@ -82,7 +93,7 @@ def test_no_price_model_sees_the_asking_price() -> None:
     )
     seen = []
     for asked in (1.0, 1e6):
-        offered = clean.with_columns(price=pl.lit(asked))
+        offered = clean.with_columns(price=pl.lit(asked)).select(OF_LISTING)
         seen.append([with_features(selection, offered, photos, words, TABLES, demo()) for selection in (SOLD, OPEN)])
     assert seen[0][0].equals(seen[1][0]) and seen[0][0].height > 0
     assert seen[0][1].equals(seen[1][1])
@@ -112,7 +123,7 @@ def test_of_very_many_sold_listings_a_fixed_sample_of_whole_groups_is_taken() ->
     rows = pl.DataFrame(
         {"group_key": [f"g{i // 2}" for i in range(4000)], "listing_id": [f"L{i}" for i in range(4000)]}
     )
-    assert share_taken(4000, 4000) == share_taken(4000, None) == 1
+    assert share_taken(4000, 4000) == 1
     assert sampled(rows, 1.0).equals(rows)
     some = sampled(rows, share_taken(4000, 1000))
     assert 800 < some.height < 1200
@@ -120,6 +131,24 @@ def test_of_very_many_sold_listings_a_fixed_sample_of_whole_groups_is_taken() ->
     twice = pl.concat([rows, rows.with_columns(group_key="new" + pl.col("group_key"))])
     more = sampled(twice, share_taken(8000, 2000))
     assert set(some["group_key"]) == {key for key in more["group_key"] if not key.startswith("new")}
+
+
+def test_backbones_learn_from_the_sample_that_price_models_see() -> None:
+    absent = {name: pl.Series(name, [None] * 300, dtype) for name, dtype in types(CLEAN_LISTINGS).items()}
+    sold = pl.DataFrame(absent).with_columns(
+        listing_id=pl.format("L{}", pl.int_range(300)),
+        group_key=pl.format("g{}", pl.int_range(300)),
+        photo_hash=pl.format("p{}", pl.int_range(300)),
+        listed_on=date(2024, 1, 1),
+        sold_on=date(2024, 1, 1),
+        log_price=1.0,
+        split=pl.lit("train"),
+        time_split=pl.lit("train"),
+    )
+    few = replace(demo(), pricing=replace(demo().pricing, most_sold=100))
+    learnt = training_photos(sold, few)
+    assert learnt["photo_hash"].to_list() == sold_listings(sold, few)["photo_hash"].to_list()
+    assert 60 < learnt.height < 140 and training_photos(sold, demo()).height == 300
 
 
 def test_of_the_offers_the_newest_are_taken_those_whose_seller_says_anything_too_and_the_one_that_sold_last() -> None:

@@ -39,7 +39,7 @@ def test_test_listings_with_an_absurd_price_alone_are_judged(home: Home, tmp_pat
     raw = rows_landed(home, rows, tmp_path)
     bounds = fitted_bounds(raw, (0.0, 0.5), 0.6, 0.2).with_columns(lower_price=pl.lit(1.0), upper_price=pl.lit(1000.0))
     own = with_roles(cleaned(raw, bounds))
-    beyond = beyond_bounds(raw, bounds, own, statistics(), None)
+    beyond = beyond_bounds(raw, bounds, own, statistics(), 10**9)
     assert beyond.height > 0
     assert set(beyond["log_price"].exp().round(0)) == {1e6}
     for split in ("group", "time"):

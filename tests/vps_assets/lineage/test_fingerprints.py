@@ -20,7 +20,7 @@ OWN_PARTS = {
     "category_statistics": "76328b43115cd1e3",
     "seller_statistics": "5647f5eac009bdb4",
     "label_statistics": "51e7d2c209b1ae64",
-    "task_backbones": "053afbaddea4dfa1",
+    "task_backbones": "fe67881dbe866004",
     "image_embeddings": "92e562aba7b73f13",
     "text_embeddings": "fe79a9250532ce58",
     "percentile_pricing_models": "5f8c2c0571e37cfc",

@@ -8,13 +8,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from vps_assets.assets.options import WAREHOUSE
+from vps_assets.assets.options import WAREHOUSE, only
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration.instance import open_instance
 from vps_assets.tables.partitions import WHOLE
-from vps_assets.tables.schemas import TABLES, conforming
+from vps_assets.tables.schemas import TABLES, conforming, types
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.io_manager import WarehouseIOManager
 from vps_assets.warehouse.settings import Settings
@@ -27,6 +27,7 @@ CHILD = next(
     if LINEAGE[node.parents[0]].partitions == "none"
 )
 (PARENT,) = LINEAGE[CHILD].parents
+NAMED = tuple(name for name, dtype in types(TABLES[PARENT]).items() if dtype == pl.String)[:2]
 HOME = "TEST_OF_IO_MANAGER"
 
 
@@ -92,3 +93,27 @@ def test_a_run_that_goes_on_where_another_failed_records_what_that_one_had_read(
         assert recorded == of["old"] != of["new"]
         assert dg.execute_job(job, instance).success
         assert warehouse.records().made[CHILD][WHOLE].basis == of["new"]
+
+
+def test_an_input_has_the_columns_that_it_names_and_no_others(home: Home) -> None:
+    """Null where a table that older code wrote lacks one; of a table that is not there yet, none of a row."""
+    seen: dict[str, pl.DataFrame] = {}
+
+    @dg.asset(name=PARENT, io_manager_key=WAREHOUSE)
+    def parent() -> pl.DataFrame:
+        raise AssertionError("it is not made here")
+
+    @dg.asset(name=CHILD, ins={PARENT: dg.AssetIn(metadata=only(*NAMED))}, io_manager_key=WAREHOUSE)
+    def child(**parents: pl.DataFrame) -> pl.DataFrame:
+        seen.update(parents)
+        return conforming(pl.DataFrame(), TABLES[CHILD])
+
+    settings = Settings(data_directory=str(home.path), recipe_name="demo")
+    resources = {"settings": settings, WAREHOUSE: WarehouseIOManager(settings=settings)}
+    with open_instance(home) as instance:
+        for rows, expected in ((None, []), (pl.DataFrame({NAMED[0]: ["x"], "dropped_since": [1]}), [("x", None)])):
+            if rows is not None:
+                Warehouse(home).replace(PARENT, rows, "true", [], {WHOLE: None})
+            ran = dg.materialize([parent, child], instance=instance, resources=resources, selection=[CHILD])
+            assert ran.success
+            assert (tuple(seen[PARENT].columns), seen[PARENT].rows()) == (NAMED, expected)
