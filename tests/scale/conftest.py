@@ -1,10 +1,7 @@
 """Real servers on loopback: Postgres, an S3 server, a Ray cluster of two nodes; a test is left out where one is not."""
 
 import contextlib
-import importlib.util
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,24 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import free_port, needs, ray_cluster
 
 from vps_assets.home import Home
 from vps_assets.warehouse import lake
 
 BUCKET = "vps-tests"
-
-
-def needs(*modules: str) -> None:
-    """Leave the test out, saying so, unless these are installed (`make test-scale` installs them)."""
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (make test-scale installs them)")
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -122,44 +107,3 @@ def ray_head() -> Iterator[str]:
     """A Ray cluster that nodes have yet to join."""
     with ray_cluster(0) as address:
         yield address
-
-
-@contextlib.contextmanager
-def ray_cluster(*cores: int) -> Iterator[str]:
-    """A cluster with a node for each of these, the first one its head; the environment names it."""
-    needs("ray")
-    port = free_port()
-    folder = Path("/tmp") / f"vps-ray-{port}"  # noqa: S108  (sockets' paths must be short)
-    ray = str(Path(sys.executable).with_name("ray"))
-    common = ["--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-    environment = {**os.environ, "RAY_TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-    folder.mkdir(exist_ok=True)
-    address = f"127.0.0.1:{port}"
-    for number, count in enumerate(cores):
-        kind = [f"--address={address}"] if number else ["--head", f"--port={port}", "--include-dashboard=false"]
-        command = [ray, "start", *kind, f"--num-cpus={count}", *common]
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-        assert ran.returncode == 0, ran.stderr
-    os.environ.update(RAY_ADDRESS=address, RAY_TMPDIR=str(folder))
-    try:
-        yield address
-    finally:
-        import ray as library
-
-        library.shutdown()
-        stop_nodes(port)
-        for name in ("RAY_ADDRESS", "RAY_TMPDIR"):
-            os.environ.pop(name, None)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def stop_nodes(port: int) -> None:
-    """End the processes of this cluster and of no other."""
-    import psutil
-
-    own = (f"127.0.0.1:{port}", f"--gcs_server_port={port}", f"--gcs-server-port={port}", f"/vps-ray-{port}/")
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or ())
-        if any(mark in line for mark in own):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()

