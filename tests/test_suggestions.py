@@ -95,6 +95,26 @@ def test_a_category_is_known_by_its_name_whatever_its_capitals(marketplace: Mark
     assert answers[0]["category_known"] is True
 
 
+def test_a_photo_under_another_category_than_it_shows_is_doubted(marketplace: Marketplace) -> None:
+    """Of listings that the category's backbone has not learnt from; some landed under a wrong one themselves."""
+    path = marketplace.query("select path from task_backbones where task = 'category'")[0][0]
+    learnt = pl.read_parquet(marketplace.home.path / path / "learnt.parquet")["photo_hash"]
+    rows = marketplace.frame("clean_listings").filter(~pl.col("photo_hash").is_in(learnt.implode())).head(120)
+    snapshot = Snapshot.read(marketplace.home)
+    photos = [marketplace.home.path / path for path in rows["photo_path"]]
+    others = {name: snapshot.categories[number - 1] for number, name in enumerate(snapshot.categories)}
+
+    def doubted(categories: list[str]) -> list[str | None]:
+        offers = [Offer(category, image=photo) for category, photo in zip(categories, photos, strict=True)]
+        return [suggested.answer["looks_like"] for suggested in snapshot.suggestions(offers)]
+
+    own = rows["category"].to_list()
+    rightly, wrongly = doubted([others[name] for name in own]), doubted(own)
+    assert sum(name is not None for name in wrongly) <= 8
+    assert sum(name is not None for name in rightly) > 2 * sum(name is not None for name in wrongly) + 5
+    assert not any(name == category for name, category in zip(wrongly, own, strict=True))
+
+
 @pytest.mark.parametrize(("category", "near"), [("phnoe", "'phone'"), ("", None), ("zzzz", None)])
 def test_a_category_of_which_nothing_has_sold_is_refused_with_the_nearest_names(
     marketplace: Marketplace, category: str, near: str | None

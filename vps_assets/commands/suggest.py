@@ -71,3 +71,6 @@ def warn(suggested: Suggested, offer: Offer) -> None:
     """Say on stderr what the price does not know."""
     if not suggested.answer["category_known"]:
         tell(f"warning: nothing of the category {offer.category!r} has sold: the price is by what others sold for")
+    if suggested.answer["looks_like"]:
+        what, given = suggested.answer["looks_like"], offer.category
+        tell(f"warning: the photo looks like the category {what!r}, and was priced as {given!r}: is that right?")

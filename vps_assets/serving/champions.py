@@ -15,6 +15,8 @@ from vps_assets.errors import UserError, one_line
 from vps_assets.serving.offers import Offer
 from vps_ml.artefacts import Artefacts, id_in_path
 from vps_ml.backbones.embedding import FeatureExtractors, network_features
+from vps_ml.backbones.heads import CATEGORY, CategoryHead
+from vps_ml.features.roles import backbones_of
 from vps_ml.photos.decoding import decoded, refuse_shape
 from vps_ml.photos.quality import PhotoQuality
 from vps_ml.pricing.predictor import Predictor
@@ -38,6 +40,8 @@ class Champion:
     predictor: Predictor
     extractors: FeatureExtractors | None
     """None: it takes no photo."""
+    head: CategoryHead | None = None
+    """None: its photos are not seen by a category backbone."""
     items: SoldItems | None = None
     """What had sold, as it sees it; None: there are none."""
     items_path: str | None = None
@@ -96,10 +100,11 @@ class Champions:
         for before in self.known():
             if before.predictor.model_id == model_id:
                 items = before.items if before.items_path == path else self.sold_items(path)
-                return Champion(inputs, before.predictor, before.extractors, items, path)
+                return Champion(inputs, before.predictor, before.extractors, before.head, items, path)
         predictor = Predictor.load(self.artefacts, model_id)
         extractors = self.extractors(predictor) if inputs != "words" else None
-        return Champion(inputs, predictor, extractors, self.sold_items(path), path)
+        head = None if extractors is None else self.head(predictor)
+        return Champion(inputs, predictor, extractors, head, self.sold_items(path), path)
 
     def items_path(self, inputs: str, model_id: str) -> str | None:
         """Where the sold items are that a model sees; None: they are not kept yet."""
@@ -128,6 +133,12 @@ class Champions:
             if same and other.extractors is not None and tasks <= set(other.extractors.stages):
                 return other.extractors
         return predictor.extractors()
+
+    def head(self, predictor: Predictor) -> CategoryHead | None:
+        """What tells which category a photo is of, by the networks of a model."""
+        if CATEGORY not in predictor.tasks(predictor.trained_tasks()):
+            return None
+        return CategoryHead.load(self.artefacts, backbones_of(self.artefacts, predictor.embedding_id)[CATEGORY])
 
 
 def seen(offer: Offer, photo_px: int) -> tuple[np.ndarray, PhotoQuality] | UserError:

@@ -98,6 +98,8 @@ class Suggestion(BaseModel):
     model_id: str
     category_known: bool
     """Whether anything of the category has sold; otherwise the price is by what other categories sold for."""
+    looks_like: str | None = None
+    """The category that the photo is of, where that surely is not the given one: the price is by the given one."""
     data_until: date | None
     """The newest sale that it knows."""
     comparables: list[Comparable]

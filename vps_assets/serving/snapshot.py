@@ -22,6 +22,7 @@ from vps_assets.serving.histories import Histories
 from vps_assets.serving.offers import Offer
 from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.publication import newest_publication
+from vps_ml.backbones.heads import CATEGORY
 from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
@@ -78,6 +79,13 @@ NAMES_SHOWN = 3
 def plain(category: str) -> str:
     """A category's name without capitals and needless spaces."""
     return " ".join(category.casefold().split())
+
+
+def looks_of(champion: Champion, features: Features | None, listings: pl.DataFrame) -> list[str | None]:
+    """The categories that photos are of, where these surely are not those that are given."""
+    if champion.head is None or features is None:
+        return [None] * listings.height
+    return champion.head.contradicted(features[CATEGORY], listings["category"].to_list())
 
 
 Each = Callable[[Callable[[Offer], Any], Iterable[Offer]], Iterable[Any]]
@@ -236,12 +244,14 @@ class Snapshot:
             with clock.of("predict"):
                 features = None if champion.extractors is None else features_of(champion, shown)
                 priced = self.priced(champion, features, rows)
+                looks_like = looks_of(champion, features, rows)
                 instead = self.by_words_alone(priced, [offers[place] for place in good], features, rows)
             with clock.of("beside"):
                 for number, place in enumerate(good):
                     quality = None if photos[place] is None else vars(photos[place][1])
                     row = rows.row(number, named=True)
-                    answers[place] = self.answer(instead.get(number, priced[number]), offers[place], row, quality)
+                    chosen = instead.get(number, priced[number])
+                    answers[place] = self.answer(chosen, offers[place], row, quality, looks_like[number])
         return answers
 
     def priced(self, champion: Champion, features: Features | None, listings: pl.DataFrame) -> list[Priced]:
@@ -282,7 +292,12 @@ class Snapshot:
         return {number: said[number] for number in chosen}
 
     def answer(
-        self, priced: Priced, offer: Offer, row: Mapping[str, Any], quality: Mapping[str, float] | None
+        self,
+        priced: Priced,
+        offer: Offer,
+        row: Mapping[str, Any],
+        quality: Mapping[str, float] | None,
+        looks_like: str | None,
     ) -> Suggested:
         """What the seller reads.
 
@@ -291,6 +306,7 @@ class Snapshot:
             offer: what is offered.
             row: the same as a listing.
             quality: of the photo; None without one.
+            looks_like: the category that the photo is of, where that surely is not the one that is given.
         """
         champion, prediction = priced.champion, priced.prediction
         plain = suggestion(prediction, quality)
@@ -305,6 +321,7 @@ class Snapshot:
             "reason": plain["reason"],
             "model_id": champion.predictor.model_id,
             "category_known": row["category"] in self.categories,
+            "looks_like": looks_like,
             "data_until": None if self.data_until is None else self.data_until.isoformat(),
             "comparables": [],
             "asking": None,

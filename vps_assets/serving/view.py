@@ -18,6 +18,7 @@ AROUND = 1.15
 LEAST = 0.01
 """Money: what is less has the same place."""
 BY_WORDS = "By your words alone, as the photo shows too little: a better one may change it. "
+LOOKS_LIKE = "The photo looks like {}: is the category right? "
 PLACES = {"below": "below the range", "within": "within the range", "above": "above the range"}
 CHANCES = {0.5: "an even chance", 0.8: "a good chance (80%)"}
 APART = 1.2
@@ -30,17 +31,23 @@ FAST_DAYS = 7
 def view_of(offer: Offer, suggestion: Suggestion) -> dict[str, Any]:
     """A suggestion as the page shows it."""
     price, low, high = suggestion.suggested_price, suggestion.low, suggestion.high
+    doubt = LOOKS_LIKE.format(suggestion.looks_like) if suggestion.looks_like else ""
     if price is None or low is None or high is None:
         headline = REASONS.get(suggestion.reason or "", REASONS["too_little_information"])
         nothing: dict[str, Any] = {"bar": None, "comparables": [], "asking": [], "advised": []}
-        return {"state": "unqualified", "headline": headline, "sentence": suggestion.advice, **nothing}
+        return {
+            "state": "unqualified",
+            "headline": headline,
+            "sentence": f"{doubt}{suggestion.advice or ''}",
+            **nothing,
+        }
     currency, asking = suggestion.currency or "", suggestion.asking
     by = BY_WORDS if suggestion.inputs == "words" and offer.image is not None else ""
     asked = None if asking is None else asking.asking_price
     return {
         "state": "priced",
         "headline": money(price, currency),
-        "sentence": f"{by}Most such items sell for {low:,.2f} to {money(high, currency)}.",
+        "sentence": f"{doubt}{by}Most such items sell for {low:,.2f} to {money(high, currency)}.",
         "bar": bar_of(price, low, high, asked, suggestion.comparables),
         "comparables": [shown(comparable, currency) for comparable in suggestion.comparables],
         "asking": [] if asking is None else chances_of(asking, price, currency),

@@ -72,3 +72,12 @@ def test_a_price_of_next_to_nothing_has_a_place_and_what_is_asked_a_share() -> N
     view = view_of(Offer("phone"), nothing)
     assert 0 < view["bar"]["low"] <= view["bar"]["price"] < 100
     assert "40% sell within 7 days" in view["asking"][1]
+
+
+def test_a_photo_that_contradicts_the_category_is_doubted_in_the_sentence() -> None:
+    priced = view_of(Offer("phone"), suggestion(looks_like="bag"))["sentence"]
+    assert priced.startswith("The photo looks like bag: is the category right? Most such items sell for 32.00")
+    refused = suggestion(suggested_price=None, qualified=False, looks_like="bag", advice="Add a title.")
+    assert (
+        view_of(Offer("phone"), refused)["sentence"] == "The photo looks like bag: is the category right? Add a title."
+    )
