@@ -25,6 +25,22 @@ class Phase:
     """Stage 1 of the paper's training (section 3.4)."""
 
 
+MOST_SHOWN = 200
+"""Epochs of a curve that a card has."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Losses by epoch; held out: of the validation rows, where early stopping looks at them."""
+
+    training: list[float]
+    held_out: list[float]
+
+    def described(self) -> dict[str, list[float]]:
+        """As a card has it: of very many epochs every so-manieth."""
+        return {name: losses[:: -(-len(losses) // MOST_SHOWN) or 1] for name, losses in vars(self).items()}
+
+
 @dataclass(frozen=True)
 class Session:
     """Where a training loop reports its progress and keeps its checkpoints (None: nowhere)."""
@@ -32,6 +48,8 @@ class Session:
     log: Callable[[str], None]
     folder: Path | None = None
     log_every_s: float = 20.0
+    curves: dict[str, Curve] = field(default_factory=dict)
+    """Of the loops that have ended, by name."""
 
     def checkpoint(self, name: str) -> Checkpoint | None:
         return Checkpoint(self.folder / f"{name}.pt") if self.folder else None
@@ -130,6 +148,7 @@ class Progress:
     lowest: float = float("inf")
     stale: int = 0
     loss_by_epoch: list[float] = field(default_factory=list)
+    held_out_by_epoch: list[float] = field(default_factory=list)
 
 
 def optimise(loop: Loop, session: Session) -> list[float]:
@@ -147,7 +166,7 @@ def optimise(loop: Loop, session: Session) -> list[float]:
     parts = {**loop.parts, "best": best}
     resumed = checkpoint.resume(parts, loop.generator) if checkpoint else None
     start = Progress(**resumed) if resumed else Progress()
-    losses, logged_at = start.loss_by_epoch, monotonic()
+    losses, held_out, logged_at = start.loss_by_epoch, start.held_out_by_epoch, monotonic()
     for number in range(start.phase, len(loop.phases)):
         phase, first, plateau = loop.phases[number], 0, Plateau(loop.patience)
         if number == start.phase:
@@ -158,19 +177,21 @@ def optimise(loop: Loop, session: Session) -> list[float]:
             if monotonic() - logged_at >= session.log_every_s:
                 session.log(f"{loop.name}: {position(loop, number, epoch)}, loss {losses[-1]:.4f}")
                 logged_at = monotonic()
-            ended = plateau.reached(partial(finite_validation_loss, loop, phase, epoch))
+            ended = plateau.reached(partial(finite_validation_loss, loop, phase, epoch, held_out))
             if loop.patience is not None and not plateau.stale:
                 best.keep()
             if ended:
                 break
             if checkpoint and loop.rank.writes and checkpoint.due():
-                now = Progress(number, epoch + 1, plateau.lowest, plateau.stale, losses)
+                now = Progress(number, epoch + 1, plateau.lowest, plateau.stale, losses, held_out)
                 checkpoint.save(parts, loop.generator, vars(now))
         best.restore()
     for network in loop.networks.values():
         network.eval()
     if checkpoint and loop.rank.writes:
-        checkpoint.save(parts, loop.generator, vars(Progress(phase=len(loop.phases), loss_by_epoch=losses)))
+        ended_as = Progress(phase=len(loop.phases), loss_by_epoch=losses, held_out_by_epoch=held_out)
+        checkpoint.save(parts, loop.generator, vars(ended_as))
+    session.curves[loop.name] = Curve(losses, held_out)
     return losses
 
 
@@ -220,8 +241,8 @@ def finite(loss: Tensor, loop: Loop, epoch: int) -> float:
 
 
 @torch.no_grad()
-def finite_validation_loss(loop: Loop, phase: Phase, epoch: int) -> float:
-    """The loss on the validation rows, without dropout.
+def finite_validation_loss(loop: Loop, phase: Phase, epoch: int, losses: list[float]) -> float:
+    """The loss on the validation rows, without dropout; it is added to those before.
 
     Raises:
         FloatingPointError: it is not finite.
@@ -229,7 +250,8 @@ def finite_validation_loss(loop: Loop, phase: Phase, epoch: int) -> float:
     assert loop.validation_loss is not None, "early stopping needs a validation loss"
     for network in loop.networks.values():
         network.eval()
-    return finite(loop.validation_loss(phase), loop, epoch)
+    losses.append(finite(loop.validation_loss(phase), loop, epoch))
+    return losses[-1]
 
 
 def weights(network: nn.Module) -> dict[str, np.ndarray]:

@@ -39,7 +39,7 @@ def test_a_training_that_goes_on_from_its_checkpoint_ends_with_the_same_weights(
 ) -> None:
     """Broken off in stage 1 or 2, in the middle of an epoch, after checkpoints of every epoch before."""
     x, y, _ = world()
-    unbroken = jointly(x, y, Session(quiet))
+    unbroken = jointly(x, y, in_one_go := Session(quiet))
     real = training_loop.one_epoch
     planned = phases(QUICK, len(x), warm_up=True)
     seen: list[int] = []
@@ -63,6 +63,7 @@ def test_a_training_that_goes_on_from_its_checkpoint_ends_with_the_same_weights(
     resumed = jointly(x, y, session)
     assert len(seen) == sum(p.epochs for p in planned) + 1  # only the epoch of the kill ran twice
     assert broken_off_after > 2
+    assert session.curves == in_one_go.curves != {}, "the curves go on, too"
     for one, other in zip(unbroken, resumed, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
@@ -88,6 +89,7 @@ def test_early_stopping_keeps_the_weights_of_the_lowest_validation_loss() -> Non
         validation_loss=validation_loss,
         patience=2,
     )
-    training_loop.optimise(loop, Session(quiet))
-    assert len(set(seen)) == 4
+    training_loop.optimise(loop, session := Session(quiet))
+    assert session.curves["scripted"].held_out == [3.0, 1.0, 2.0, 2.0]
+    assert len(session.curves["scripted"].training) == len(set(seen)) == 4
     assert weight.weight.item() == seen[1]

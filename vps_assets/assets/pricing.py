@@ -5,11 +5,13 @@ import polars as pl
 
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import NETWORK_KINDS, WAREHOUSE, WRITER, op_chain
+from vps_assets.report.figures import training_curves
 from vps_assets.warehouse.settings import Settings
+from vps_ml.artefacts import id_in_path
 from vps_ml.backbones.tasks import OF_PHOTOS, UNTUNED
 from vps_ml.ops.pricing import PricingJob, train_pricing_models
 from vps_ml.pricing.baselines import baseline_variants
-from vps_ml.pricing.variants import Variant, ablation_variants, model_variants, words_variants
+from vps_ml.pricing.variants import CURVES, Variant, ablation_variants, model_variants, words_variants
 
 FEWEST_ROWS = {"train": 50, "validation": 10, "test": 10}
 """With fewer a split cannot train, calibrate or test anything."""
@@ -101,8 +103,11 @@ def words_models_job(
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
-def record_models(context: dg.OpExecutionContext, models: pl.DataFrame) -> pl.DataFrame:
-    """Write the models' rows."""
+def record_models(context: dg.OpExecutionContext, settings: Settings, models: pl.DataFrame) -> pl.DataFrame:
+    """Write the models' rows, with how their training went."""
+    cards = [settings.artefacts.models.card(id_in_path(path)) for path in models["path"].drop_nulls()]
+    curves = [(name, curve) for card in cards for name, curve in card.get(CURVES, {}).items()]
+    context.add_output_metadata({"loss of the run's models": training_curves(curves)})
     listed = models.select("model_id", "objective", "constraint_value", "split_kind", "seed")
     context.add_output_metadata({"models": dg.MetadataValue.table([dg.TableRecord(r) for r in listed.to_dicts()])})
     return models

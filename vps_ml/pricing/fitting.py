@@ -40,7 +40,7 @@ from vps_ml.pricing.learners import (
 )
 from vps_ml.pricing.networks import Examples, PriceNetwork, PricingModel, mean_output, networks_of, output, state_of
 from vps_ml.pricing.trees import FoldTrees, fit_fold_trees, trees_of, trees_text
-from vps_ml.pricing.variants import Variant
+from vps_ml.pricing.variants import CURVES, Variant
 from vps_ml.training_loop import Session
 
 STATE = "state"
@@ -56,6 +56,12 @@ class Fit:
     dataset: PricingDataset
     variant: Variant
     session: Session
+
+    @property
+    def curves(self) -> dict[str, Mapping[str, list[float]]]:
+        """How the training of each network went that there is by now."""
+        shared = self.folds.curves if "folds" in vars(self) else {}
+        return {**shared, **described(self.session)}
 
     @cached_property
     def folds(self) -> FoldNetworks:
@@ -214,23 +220,30 @@ def fold_networks(dataset: PricingDataset, variant: Variant, log: Log) -> FoldNe
         log(f"{recipe.pricing.folds} fold networks on {variant.features}, {variant.split_kind} split")
         _, x = dataset.matrix(variant.features, variant.split_kind)
         train, validation = (dataset.role(variant.split_kind, role) for role in ("train", "validation"))
+        session = Session(log, models.resume_folder(fold_id))
         folds = train_folds(
             (x.rows(train), dataset.log_price[train]),
             (x.rows(validation), dataset.log_price[validation]),
             dataset.group[train],
             recipe.pricing,
             variant.seed,
-            Session(log, models.resume_folder(fold_id)),
+            session,
         )
         named = {f"fold{k:03}": network for k, network in enumerate(folds.networks)}
         residuals = {"residual": folds.residual, "held_out_residual": folds.held_out_residual}
-        card = shared_card("folds", dataset, variant)
+        card = shared_card("folds", dataset, variant) | {CURVES: described(session)}
         return Contents(card, arrays={STATE: state_of(named | {"scale": folds.scale}), RESIDUALS: residuals})
 
     models.make(fold_id, fill)
     networks = networks_of(models.arrays(fold_id, STATE))
     scale = networks.pop("scale")
-    return FoldNetworks(list(networks.values()), **models.arrays(fold_id, RESIDUALS), scale=scale)
+    curves = models.card(fold_id).get(CURVES, {})
+    return FoldNetworks(list(networks.values()), **models.arrays(fold_id, RESIDUALS), scale=scale, curves=curves)
+
+
+def described(session: Session) -> dict[str, dict[str, list[float]]]:
+    """How training went, by network."""
+    return {name: curve.described() for name, curve in session.curves.items()}
 
 
 def shared_id(kind: str, dataset: PricingDataset, variant: Variant) -> str:

@@ -17,7 +17,7 @@ from vps_ml.pricing.blends import Beside, Blend, Ranks
 from vps_ml.pricing.calibration import Calibration, Judgement, accepted_residuals, calibrated
 from vps_ml.pricing.fitting import OBJECTIVES, STATE, Fit, Log
 from vps_ml.pricing.networks import PricingModel, model_from_state, model_state
-from vps_ml.pricing.variants import Variant
+from vps_ml.pricing.variants import CURVES, Variant
 from vps_ml.training_loop import Session
 
 CALIBRATING = "calibrating"
@@ -65,10 +65,11 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log) -> str:
 
     def fill() -> Contents:
         session = Session(log, models.resume_folder(model_id))
-        fitted = OBJECTIVES[variant.objective](Fit(dataset, variant, session))
+        fit = Fit(dataset, variant, session)
+        fitted = OBJECTIVES[variant.objective](fit)
         log(f"{variant.constraint_kind} {variant.constraint_value} {variant.objective} {variant.features} trained")
         card, residuals = model_card(dataset, variant, fitted.model)
-        card |= {"model_id": model_id, "constraint_weight": fitted.constraint_weight}
+        card |= {"model_id": model_id, "constraint_weight": fitted.constraint_weight, CURVES: fit.curves}
         beside, arrays = fitted.model.beside, {STATE: model_state(fitted.model), CALIBRATING: {CALIBRATING: residuals}}
         if beside is not None:
             card |= {"blend_id": fitted.blend_id, "copies": fitted.copies}

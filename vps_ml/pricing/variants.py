@@ -9,6 +9,8 @@ COVERAGE_TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7)
 ERROR_TOLERANCES = (0.3, 0.4, 0.5, 0.6, 0.7)
 CALIBRATION = ("logit_shift", "range_low", "range_high")
 """Fields of `vps_ml.pricing.calibration.Calibration`, which are columns of the model tables."""
+CURVES = "curves"
+"""In a model's card: how the losses of its networks went, by network (`vps_ml.training_loop.Curve`)."""
 OBJECTIVE_NAMES = ("paper", "cross_fitted", "blended")
 """Those of `vps_ml.pricing.models.OBJECTIVES`, for whatever must not load torch."""
 TRAINED_ON: Mapping[str, tuple[str, ...]] = {

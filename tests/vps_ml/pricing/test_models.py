@@ -171,3 +171,6 @@ def test_a_fitted_model_is_fitted_once_and_loads_with_its_calibration_and_card(t
     judged = model.judge(dataset.matrix_of(card).rows(validation))
     assert (calibration.qualification(judged) >= 0.5).mean() == pytest.approx(0.5, abs=0.02)
     assert card["trained_on"] == 140
+    folds = {"fold 1 of 2", "fold 2 of 2", "expected error", "gate"}
+    assert set(card["curves"]) == {"paper": {"joint", "expected error"}}.get(objective, folds)
+    assert all(len(curve["training"]) == len(curve["held_out"]) > 1 for curve in card["curves"].values())
