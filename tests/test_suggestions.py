@@ -95,6 +95,15 @@ def test_a_category_is_known_by_its_name_whatever_its_capitals(marketplace: Mark
     assert answers[0]["category_known"] is True
 
 
+def test_what_no_sold_item_had_is_named(marketplace: Marketplace) -> None:
+    said = ("--brand", "No such brand", "--condition", "good", "--attribute", "no such attribute")
+    ran = vps("suggest", "--category", "phone", "--title", "a phone", *said, home=marketplace.home.path)
+    unknown = ["attributes=no such attribute", "brand=No such brand"]
+    assert json.loads(ran.stdout)["unknown_labels"] == unknown
+    assert [label for label in unknown if f"nothing with {label} has sold" in ran.stderr] == unknown
+    assert "condition=good" not in ran.stderr
+
+
 def test_a_photo_under_another_category_than_it_shows_is_doubted(marketplace: Marketplace) -> None:
     """Of listings that the category's backbone has not learnt from; some landed under a wrong one themselves."""
     path = marketplace.query("select path from task_backbones where task = 'category'")[0][0]

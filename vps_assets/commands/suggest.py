@@ -74,3 +74,5 @@ def warn(suggested: Suggested, offer: Offer) -> None:
     if suggested.answer["looks_like"]:
         what, given = suggested.answer["looks_like"], offer.category
         tell(f"warning: the photo looks like the category {what!r}, and was priced as {given!r}: is that right?")
+    for label in suggested.answer["unknown_labels"]:
+        tell(f"warning: nothing with {label} has sold: it tells the price nothing")

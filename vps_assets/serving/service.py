@@ -100,6 +100,8 @@ class Suggestion(BaseModel):
     """Whether anything of the category has sold; otherwise the price is by what other categories sold for."""
     looks_like: str | None = None
     """The category that the photo is of, where that surely is not the given one: the price is by the given one."""
+    unknown_labels: list[str] = []
+    """What was said that no sold item had, like `brand=Aldera`: it tells the price nothing."""
     data_until: date | None
     """The newest sale that it knows."""
     comparables: list[Comparable]

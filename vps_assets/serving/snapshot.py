@@ -26,7 +26,7 @@ from vps_ml.backbones.heads import CATEGORY
 from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
-from vps_ml.features.tabular import GROUP_OF
+from vps_ml.features.tabular import GROUP_OF, LABEL, SAID_LABELS
 from vps_ml.photos.quality import PhotoQuality
 from vps_ml.pricing.calibration import Prediction
 from vps_ml.pricing.chosen import said_instead
@@ -161,6 +161,17 @@ class Snapshot:
         labels = self.histories["label"]
         mine = labels.filter(pl.col("label").str.starts_with("condition="), pl.col("sales") >= FEWEST_SALES)
         return mine["label"].str.strip_prefix("condition=").unique().sort().to_list()
+
+    @cached_property
+    def labels(self) -> frozenset[str]:
+        """What any sold item had of `SAID_LABELS`, each like `brand=Aldera`."""
+        return frozenset(self.histories["label"]["label"].unique())
+
+    def unknown_labels(self, row: Mapping[str, Any]) -> list[str]:
+        """What is said of a listing that no sold item had, so that it tells the price nothing."""
+        said = [(name, row[name]) for name in SAID_LABELS if row[name]]
+        each = [(name, value) for name, given in said for value in ([given] if isinstance(given, str) else given)]
+        return [label for name, value in each if (label := f"{name}{LABEL}{value}") not in self.labels]
 
     def category_named(self, text: str) -> str | None:
         """The category of which something has sold that is called so, capitals and spaces aside; None if none is."""
@@ -322,6 +333,7 @@ class Snapshot:
             "model_id": champion.predictor.model_id,
             "category_known": row["category"] in self.categories,
             "looks_like": looks_like,
+            "unknown_labels": self.unknown_labels(row),
             "data_until": None if self.data_until is None else self.data_until.isoformat(),
             "comparables": [],
             "asking": None,
