@@ -44,7 +44,7 @@ test-of-parts:
 	touch $@
 
 test-scale: .venv-scale/.installed
-	.venv-scale/bin/python -m pytest -m "scale and not slow"
+	.venv-scale/bin/python -m pytest -m "scale and not slow" -rs
 
 # Three hosts for ten minutes of kills, and until they have settled; needs root, for their namespaces.
 test-hosts: .venv-scale/.installed

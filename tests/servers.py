@@ -7,8 +7,9 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -37,10 +38,10 @@ def ray_cluster(*cores: int) -> Iterator[str]:
         yield address
 
 
-def start_ray(arguments: Sequence[str]) -> None:
-    """A node of the cluster that `ray_to_come` is for."""
+def start_ray(arguments: Sequence[str], settings: Mapping[str, str] = MappingProxyType({})) -> None:
+    """A node of the cluster that `ray_to_come` is for, whose workers have these settings."""
     command = [str(Path(sys.executable).with_name("ray")), "start", *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, **settings, "PYTHONPATH": os.pathsep.join(sys.path)}
     environment.pop("RAY_ADDRESS")  # the head would refuse to be another cluster's
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr

@@ -100,7 +100,7 @@ def test_what_no_sold_item_had_is_named(marketplace: Marketplace) -> None:
     ran = vps("suggest", "--category", "phone", "--title", "a phone", *said, home=marketplace.home.path)
     unknown = ["attributes=no such attribute", "brand=No such brand"]
     assert json.loads(ran.stdout)["unknown_labels"] == unknown
-    assert [label for label in unknown if f"nothing with {label} has sold" in ran.stderr] == unknown
+    assert [label for label in unknown if f"warning: nothing with {label} has sold" in ran.stderr] == unknown
     assert "condition=good" not in ran.stderr
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from math import isfinite
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,14 +32,16 @@ MOST_SHOWN = 200
 
 @dataclass(frozen=True)
 class Curve:
-    """Losses by epoch; held out: of the validation rows, where early stopping looks at them."""
+    """Losses by epoch."""
 
     training: list[float]
     held_out: list[float]
+    """Of the validation rows; as many as of training, or none where early stopping did not look at each."""
 
-    def described(self) -> dict[str, list[float]]:
-        """As a card has it: of very many epochs every so-manieth."""
-        return {name: losses[:: -(-len(losses) // MOST_SHOWN) or 1] for name, losses in vars(self).items()}
+    def described(self) -> dict[str, Any]:
+        """As a card has it: of very many epochs every `step`-th, the first among them."""
+        step = max(1, -(-len(self.training) // MOST_SHOWN))
+        return {"step": step, "training": self.training[::step], "held_out": self.held_out[::step]}
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,8 @@ def optimise(loop: Loop, session: Session) -> list[float]:
     if checkpoint and loop.rank.writes:
         ended_as = Progress(phase=len(loop.phases), loss_by_epoch=losses, held_out_by_epoch=held_out)
         checkpoint.save(parts, loop.generator, vars(ended_as))
-    session.curves[loop.name] = Curve(losses, held_out)
+    # A checkpoint of older code has none of the epochs before it.
+    session.curves[loop.name] = Curve(losses, held_out if len(held_out) == len(losses) else [])
     return losses
 
 

@@ -92,7 +92,7 @@ def scaled(
                 name, _, value = command[1].partition("=")
                 settings[name] = value
             elif command[:2] == ["ray", "start"]:
-                start_ray([*command[2:], *(["--include-dashboard=false"] if "--head" in command else [])])
+                start_ray([*command[2:], *(["--include-dashboard=false"] if "--head" in command else [])], settings)
             elif command[0] == "vps":
                 output.append(run(command[1:], settings))
             else:
@@ -122,7 +122,7 @@ def commands(here: dict[str, str]) -> Iterator[list[str]]:
             for theirs, ours in here.items():
                 line = line.replace(theirs, ours)
             words = shlex.split(line, comments=True)
-            if words != ["make", "install"] and not words[0].endswith("pip"):
+            if words and words != ["make", "install"] and not words[0].endswith("pip"):
                 yield words
 
 

@@ -23,7 +23,7 @@ def training_photos(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFram
     """The listings that backbones are trained on: in training in the split by group and in the split by time.
 
     So the test rows of either split are new to the backbones, photos and labels both. Of more sold listings than the
-    recipe's `most_sold`, those of the sample that price models learn from (docs/adr/0030).
+    recipe's `most_sold`, those of a sample by the hash by which price models take theirs (docs/adr/0030).
     """
     both = pl.col("group_role") == "train", pl.col("time_role") == "train"
     labels = {name: pl.col(label) for name, label in LABELS.items()}

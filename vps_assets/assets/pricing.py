@@ -105,9 +105,11 @@ def words_models_job(
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
 def record_models(context: dg.OpExecutionContext, settings: Settings, models: pl.DataFrame) -> pl.DataFrame:
     """Write the models' rows, with how their training went."""
-    cards = [settings.artefacts.models.card(id_in_path(path)) for path in models["path"].drop_nulls()]
+    cards = [settings.artefacts.models.card(id_in_path(path)) for path in models["path"].drop_nulls().unique().sort()]
     curves = [(name, curve) for card in cards for name, curve in card.get(CURVES, {}).items()]
-    context.add_output_metadata({"loss of the run's models": training_curves(curves)})
+    different = [curve for number, curve in enumerate(curves) if curve not in curves[:number]]  # folds are shared
+    if different:  # none of baselines, and of models that older code has trained
+        context.add_output_metadata({"loss of the run's models": training_curves(different)})
     listed = models.select("model_id", "objective", "constraint_value", "split_kind", "seed")
     context.add_output_metadata({"models": dg.MetadataValue.table([dg.TableRecord(r) for r in listed.to_dicts()])})
     return models

@@ -27,7 +27,7 @@ def suggest_one(offer: Offer, home: Home) -> str:
     (suggested,) = Snapshot.read(home).suggestions([offer])
     if isinstance(suggested, UserError):
         raise suggested
-    warn(suggested, offer)
+    warn(suggested, offer, set())
     return json.dumps(suggested.answer)
 
 
@@ -37,7 +37,7 @@ def suggest_each(offer: Offer, photos: Sequence[Path], home: Home) -> Iterator[t
     Raises:
         NoChampion: nothing has been promoted.
     """
-    snapshot = Snapshot.read(home)
+    snapshot, told = Snapshot.read(home), set[str]()
     for first in range(0, len(photos), AT_ONCE):
         some = photos[first : first + AT_ONCE]
         answers = snapshot.suggestions([replace(offer, image=photo) for photo in some])
@@ -45,7 +45,7 @@ def suggest_each(offer: Offer, photos: Sequence[Path], home: Home) -> Iterator[t
             if isinstance(suggested, UserError):
                 yield json.dumps({"image": str(photo), "error": str(suggested)}), False
             else:
-                warn(suggested, offer)
+                warn(suggested, replace(offer, image=photo), told)
                 yield json.dumps({"image": str(photo), **suggested.answer}), True
 
 
@@ -67,12 +67,21 @@ def photos_in(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def warn(suggested: Suggested, offer: Offer) -> None:
-    """Say on stderr what the price does not know."""
+def warn(suggested: Suggested, offer: Offer, told: set[str]) -> None:
+    """Say on stderr what the price does not know, but for what has been told."""
+    for warning in warnings_of(suggested, offer):
+        if warning not in told:
+            told.add(warning)
+            tell(f"warning: {warning}")
+
+
+def warnings_of(suggested: Suggested, offer: Offer) -> Iterator[str]:
+    """What the price does not know."""
     if not suggested.answer["category_known"]:
-        tell(f"warning: nothing of the category {offer.category!r} has sold: the price is by what others sold for")
+        yield f"nothing of the category {offer.category!r} has sold: the price is by what others sold for"
     if suggested.answer["looks_like"]:
         what, given = suggested.answer["looks_like"], offer.category
-        tell(f"warning: the photo looks like the category {what!r}, and was priced as {given!r}: is that right?")
+        which = f" {offer.image}" if isinstance(offer.image, Path) else ""
+        yield f"the photo{which} looks like the category {what!r}, and was priced as {given!r}: is that right?"
     for label in suggested.answer["unknown_labels"]:
-        tell(f"warning: nothing with {label} has sold: it tells the price nothing")
+        yield f"nothing with {label} has sold"

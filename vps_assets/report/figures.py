@@ -85,23 +85,22 @@ def loss_curves(curves: Mapping[str, Sequence[float]]) -> dg.MarkdownMetadataVal
     return picture(png(drawing))
 
 
-def training_curves(curves: Sequence[tuple[str, Mapping[str, Sequence[float]]]]) -> dg.MarkdownMetadataValue:
-    """Each network's training and held-out loss by epoch, a panel for each kind, whose losses have the same unit.
+def training_curves(curves: Sequence[tuple[str, Mapping[str, Any]]]) -> dg.MarkdownMetadataValue:
+    """Each network's training and held-out loss by epoch, a panel for each kind.
 
     Args:
-        curves: (name, losses of training and held_out) of each network; those of older code have none.
+        curves: (name, `vps_ml.training_loop.Curve` as described) of each network, one at least.
     """
-    kinds: dict[str, list[Mapping[str, Sequence[float]]]] = {}
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
     for name, losses in curves:
         kinds.setdefault("fold networks" if name.startswith("fold ") else name, []).append(losses)
-    if not kinds:
-        return dg.MetadataValue.md("These models were trained before curves were kept.")
     drawing, axes = figure(2.4, len(kinds))
     for axis, (kind, mine) in zip(np.atleast_1d(axes), kinds.items(), strict=True):
         for name, colour in (("training", GREY), ("held_out", BLUE)):
-            for number, losses in enumerate(mine):
+            for number, losses in enumerate(losses for losses in mine if losses[name]):
                 label = name.replace("_", " ") if number == 0 else None
-                axis.plot(range(1, len(losses[name]) + 1), losses[name], color=colour, linewidth=0.8, label=label)
+                epochs = [1 + losses["step"] * number for number in range(len(losses[name]))]
+                axis.plot(epochs, losses[name], color=colour, linewidth=0.8, label=label)
         axis.set(title=kind, xlabel="epoch", ylabel="loss")
         axis.legend(frameon=False)
     return picture(png(drawing))

@@ -101,7 +101,7 @@ class Suggestion(BaseModel):
     looks_like: str | None = None
     """The category that the photo is of, where that surely is not the given one: the price is by the given one."""
     unknown_labels: list[str] = []
-    """What was said that no sold item had, like `brand=Aldera`: it tells the price nothing."""
+    """What was said that no sold item had, like `brand=Aldera`."""
     data_until: date | None
     """The newest sale that it knows."""
     comparables: list[Comparable]

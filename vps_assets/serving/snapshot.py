@@ -168,10 +168,11 @@ class Snapshot:
         return frozenset(self.histories["label"]["label"].unique())
 
     def unknown_labels(self, row: Mapping[str, Any]) -> list[str]:
-        """What is said of a listing that no sold item had, so that it tells the price nothing."""
+        """What is said of a listing that no sold item had."""
         said = [(name, row[name]) for name in SAID_LABELS if row[name]]
         each = [(name, value) for name, given in said for value in ([given] if isinstance(given, str) else given)]
-        return [label for name, value in each if (label := f"{name}{LABEL}{value}") not in self.labels]
+        labels = dict.fromkeys(f"{name}{LABEL}{value}" for name, value in each)
+        return [label for label in labels if label not in self.labels]
 
     def category_named(self, text: str) -> str | None:
         """The category of which something has sold that is called so, capitals and spaces aside; None if none is."""

@@ -104,7 +104,7 @@ def embed(
     paths: Sequence[Path], extractors: FeatureExtractors
 ) -> tuple[dict[str, Float16[np.ndarray, "photo feature"]], Float[np.ndarray, "photo 4"]]:
     """All photos' features and quality at once."""
-    return joined(list(embedded(in_batches(paths), extractors)))
+    return joined(list(embedded(in_batches(paths, photos_at_once()), extractors)))
 
 
 def joined(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -58,7 +59,7 @@ class Fit:
     session: Session
 
     @property
-    def curves(self) -> dict[str, Mapping[str, list[float]]]:
+    def curves(self) -> dict[str, Mapping[str, Any]]:
         """How the training of each network went that there is by now."""
         shared = self.folds.curves if "folds" in vars(self) else {}
         return {**shared, **described(self.session)}
@@ -241,7 +242,7 @@ def fold_networks(dataset: PricingDataset, variant: Variant, log: Log) -> FoldNe
     return FoldNetworks(list(networks.values()), **models.arrays(fold_id, RESIDUALS), scale=scale, curves=curves)
 
 
-def described(session: Session) -> dict[str, dict[str, list[float]]]:
+def described(session: Session) -> dict[str, dict[str, Any]]:
     """How training went, by network."""
     return {name: curve.described() for name, curve in session.curves.items()}
 

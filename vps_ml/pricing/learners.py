@@ -5,6 +5,7 @@ Axes: N item, B batch, O output, V validation item.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -237,7 +238,7 @@ class FoldNetworks:
     """y - the networks' mean, on the validation rows, in ln units."""
     scale: PriceNetwork
     """Predicts the logarithm of the expected |residual|."""
-    curves: Mapping[str, Mapping[str, list[float]]] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """How training went, by network (`Curve.described`); none of networks that older code has trained."""
 
 
