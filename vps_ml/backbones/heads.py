@@ -15,7 +15,7 @@ from vps_ml.backbones.embedding import STATE
 
 CATEGORY = "category"
 """The task whose head is asked."""
-SURE_AT, GIVEN_AT_MOST = 0.9, 0.01
+SURE_AT, GIVEN_AT_MOST = 0.7, 0.01
 """Share of one category from which on a photo is surely of it, and share of the given one up to which it is surely not
 of that (docs/experiments.md)."""
 
