@@ -105,7 +105,7 @@ def table_options(asset: str, group: str, reads: Mapping[str, Sequence[str]] = M
         "name": asset,
         "ins": {
             parent: dg.AssetIn(partition_mapping=mappings.get(parent), metadata=only(*reads.get(parent, ())))
-            for parent in (*mappings, *(parent for parent in reads if parent not in mappings))
+            for parent in {**mappings, **reads}
         },
         "partitions_def": PARTITIONS[LINEAGE[asset].partitions],
         "backfill_policy": backfill_policy(asset),

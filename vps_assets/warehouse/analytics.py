@@ -9,7 +9,7 @@ import polars as pl
 
 from vps_assets.home import Home
 from vps_assets.tables.schemas import TABLES, aligned
-from vps_assets.warehouse.database import columns_of, read_table, table_exists
+from vps_assets.warehouse.database import read_table
 from vps_assets.warehouse.lake import CATALOGUE, Lake
 
 
@@ -23,12 +23,6 @@ class Analytics:
         """Rows of a table, with all columns of its schema unless some are named; empty if it was never made."""
         rows = read_table(self.connection, name, where, (), columns)
         return aligned(rows, TABLES[name]).select(columns or pl.all())
-
-    def columns(self, name: str) -> set[str]:
-        """The columns that a table has, of which older code wrote fewer; none if it was never made."""
-        if not table_exists(self.connection, name):
-            return set()
-        return columns_of(self.connection, name)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import duckdb
 from vps_assets.home import Home
 from vps_assets.tables.schemas import TABLES
 from vps_assets.warehouse import lake_publication, unchecked
-from vps_assets.warehouse.database import Warehouse, quoted
+from vps_assets.warehouse.database import Warehouse, columns_of, quoted
 from vps_assets.warehouse.erasure import Said, delete
 from vps_assets.warehouse.file import File, log_of, quoted_path
 from vps_assets.warehouse.lake import Lake, quoted_text
@@ -166,7 +166,7 @@ def comment(connection: duckdb.DuckDBPyConnection) -> None:
         if (schema := TABLES.get(name)) is None:
             continue
         connection.execute(f"comment on table {quoted(name)} is {quoted_text(schema.description)}")
-        have = {column for (column, *_) in connection.execute(f"describe {quoted(name)}").fetchall()}
+        have = columns_of(connection, name)
         for column, spec in schema.columns.items():
             if column in have:
                 what = quoted_text(spec.description)
