@@ -31,7 +31,7 @@ from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.warehouse import lake
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.artefacts import Artefacts
 from vps_ml.cards import Contents
 from vps_ml.compute import HERE as LOCALLY
@@ -97,7 +97,7 @@ def tables(homes: dict[str, Home], rows: int) -> dict[str, Timed]:
 
     def published(warehouse: Warehouse) -> None:
         write(warehouse)
-        publish(warehouse)
+        publication_of(warehouse).publish()
 
     ways = {n: lambda w=w: published(w) for n, w in warehouses.items()}
     found["publish"] = told("replace one date of 60 and publish", both(ways), "file")

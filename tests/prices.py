@@ -10,7 +10,7 @@ from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.file import log_of
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 
 ROWS = pl.DataFrame({"day": [1, 1, 2], "low": [1.0, 2.0, 3.0], "high": [4.0, 5.0, 6.0]})
 X, Y, Z = Fingerprint("x"), Fingerprint("y", 3, "content"), Fingerprint("z")
@@ -39,7 +39,7 @@ def killed_after_commit(home: Home) -> Warehouse:
     warehouse = Warehouse(home)
     rows = pl.DataFrame({"day": [1, 1, 1, 2], "price": [1, 2, 3, 4]})
     warehouse.replace("prices", rows, "true", [], {WHOLE: X})
-    publish(warehouse)
+    publication_of(warehouse).publish()
     subprocess.run([sys.executable, "-c", KILLED_AFTER_COMMIT, str(home.warehouse)], check=False)
     assert log_of(home).exists()
     return warehouse

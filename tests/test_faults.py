@@ -20,8 +20,8 @@ from vps_assets.home import Home
 from vps_assets.landing.land import land
 from vps_assets.lineage.planning import Request
 from vps_assets.orchestration.run import RunFailed, run_lineage
+from vps_assets.warehouse.copy_publication import published
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.publication import published
 from vps_ml.backbones.files import tensors
 from vps_ml.recipes import demo
 

@@ -20,7 +20,7 @@ from scenario import listing, listings_file
 
 from vps_assets.home import Home
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 
 GUIDE = (REPOSITORY / "docs" / "operations.md").read_text()
 NOT_HERE = ("make install", "git pull", "export VPS_HOME=")
@@ -53,7 +53,7 @@ def other_model(home: Home) -> str:
     )
     made = warehouse.records().made["champion_history"]
     warehouse.replace("champion_history", pl.concat([before, history]), "true", [], made)
-    publish(warehouse)
+    publication_of(warehouse).publish()
     return other
 
 

@@ -24,7 +24,7 @@ from vps_assets.home import Home
 from vps_assets.landing.inbox import dropped, take_in
 from vps_assets.landing.landed import landed_rows
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.cards import Contents
 
 FILES, PHOTOS = ("a.csv", "b.csv"), 3
@@ -38,7 +38,7 @@ from vps_assets.home import Home
 from vps_assets.landing.inbox import take_in
 from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.cards import Contents
 from vps_ml.backbones.files import save_embeddings
 
@@ -79,7 +79,7 @@ for price in (1.0, 2.0):
     warehouse.replace("prices", rows, "true", [], {"": Fingerprint(str(price))})
     acknowledged.append(f"price {price}")
     cut()
-publish(warehouse)
+publication_of(warehouse).publish()
 acknowledged.append("published")
 cut()
 home.artefacts.models.make("0123456789abcdef", lambda: Contents({"kind": "x"}, {"state": {"w": np.ones(5000)}}))
@@ -173,6 +173,6 @@ def holds(home: Home, acknowledged: list[str], with_all: pl.DataFrame, stored: d
     assert again.equals(with_all)
     assert {h: home.artefacts.photo(h).read_bytes() for h in again["photo_hash"]} == stored
     Warehouse(home).replace("prices", pl.DataFrame({"price": [3.0]}), "true", [], {})
-    assert publish(Warehouse(home))
+    assert publication_of(Warehouse(home)).publish()
     models.make(model_id, lambda: Contents({"kind": "y"}))
     assert models.card(model_id)["kind"] == ("x" if "model" in acknowledged else models.card(model_id)["kind"])

@@ -19,13 +19,12 @@ from vps_assets.errors import WrongSetting
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.tables.partitions import WHOLE
-from vps_assets.warehouse import lake_publication
 from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.erasure import erase_rows
 from vps_assets.warehouse.file import WarehouseBusy
 from vps_assets.warehouse.lake import Lake, NoLake
-from vps_assets.warehouse.publication import current, erase_published, leave_no_trace, newest_publication, publish
+from vps_assets.warehouse.publication import publication_of
 from vps_assets.warehouse.unchecked import Checks, Passed
 
 pytestmark = pytest.mark.scale
@@ -187,25 +186,25 @@ def test_the_files_of_records_are_merged_when_there_are_many(lake_home: Home) ->
 
 def test_a_table_that_waits_for_a_check_stays_published_as_it_was(lake_home: Home) -> None:
     warehouse = with_prices(lake_home)
-    assert newest_publication(lake_home) is None
-    assert publish(warehouse)
-    first = newest_publication(lake_home)
-    assert current(lake_home) and not publish(warehouse)
+    assert publication_of(warehouse).newest() is None
+    assert publication_of(warehouse).publish()
+    first = publication_of(warehouse).newest()
+    assert publication_of(warehouse).is_current() and not publication_of(warehouse).publish()
     warehouse.replace("prices", ROWS.head(1), "true", [], {WHOLE: Z}, Checks("run", ("sound",)))
     warehouse.replace("others", ROWS, "true", [], {WHOLE: Y})
-    assert not current(lake_home) and publish(warehouse)
-    assert newest_publication(lake_home) != first
+    assert not publication_of(warehouse).is_current() and publication_of(warehouse).publish()
+    assert publication_of(warehouse).newest() != first
     with open_analytics(lake_home) as analytics:
         assert analytics.connection.execute("select count(*) from prices").fetchall() == [(3,)]
         assert analytics.connection.execute("select count(*) from others").fetchall() == [(3,)]
     warehouse.note_passed([Passed("prices", "sound", "run", 0.0)])
-    publish(warehouse)
+    publication_of(warehouse).publish()
     with open_analytics(lake_home) as analytics:
         assert analytics.connection.execute("select count(*) from prices").fetchall() == [(1,)]
 
 
 def test_an_analyst_attaches_the_lake_read_only(lake_home: Home) -> None:
-    publish(with_prices(lake_home))
+    publication_of(with_prices(lake_home)).publish()
     with duckdb.connect() as analyst:
         from vps_assets.warehouse.lake import prepare
 
@@ -227,16 +226,16 @@ def test_nothing_is_left_of_a_seller_who_is_forgotten(lake_home: Home, postgres:
     warehouse = Warehouse(lake_home)
     rows = pl.DataFrame({"listing_id": ["L1", "L2"], "seller_id": ["secret-seller", "another-seller"]})
     warehouse.replace("clean_listings", rows, "true", [], {WHOLE: X})
-    publish(warehouse)
+    publication_of(warehouse).publish()
     if waits:
         failed = Checks("run", ("sound",))
         warehouse.replace("clean_listings", rows.with_columns(note=pl.lit("new")), "true", [], {WHOLE: Y}, failed)
     assert files_with(lake_home.path, "secret-seller")
     erase_rows(warehouse, "secret-seller", ["L1"])
-    erase_published(lake_home, "secret-seller", ["L1"])
+    publication_of(warehouse).erase("secret-seller", ["L1"])
     with open_analytics(lake_home) as analytics:
         assert analytics.connection.execute("select seller_id from clean_listings").fetchall() == [("another-seller",)]
-    leave_no_trace(warehouse, "secret-seller", ["L1"])
+    publication_of(warehouse).leave_no_trace("secret-seller", ["L1"])
     assert not files_with(lake_home.path, "secret-seller")
     assert files_with(lake_home.path, "another-seller")
     with open_analytics(lake_home) as analytics:
@@ -245,11 +244,11 @@ def test_nothing_is_left_of_a_seller_who_is_forgotten(lake_home: Home, postgres:
 
 def test_old_snapshots_are_forgotten_but_for_those_that_are_published(lake_home: Home) -> None:
     warehouse = with_prices(lake_home)
-    assert lake_publication.forget_snapshots(Lake(lake_home), older_than_days=1) == 0
-    publish(warehouse)
+    assert publication_of(warehouse).forget(older_than_days=1) == 0
+    publication_of(warehouse).publish()
     for _ in range(3):
         warehouse.replace("prices", ROWS, "true", [], {}, Checks("run", ("sound",)))
-    assert lake_publication.forget_snapshots(Lake(lake_home), older_than_days=0) > 3
+    assert publication_of(warehouse).forget(older_than_days=0) > 3
     with open_analytics(lake_home) as analytics:
         assert analytics.connection.execute("select count(*) from prices").fetchall() == [(3,)]
     assert warehouse.read("prices").height == 3
@@ -289,11 +288,11 @@ def test_a_table_that_comes_to_wait_for_a_check_while_a_seller_is_forgotten_keep
     warehouse = Warehouse(lake_home)
     rows = pl.DataFrame({"listing_id": ["L1", "L2"], "seller_id": ["secret-seller", "another-seller"]})
     warehouse.replace("clean_listings", rows, "true", [], {WHOLE: X})
-    publish(warehouse)
+    publication_of(warehouse).publish()
     erase_rows(warehouse, "secret-seller", ["L1"])
     failed = Checks("run", ("sound",))  # another host's run writes before the erasure publishes
     warehouse.replace("clean_listings", rows.tail(1), "true", [], {WHOLE: Y}, failed)
-    leave_no_trace(warehouse, "secret-seller", ["L1"])
+    publication_of(warehouse).leave_no_trace("secret-seller", ["L1"])
     assert not files_with(lake_home.path, "secret-seller")
 
 

@@ -33,7 +33,7 @@ from vps_assets.tables.partitions import WHOLE
 from vps_assets.tables.schemas import TABLES, aligned
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.io_manager import content_of, note_process
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 from vps_assets.warehouse.settings import Settings
 from vps_ml.backbones.tasks import INPUTS
 from vps_ml.evaluation.comparison import can_predict
@@ -237,7 +237,7 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
     noted = basis_of("champion_history", WHOLE, settings.recipe, Records({"champion_model": {WHOLE: after}}))
     warehouse.replace("champion_model", row, "true", [], {WHOLE: after})
     warehouse.replace("champion_history", history, "true", [], {WHOLE: Fingerprint(noted) if noted else None})
-    publish(warehouse)
+    publication_of(warehouse).publish()
     metadata: dict[str, Any] = {"model_id": config.to, "decision": verdict.decision, "evidence": verdict.evidence}
     reports = [aligned(warehouse.read(name), TABLES[name]) for name in ("evaluation_reports", "words_reports")]
     context.log_event(dg.AssetMaterialization("champion_model", metadata=metadata | cards_of(settings, row, *reports)))

@@ -22,9 +22,9 @@ from vps_assets.landing.landings import ForeignFile, is_damaged, landed_files, u
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration.instance import UNFINISHED, alive
 from vps_assets.orchestration.state import lineage_state
-from vps_assets.warehouse.database import quoted
+from vps_assets.warehouse.database import Warehouse, quoted
 from vps_assets.warehouse.named_files import lost
-from vps_assets.warehouse.publication import current
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.files import tensors
 from vps_ml.stores import DamagedArtefact
@@ -65,7 +65,7 @@ def examine_copy(examined: Examined) -> Finding:
     if not examined.warehouse.exists():
         return ok("nothing to publish yet")
     try:
-        is_current = current(examined.home)
+        is_current = publication_of(Warehouse(examined.home)).is_current()
     except duckdb.Error as error:
         to_do = f"rm {examined.home.analytics}; vps run"
         return Finding(BAD, f"the analysts' copy cannot be read: {one_line(error)[:150]}", to_do)

@@ -30,7 +30,7 @@ from vps_assets.orchestration.run import Progress, run_lineage
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.erasure import Said, erase_rows, erase_said
 from vps_assets.warehouse.named_files import EMBEDDINGS
-from vps_assets.warehouse.publication import erase_published, leave_no_trace
+from vps_assets.warehouse.publication import publication_of
 from vps_ml import durable
 from vps_ml.artefacts import SOLD_ITEMS
 from vps_ml.atomic import whole_file
@@ -121,7 +121,7 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     no_more = sorted(set(erasure.listings) - set(others["listing_id"]))
     said = Said(erasure.listings, datetime.now(UTC))
     erase_rows(Warehouse(home), seller, no_more, said)
-    erase_published(home, seller, no_more, said)
+    publication_of(Warehouse(home)).erase(seller, no_more, said)
     delete_sold_items(home)
     remove_run_pictures(home)
     home.report.unlink(missing_ok=True)
@@ -130,7 +130,7 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
         run_lineage(home, recipe, Request(), progress)
     delete_unused_embeddings(home)
     erase_said(Warehouse(home), said)
-    leave_no_trace(Warehouse(home), seller, no_more, said)
+    publication_of(Warehouse(home)).leave_no_trace(seller, no_more, said)
     durable.sync_everything([home.path, home.landing, home.photos])  # what is forgotten does not come back
     erasure.note(home).unlink()
     if (bucket := home.artefacts.bucket) is not None:

@@ -14,8 +14,9 @@ from vps_assets.errors import UserError, one_line
 from vps_assets.home import Home
 from vps_assets.landing.cells import typed_rows
 from vps_assets.warehouse.analytics import open_analytics
+from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.named_files import EMBEDDINGS
-from vps_assets.warehouse.publication import newest_publication
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.artefacts import id_in_path
 from vps_ml.atomic import whole_file
 from vps_ml.evaluation.resampling import EQUAL_COVERAGES, Draws, Interval, Judged, aurc, male_at, male_of_all, numbered
@@ -125,7 +126,7 @@ def with_others(
     others: pl.DataFrame, as_of: date | None, home: Home, recipe: Recipe, tell: Progress
 ) -> tuple[WithOthers, dict[str, pl.DataFrame], pl.Series]:
     """(the directory's listings and the others, its tables by name, which of the others have a known price)."""
-    if newest_publication(home) is None:
+    if publication_of(Warehouse(home)).newest() is None:
         raise NothingToJudge("there is no model yet: run `vps demo`, or `vps land` and `vps run`")
     names = ("clean_listings", *EMBEDDINGS, "champion_model", *MODEL_TABLES)
     with open_analytics(home) as analytics:

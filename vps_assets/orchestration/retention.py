@@ -17,10 +17,9 @@ from vps_assets.home import Home
 from vps_assets.orchestration.internals import FINISHED_STATUSES, SqliteEventLogStorage
 from vps_assets.tables.models import CHAMPION_HISTORY
 from vps_assets.tables.schemas import aligned
-from vps_assets.warehouse import lake_publication
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.lake import Lake
 from vps_assets.warehouse.named_files import EMBEDDINGS, MODEL_TABLES
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.artefacts import SOLD_ITEMS, id_in_path
 from vps_ml.atomic import untouched
 from vps_ml.stores import DamagedArtefact, Store
@@ -111,7 +110,7 @@ def forget_unused_artefacts(home: Home, days: float) -> int:
 
 def forget_old_snapshots(home: Home, days: float) -> int:
     """Delete what only snapshots of a lake hold that are older and not published; how many snapshots."""
-    return lake_publication.forget_snapshots(Lake(home), days) if home.lake else 0
+    return publication_of(Warehouse(home)).forget(days)
 
 
 def kind_of(store: Store, artefact_id: str) -> str | None:

@@ -22,7 +22,7 @@ from vps_assets.orchestration.retention import (
 from vps_assets.orchestration.state import lineage_state
 from vps_assets.sweeping import sweep
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.recipes import Recipe
 
 Progress = Callable[[str], None]
@@ -64,7 +64,7 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
             if "raw_listings" in layer:  # what lands while the run goes on is left to the next run
                 taken_in = warehouse.records().made.get("raw_listings", {})
                 index = LandedIndex(taken_in, warehouse.good_sales())
-    publish(warehouse)
+    publication_of(warehouse).publish()
     return done
 
 

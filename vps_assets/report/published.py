@@ -10,7 +10,8 @@ from vps_assets.errors import UserError
 from vps_assets.home import Home
 from vps_assets.tables.splits import with_roles
 from vps_assets.warehouse.analytics import open_analytics
-from vps_assets.warehouse.publication import newest_publication
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.photos.quality import QUALITY_COLUMNS
 
 
@@ -66,7 +67,7 @@ def read_published(home: Home) -> Published:
     Raises:
         NothingEvaluated: nothing has been published, or no model has been evaluated.
     """
-    if newest_publication(home) is None:
+    if publication_of(Warehouse(home)).newest() is None:
         raise NothingEvaluated(
             f"nothing has been evaluated in {home.path}: run `vps demo`, or `vps land` and `vps run`"
         )

@@ -12,7 +12,8 @@ from vps_assets.errors import UserError, one_line
 from vps_assets.home import Home
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.snapshot import Snapshot
-from vps_assets.warehouse.publication import newest_publication
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.backbones.tasks import INPUTS
 
 LOOKS_EVERY_S = 1.0
@@ -77,7 +78,7 @@ class Renewal:
     def look(self) -> None:
         """Load what has been published since; what cannot be loaded leaves all as it was."""
         try:
-            published = newest_publication(self.home)
+            published = publication_of(Warehouse(self.home)).newest()
             again = self.failure is not None and monotonic() - self._tried >= TRIES_AGAIN_AFTER_S
             if published == self._seen and not again:
                 return

@@ -21,7 +21,8 @@ from vps_assets.serving.champions import Champion, Champions, Features, NoChampi
 from vps_assets.serving.histories import Histories
 from vps_assets.serving.offers import Offer
 from vps_assets.warehouse.analytics import open_analytics
-from vps_assets.warehouse.publication import newest_publication
+from vps_assets.warehouse.database import Warehouse
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.backbones.heads import CATEGORY
 from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
@@ -119,7 +120,7 @@ class Snapshot:
         Raises:
             NoChampion: nothing has been promoted.
         """
-        if newest_publication(home) is None:
+        if publication_of(Warehouse(home)).newest() is None:
             raise NoChampion("there is no champion yet: run `vps demo`, or `vps land` and `vps run`")
         names = (
             "champion_model",

@@ -9,8 +9,8 @@ import polars as pl
 
 from vps_assets.home import Home
 from vps_assets.tables.schemas import TABLES, aligned
-from vps_assets.warehouse.database import read_table
-from vps_assets.warehouse.lake import CATALOGUE, Lake
+from vps_assets.warehouse.database import Warehouse, read_table
+from vps_assets.warehouse.publication import publication_of
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,5 @@ class Analytics:
 @contextlib.contextmanager
 def open_analytics(home: Home) -> Iterator[Analytics]:
     """What is published, which must exist; no run waits for the reader, and the reader waits for none."""
-    if home.lake:
-        with Lake(home).connect(read_only=True) as connection:
-            connection.execute(f"use {CATALOGUE}.published")
-            yield Analytics(connection)
-        return
-    with duckdb.connect(str(home.analytics), read_only=True) as connection:
-        connection.execute("set TimeZone = 'UTC'")
+    with publication_of(Warehouse(home)).open() as connection:
         yield Analytics(connection)

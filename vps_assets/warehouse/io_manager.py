@@ -19,7 +19,7 @@ from vps_assets.tables.counts import counted
 from vps_assets.tables.partitions import PARTITIONINGS, WHOLE
 from vps_assets.tables.schemas import TABLES, aligned, conforming
 from vps_assets.warehouse import presence
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 from vps_assets.warehouse.settings import Settings
 from vps_assets.warehouse.unchecked import Checks, Passed
 from vps_ml.atomic import temporary_name
@@ -57,7 +57,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         finally:
             if instance is not None and run_id is not None:
                 self.settings.warehouse.note_passed(passed_checks(instance, run_id))
-            publish(self.settings.warehouse)
+            publication_of(self.settings.warehouse).publish()
 
     def load_input(self, context: dg.InputContext) -> pl.DataFrame:
         """The upstream table's rows: of the same dates for a daily asset, else all; empty if there is no table.

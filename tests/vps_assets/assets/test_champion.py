@@ -15,7 +15,7 @@ from vps_assets.lineage.fingerprints import Fingerprint, basis_of
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.tables.schemas import TABLES, aligned
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.publication import current
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.evaluation.comparison import Comparison
 from vps_ml.ops.comparison import ComparisonJob, ComparisonResult
 from vps_ml.recipes import demo
@@ -141,7 +141,7 @@ def test_a_rollback_puts_the_model_in_force_and_is_in_the_history_with_what_was_
     assert row["path"] == "models/a"
     history = in_force.read("champion_history").select("decision", "model_id", "instead_of").rows()
     assert history == [("promoted", "b", "a"), ("rolled back", "a", "b")]
-    assert current(in_force.home), "analysts see it too"
+    assert publication_of(in_force).is_current(), "analysts see it too"
 
 
 def test_a_rollback_that_is_killed_after_its_first_write_leaves_the_decision_before_it_in_the_history(

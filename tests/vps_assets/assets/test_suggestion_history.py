@@ -13,7 +13,7 @@ from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.tables.schemas import TABLES, aligned, conforming
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.erasure import Said, erase_rows, erase_said
-from vps_assets.warehouse.publication import erase_published, publish
+from vps_assets.warehouse.publication import publication_of
 from vps_assets.warehouse.unchecked import Checks
 
 NOON = datetime(2024, 1, 5, 12, tzinfo=UTC)
@@ -95,10 +95,10 @@ def test_what_was_said_of_a_forgotten_sellers_listings_goes_whoever_has_them_now
     rows = pl.concat([said("L1", "a", 10.0), said("L2", "a", 10.0)])
     warehouse.replace("price_suggestions", rows, "true", [], {})
     warehouse.replace("suggestion_history", with_suggestions(empty(), rows), "true", [], {})
-    publish(warehouse)
+    publication_of(warehouse).publish()
     gone = Said(["L1"], NOON + timedelta(days=1))
     erase_rows(warehouse, "ann", [], gone)
-    erase_published(home, "ann", [], gone)
+    publication_of(Warehouse(home)).erase("ann", [], gone)
     secure(warehouse, DAY, DAY)
     for table in ("price_suggestions", "suggestion_history"):
         assert warehouse.read(table)["listing_id"].to_list() == ["L2"], table

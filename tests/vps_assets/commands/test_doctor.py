@@ -22,7 +22,7 @@ from vps_assets.orchestration import sensors
 from vps_assets.orchestration.instance import open_instance
 from vps_assets.warehouse import unchecked
 from vps_assets.warehouse.io_manager import note_process
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 from vps_assets.warehouse.unchecked import Checks
 from vps_ml.cards import Contents
 from vps_ml.recipes import demo
@@ -43,7 +43,7 @@ def with_free_bytes(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
 def healthy(home: Home, monkeypatch: pytest.MonkeyPatch) -> Home:
     """One table, published, a Dagster instance, and room on the disk, whatever this machine's has."""
     with_free_bytes(monkeypatch, 100 * 2**30)
-    publish(with_prices(home))
+    publication_of(with_prices(home)).publish()
     home.path.chmod(0o700)
     with open_instance(home):
         pass
@@ -82,7 +82,7 @@ def test_whatever_is_broken_is_a_finding_and_its_cure_works(healthy: Home, fault
     cure = findings[subjects[0]].to_do.split(" (")[0]
     commands = [part for part in cure.split("; ") if part != "vps run"]
     subprocess.run(" && ".join(commands), shell=True, check=True)
-    publish(with_prices(healthy))
+    publication_of(with_prices(healthy)).publish()
     assert all(finding.state != BAD for finding in found(healthy).values())
 
 
@@ -134,7 +134,7 @@ def test_a_table_that_failed_its_check_is_named(healthy: Home) -> None:
     warehouse = with_prices(healthy)
     with warehouse.connect(read_only=False) as connection:
         unchecked.add(connection, "prices", ["1"], Checks("r", ("schema",)))
-    publish(warehouse)
+    publication_of(warehouse).publish()
     finding = found(healthy)["analysts' copy"]
     assert finding.state == BAD
     assert "prices" in finding.message

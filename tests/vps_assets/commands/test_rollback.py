@@ -12,7 +12,7 @@ from vps_assets.home import Home
 from vps_assets.orchestration.instance import open_instance
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.file import LostWarehouse
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 from vps_ml.ops import GPU_POOL
 from vps_ml.recipes import demo
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_put_in_force_is_refused(to: str, words: str, promoted: H
 
 
 def test_a_lost_warehouse_is_named_not_a_missing_champion(promoted: Home) -> None:
-    publish(Warehouse(promoted))
+    publication_of(Warehouse(promoted)).publish()
     promoted.warehouse.unlink()
     with pytest.raises(LostWarehouse):
         roll_back(promoted, demo(), None, print)

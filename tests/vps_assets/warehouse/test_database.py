@@ -13,7 +13,7 @@ from vps_assets.home import Home
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.file import WarehouseBusy, log_of
-from vps_assets.warehouse.publication import publish
+from vps_assets.warehouse.publication import publication_of
 
 
 @pytest.fixture
@@ -112,5 +112,5 @@ def test_a_warehouse_that_was_rewritten_has_the_same_tables_and_no_deleted_row_i
     assert secret.encode() not in home.warehouse.read_bytes()
     assert warehouse.read("raw_listings").rows() == [("b", "bob")]
     assert warehouse.records().made == {"raw_listings": {WHOLE: Y}}
-    publish(warehouse)
+    publication_of(warehouse).publish()
     assert secret.encode() not in home.analytics.read_bytes()

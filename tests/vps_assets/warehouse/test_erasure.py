@@ -18,7 +18,7 @@ from vps_assets.lineage.fingerprints import Fingerprint
 from vps_assets.warehouse.analytics import open_analytics
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.erasure import OF_A_SELLER, erase_rows
-from vps_assets.warehouse.publication import erase_published, publish
+from vps_assets.warehouse.publication import publication_of
 
 
 def test_a_sellers_rows_go_from_every_table_with_those_that_could_not_be_read(home: Home, tmp_path: Path) -> None:
@@ -68,10 +68,10 @@ def test_a_listing_that_is_somebody_elses_by_now_stays_and_its_date_is_made_agai
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to give a file to another group")
 def test_the_copy_keeps_its_mode_and_group_when_rows_are_erased_from_it(home: Home) -> None:
-    publish(with_prices(home))
+    publication_of(with_prices(home)).publish()
     home.analytics.chmod(0o640)
     os.chown(home.analytics, -1, 60)
-    erase_published(home, "S1", [])
+    publication_of(Warehouse(home)).erase("S1", [])
     status = home.analytics.stat()
     assert (stat.S_IMODE(status.st_mode), status.st_gid) == (0o640, 60)
 
@@ -79,8 +79,8 @@ def test_the_copy_keeps_its_mode_and_group_when_rows_are_erased_from_it(home: Ho
 def test_rows_are_erased_from_the_copy_whatever_becomes_of_the_tables(home: Home) -> None:
     rows = pl.DataFrame({"listing_id": ["L1", "L2"], "seller_id": ["secret-seller", "S2"]})
     Warehouse(home).replace("clean_listings", rows, "true", [], {})
-    publish(Warehouse(home))
-    erase_published(home, "secret-seller", [])
+    publication_of(Warehouse(home)).publish()
+    publication_of(Warehouse(home)).erase("secret-seller", [])
     assert b"secret-seller" not in home.analytics.read_bytes()
     with open_analytics(home) as analytics:
         assert analytics.table("clean_listings", columns=["listing_id"])["listing_id"].to_list() == ["L2"]

@@ -19,10 +19,11 @@ from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Records
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.tables.schemas import TABLES, conforming
-from vps_assets.warehouse import publication, unchecked
+from vps_assets.warehouse import copy_publication, unchecked
+from vps_assets.warehouse.copy_publication import published, write_copy
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.file import LostWarehouse
-from vps_assets.warehouse.publication import current, erase_published, publish, published, write_copy
+from vps_assets.warehouse.publication import publication_of
 from vps_assets.warehouse.records import read_records
 from vps_assets.warehouse.unchecked import Checks, Passed
 
@@ -35,19 +36,19 @@ def warehouse(home: Home) -> Warehouse:
 
 
 def test_the_published_copy_has_all_tables_and_is_renewed_only_when_stale(warehouse: Warehouse) -> None:
-    assert publish(warehouse) is True
-    assert publish(warehouse) is False
+    assert publication_of(warehouse).publish() is True
+    assert publication_of(warehouse).publish() is False
     with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
         assert connection.execute("select count(*) from prices").fetchall() == [(3,)]
     warehouse.replace("prices", ROWS.clear(), "true", [], {})
-    assert publish(warehouse) is True
+    assert publication_of(warehouse).publish() is True
 
 
 def test_an_analyst_who_never_closes_neither_blocks_nor_is_blocked(warehouse: Warehouse) -> None:
-    publish(warehouse)
+    publication_of(warehouse).publish()
     with duckdb.connect(str(warehouse.home.analytics), read_only=True) as analyst:
         warehouse.replace("prices", ROWS.clear(), "true", [], {})
-        publish(warehouse)
+        publication_of(warehouse).publish()
         assert analyst.execute("select count(*) from prices").fetchall() == [(3,)]
     with duckdb.connect(str(warehouse.home.analytics), read_only=True) as later:
         assert later.execute("select count(*) from prices").fetchall() == [(0,)]
@@ -56,7 +57,7 @@ def test_an_analyst_who_never_closes_neither_blocks_nor_is_blocked(warehouse: Wa
 def test_a_leftover_of_a_killed_publication_is_swept_away(warehouse: Warehouse) -> None:
     leftover = warehouse.home.path / ".analytics.dead.duckdb"
     leftover.write_text("half")
-    publish(warehouse)
+    publication_of(warehouse).publish()
     assert not leftover.exists()
 
 
@@ -66,11 +67,11 @@ def killed_writer(home: Home) -> Warehouse:
 
 
 def test_what_a_killed_writer_had_committed_is_published(killed_writer: Warehouse) -> None:
-    assert not current(killed_writer.home)
-    assert publish(killed_writer)
+    assert not publication_of(killed_writer).is_current()
+    assert publication_of(killed_writer).publish()
     with duckdb.connect(str(killed_writer.home.analytics), read_only=True) as analyst:
         assert analyst.execute("from prices order by all").fetchall() == COMMITTED
-    assert current(killed_writer.home)
+    assert publication_of(killed_writer).is_current()
 
 
 def test_what_is_committed_while_a_publication_begins_is_in_the_copy_if_its_writer_is_killed(
@@ -84,11 +85,11 @@ def test_what_is_committed_while_a_publication_begins_is_in_the_copy_if_its_writ
 
 def test_only_tables_that_have_changed_are_copied(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse.replace("others", ROWS, "true", [], {"": Z})
-    publish(warehouse)
+    publication_of(warehouse).publish()
     warehouse.replace("prices", ROWS.with_columns(low=pl.lit(7.0)), "true", [], {"": Z})
-    quoted, copied = publication.in_quotes, []
-    monkeypatch.setattr(publication, "in_quotes", lambda name: copied.append(name) or quoted(name))
-    publish(warehouse)
+    quoted, copied = copy_publication.in_quotes, []
+    monkeypatch.setattr(copy_publication, "in_quotes", lambda name: copied.append(name) or quoted(name))
+    publication_of(warehouse).publish()
     assert copied.count("main.others") == 2  # both digests
     assert copied.count("main.prices") == 4  # and where from, and where to
     with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
@@ -101,7 +102,7 @@ def big(home: Home) -> Warehouse:
     """A warehouse of a table of many blocks, published."""
     warehouse = Warehouse(home)
     warehouse.transact(lambda at: at.execute("create table big as select uuid()::varchar as u from range(200_000)"))
-    publish(warehouse)
+    publication_of(warehouse).publish()
     return warehouse
 
 
@@ -109,7 +110,7 @@ def test_a_table_of_the_copy_that_a_disk_has_damaged_is_copied_again(big: Wareho
     home = big.home
     damage(home.analytics)
     big.transact(lambda at: at.execute("create table other as select 1 as x"))
-    publish(big)
+    publication_of(big).publish()
     with duckdb.connect(str(home.analytics), read_only=True) as connection:
         assert connection.execute("select count(distinct u) from big").fetchall() == [(200_000,)]
         assert connection.execute("select x from other").fetchall() == [(1,)]
@@ -124,9 +125,9 @@ def damage(file: Path) -> None:
 
 def test_a_table_that_is_no_more_is_no_more_in_the_copy(warehouse: Warehouse) -> None:
     warehouse.replace("others", ROWS, "true", [], {"": Z})
-    publish(warehouse)
+    publication_of(warehouse).publish()
     warehouse.transact(lambda connection: connection.execute("drop table others"))
-    publish(warehouse)
+    publication_of(warehouse).publish()
     with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
         assert connection.execute("select table_name from duckdb_tables() where table_name = 'others'").fetchall() == []
 
@@ -137,21 +138,21 @@ def test_nothing_is_published_of_a_warehouse_that_a_disk_has_damaged(big: Wareho
     damage(home.warehouse)
     big.transact(lambda at: at.execute("create table other as select 1 as x"))
     with pytest.raises(duckdb.Error, match="[Cc]orrupt|checksum"):
-        publish(big)
+        publication_of(big).publish()
     with duckdb.connect(str(home.analytics), read_only=True) as connection:
         assert connection.execute("select count(distinct u) from big").fetchall() == [(200_000,)]
     assert [path.name for path in home.path.glob(".analytics*")] == []
 
 
 def test_no_byte_of_a_row_that_waits_is_in_the_copy(warehouse: Warehouse) -> None:
-    publish(warehouse)
+    publication_of(warehouse).publish()
     secrets = [str(uuid.uuid4()) for _ in range(500)]
     rows = pl.concat([ROWS.head(1)] * len(secrets)).with_columns(said=pl.Series(secrets))
     warehouse.replace("prices", rows, "true", [], {"1": Z}, CHECKED)
-    publish(warehouse)
+    publication_of(warehouse).publish()
     assert not told(secrets, warehouse.home)
     warehouse.note_passed([Passed("prices", "schema", "r", 0.0)])
-    publish(warehouse)
+    publication_of(warehouse).publish()
     assert told(secrets, warehouse.home)
 
 
@@ -162,9 +163,9 @@ def told(secrets: list[str], home: Home) -> bool:
 
 
 def test_nobody_writes_while_a_copy_is_made(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(warehouse)
+    publication_of(warehouse).publish()
     warehouse.replace("prices", ROWS.clear(), "true", [], {"": Z})
-    digest_of, tried = publication.digest_of, []
+    digest_of, tried = copy_publication.digest_of, []
 
     def meanwhile(connection: duckdb.DuckDBPyConnection, database: str, name: str) -> str:
         write = (
@@ -173,29 +174,29 @@ def test_nobody_writes_while_a_copy_is_made(warehouse: Warehouse, monkeypatch: p
         tried.append(subprocess.run([sys.executable, "-c", write], capture_output=True, text=True).stderr)
         return digest_of(connection, database, name)
 
-    monkeypatch.setattr(publication, "digest_of", meanwhile)
-    assert publish(warehouse)
+    monkeypatch.setattr(copy_publication, "digest_of", meanwhile)
+    assert publication_of(warehouse).publish()
     assert tried
     assert all("Could not set lock" in error for error in tried)
 
 
 def test_the_published_copy_opens_with_the_state_beside_the_tables(home: Home) -> None:
     warehouse = with_the_sales(Warehouse(home))
-    publish(warehouse)
+    publication_of(warehouse).publish()
     with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
         assert connection.execute("select sum(sales) from state.seller_statistics").fetchall() == [(4,)]
 
 
 def test_a_table_that_waits_for_its_check_stays_in_the_copy_as_it_was(warehouse: Warehouse) -> None:
     """With what is recorded of it, so that a warehouse restored from the copy makes it again."""
-    publish(warehouse)
+    publication_of(warehouse).publish()
     before = Records({"prices": {"1": X, "2": Y}})
     wrong = ROWS.with_columns(low=pl.lit(-1.0))
     warehouse.replace("prices", wrong, "true", [], {"1": Z}, CHECKED)
     warehouse.replace("others", ROWS, "true", [], {"": Z}, CHECKED)
     warehouse.note_passed([Passed("others", "schema", "r", 0.0)])
-    assert publish(warehouse)
-    assert current(warehouse.home)
+    assert publication_of(warehouse).publish()
+    assert publication_of(warehouse).is_current()
     assert published(warehouse.home)[1] == ["prices"]
     with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
         assert connection.execute("select min(low) from prices").fetchall() == [(1.0,)]
@@ -203,7 +204,7 @@ def test_a_table_that_waits_for_its_check_stays_in_the_copy_as_it_was(warehouse:
         assert read_records(connection, ["prices"]) == before
         assert unchecked.read(connection) == {}
     warehouse.note_passed([Passed("prices", "schema", "r", 0.0)])
-    assert publish(warehouse)
+    assert publication_of(warehouse).publish()
     with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
         assert connection.execute("select min(low) from prices").fetchall() == [(-1.0,)]
         assert read_records(connection, ["prices"]) == Records({"prices": {"1": Z, "2": Y}})
@@ -212,7 +213,7 @@ def test_a_table_that_waits_for_its_check_stays_in_the_copy_as_it_was(warehouse:
 def test_a_table_that_never_passed_is_not_published(warehouse: Warehouse) -> None:
     warehouse.replace("prices", ROWS, "true", [], {"1": X}, CHECKED)
     warehouse.replace("others", ROWS, "true", [], {"": Z})
-    publish(warehouse)
+    publication_of(warehouse).publish()
     with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
         assert connection.execute("select table_name from duckdb_tables() where schema_name = 'main'").fetchall() == [
             ("others",)
@@ -221,12 +222,12 @@ def test_a_table_that_never_passed_is_not_published(warehouse: Warehouse) -> Non
 
 def test_a_statistics_table_that_waits_keeps_its_state_too(home: Home) -> None:
     warehouse = with_the_sales(Warehouse(home))
-    publish(warehouse)
+    publication_of(warehouse).publish()
     with warehouse.connect(read_only=False) as connection:
         connection.execute("update seller_statistics set median = 0")
         connection.execute("delete from state.seller_statistics")
         unchecked.add(connection, "seller_statistics", [""], CHECKED)
-    publish(warehouse)
+    publication_of(warehouse).publish()
     with duckdb.connect(str(home.analytics), read_only=True) as connection:
         assert connection.execute("select count(*) from seller_statistics where median = 0").fetchall() == [(0,)]
         assert connection.execute("select count(*) > 0 from state.seller_statistics").fetchall() == [(True,)]
@@ -234,35 +235,35 @@ def test_a_statistics_table_that_waits_keeps_its_state_too(home: Home) -> None:
 
 @pytest.mark.parametrize("left", ["nothing", "an empty file"])
 def test_where_only_the_copy_is_left_nobody_writes_and_it_is_not_replaced(warehouse: Warehouse, left: str) -> None:
-    publish(warehouse)
+    publication_of(warehouse).publish()
     home, copy = warehouse.home, warehouse.home.analytics.read_bytes()
     home.warehouse.unlink()
     if left == "an empty file":
         home.warehouse.touch()
-    for write in (publish, lambda w: w.replace("prices", ROWS, "true", [], {})):
+    for write in (publication_of(warehouse).publish, lambda: warehouse.replace("prices", ROWS, "true", [], {})):
         with pytest.raises(LostWarehouse, match=f"cp {home.analytics} {home.warehouse}"):
-            write(warehouse)
+            write()
     assert home.analytics.read_bytes() == copy
     shutil.copyfile(home.analytics, home.warehouse)  # as the message says
-    assert publish(warehouse)
+    assert publication_of(warehouse).publish()
     assert warehouse.read("prices").height == 3
 
 
 def test_whether_the_copy_is_current_does_not_depend_on_the_files_times(warehouse: Warehouse) -> None:
-    publish(warehouse)
+    publication_of(warehouse).publish()
     os.utime(warehouse.home.warehouse, (0, 0))
-    assert current(warehouse.home)
+    assert publication_of(warehouse).is_current()
     stamp = warehouse.home.analytics.stat()
     warehouse.replace("prices", ROWS, "true", [], {})
     os.utime(warehouse.home.warehouse, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert not current(warehouse.home)
+    assert not publication_of(warehouse).is_current()
 
 
 def test_who_may_read_the_copy_stays_as_an_operator_has_set_it(warehouse: Warehouse) -> None:
-    publish(warehouse)
+    publication_of(warehouse).publish()
     warehouse.home.analytics.chmod(0o640)
     warehouse.replace("prices", ROWS.clear(), "true", [], {})
-    publish(warehouse)
+    publication_of(warehouse).publish()
     assert stat.S_IMODE(warehouse.home.analytics.stat().st_mode) == 0o640
 
 
@@ -296,9 +297,10 @@ def test_every_published_table_and_column_says_what_it_is(home: Home) -> None:
     warehouse = Warehouse(home)
     for name, schema in TABLES.items():
         warehouse.replace(name, conforming(pl.DataFrame(), schema), "true", [], {})
-    for renew in (publish, publish, lambda _: erase_published(home, "nobody", [])):
+    copy = publication_of(warehouse)
+    for renew in (copy.publish, copy.publish, lambda: copy.erase("nobody", [])):
         warehouse.replace("prices", ROWS, "true", [], {WHOLE: X})
-        renew(warehouse)
+        renew()
         with duckdb.connect(str(home.analytics), read_only=True) as analyst:
             told = "select table_name, count(*), count(comment) from duckdb_columns() group by all"
             counts = {name: (columns, comments) for name, columns, comments in analyst.execute(told).fetchall()}
