@@ -6,6 +6,8 @@ so a date that has changed is taken out and put in again, and only the groups an
 (docs/adr/0007).
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
@@ -31,6 +33,8 @@ EPOCH = date(1970, 1, 1)
 LABELS = f"{LABEL_HISTORY}_statistics"
 MOST_AT_ONCE = 4_000_000
 """Sales of one price and day, counted as one, that are taken at a time: some 600 MiB."""
+MOST_MEMORY = "1GB"
+"""DuckDB's: what needs more goes through its files. By default it keeps up to four fifths of the machine's."""
 KEYS = {f"{history}_statistics": column for history, column in GROUP_OF.items()}
 """Statistics table -> the column of its group."""
 SOURCE = "clean_listings"
@@ -83,30 +87,45 @@ def correct_history(warehouse: Warehouse, asset: str, recipe: Recipe, checks: Ch
     def correct(connection: duckdb.DuckDBPyConnection) -> Correction:
         if not table_exists(connection, SOURCE):
             raise UserError(f"there is no {SOURCE} yet: materialise it first")
-        prepare(connection, asset)
-        made = read_records(connection, [SOURCE]).made.get(SOURCE, {})
-        versions = {day: version(asset, fingerprint) for day, fingerprint in made.items()}
-        changed, rebuilt = changed_dates(connection, asset, versions)
-        if rebuilt:
-            connection.execute(f"delete from state.{asset}")  # noqa: S608
-            connection.execute(f"delete from {asset}")  # noqa: S608
-        take(connection, asset, changed)
-        remove(connection, asset)
-        rows = sum(
-            add(connection, asset, corrected_rows(connection, asset, *some)) for some in slices(connection, asset)
-        )
-        note_taken(connection, asset, changed, versions)
-        basis = basis_of(asset, WHOLE, recipe, Records({SOURCE: made}))
-        record(connection, asset, {WHOLE: Fingerprint(basis) if basis else None})
-        groups, since = connection.execute("select count(*), min(since) from corrected").fetchall()[0]
-        untouched = None if rebuilt else since or date.max
-        record_digests(connection, asset, untouched or date.min)
-        connection.execute("delete from state.corrections where asset = ?", [asset])
-        connection.execute("insert into state.corrections values (?, ?, now())", [asset, untouched])
-        unchecked.add(connection, asset, [WHOLE], checks)
-        return Correction(rebuilt, len(changed), groups, since, rows)
+        with frugal(connection):
+            return corrected(connection, asset, recipe, checks)
 
     return warehouse.transact(correct, asset)
+
+
+def corrected(connection: duckdb.DuckDBPyConnection, asset: str, recipe: Recipe, checks: Checks) -> Correction:
+    """Bring the open warehouse's table up to date."""
+    prepare(connection, asset)
+    made = read_records(connection, [SOURCE]).made.get(SOURCE, {})
+    versions = {day: version(asset, fingerprint) for day, fingerprint in made.items()}
+    changed, rebuilt = changed_dates(connection, asset, versions)
+    if rebuilt:
+        connection.execute(f"delete from state.{asset}")  # noqa: S608
+        connection.execute(f"delete from {asset}")  # noqa: S608
+    take(connection, asset, changed)
+    remove(connection, asset)
+    rows = sum(add(connection, asset, corrected_rows(connection, asset, *some)) for some in slices(connection, asset))
+    note_taken(connection, asset, changed, versions)
+    basis = basis_of(asset, WHOLE, recipe, Records({SOURCE: made}))
+    record(connection, asset, {WHOLE: Fingerprint(basis) if basis else None})
+    groups, since = connection.execute("select count(*), min(since) from corrected").fetchall()[0]
+    untouched = None if rebuilt else since or date.max
+    record_digests(connection, asset, untouched or date.min)
+    connection.execute("delete from state.corrections where asset = ?", [asset])
+    connection.execute("insert into state.corrections values (?, ?, now())", [asset, untouched])
+    unchecked.add(connection, asset, [WHOLE], checks)
+    return Correction(rebuilt, len(changed), groups, since, rows)
+
+
+@contextlib.contextmanager
+def frugal(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let the connection's database take `MOST_MEMORY`, so that memory does not grow with the sales."""
+    with contextlib.suppress(duckdb.OutOfMemoryException):  # others of this process hold more at the moment
+        connection.execute(f"set memory_limit = '{MOST_MEMORY}'")
+    try:
+        yield
+    finally:
+        connection.execute("reset memory_limit")
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, asset: str) -> None:

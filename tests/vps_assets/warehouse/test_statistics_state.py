@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -200,3 +201,25 @@ def test_groups_with_more_sales_than_are_taken_at_once_are_taken_one_by_one(
     monkeypatch.setattr(statistics_state, "corrected_rows", noted)
     with_the_sales(Warehouse(home))
     assert seen == [(0, 1), (1, 2)]  # ann has three sales, bob one
+
+
+def test_a_correction_takes_a_bounded_part_of_the_memory_and_gives_it_back(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[str] = []
+    once = statistics_state.take
+
+    def noted(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str]) -> None:
+        limits.append(limit_of(connection))
+        once(connection, asset, changed)
+
+    monkeypatch.setattr(statistics_state, "take", noted)
+    with warehouse.connect(read_only=False) as held:  # so that the file's database, which is limited, stays open
+        before = limit_of(held)
+        correct_history(warehouse, "seller_statistics", demo())
+        assert limits == ["953.6 MiB"]
+        assert limit_of(held) == before != limits[0]
+
+
+def limit_of(connection: duckdb.DuckDBPyConnection) -> str:
+    return connection.execute("select current_setting('memory_limit')").fetchall()[0][0]
