@@ -76,11 +76,10 @@ def as_text(connection: duckdb.DuckDBPyConnection) -> bool:
 
 def made_columns(connection: duckdb.DuckDBPyConnection, table: str = "made") -> set[str]:
     """The columns of a table of the schema `lineage`; none if there is no such table."""
-    query = """
-        select column_name from duckdb_columns()
-        where database_name = current_catalog() and schema_name = 'lineage' and table_name = ?
-    """
-    return {name for (name,) in connection.execute(query, [table]).fetchall()}
+    try:  # the catalogue's own tables of columns take ten times as long
+        return {name for (name, *_) in connection.execute(f"describe lineage.{table}").fetchall()}
+    except duckdb.CatalogException:
+        return set()
 
 
 def read_records(connection: duckdb.DuckDBPyConnection, assets: Iterable[str] | None = None) -> Records:
