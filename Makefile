@@ -6,7 +6,7 @@ PORT ?= 3000
 export VPS_HOME
 # A release that PyPI knows a vulnerability of: where even that is not told, an audit would tell nothing.
 KNOWN_BAD := https://pypi.org/pypi/requests/2.25.0/json
-BENCHMARKS := statistics landing embedding embedding_files words training serving comparables lineage year million
+BENCHMARKS := statistics landing embedding embedding_files words training serving comparables lineage year million events
 
 .PHONY: install demo test test-scale test-hosts test-of-marketplace test-of-parts test-all check audit bench ui report clean
 

@@ -27,6 +27,7 @@ FIGURES = {
     },
     "lineage": {"new_day_share", "loading_s", "by_listings"},
     "million": {"by_listings", "disk_mib", "exponents"},
+    "events": {"event_ms", "event_cpu_ratio", "event_wall_ratio"},
     "year": {"mib", "idle_tick_ms", "tick_growth", "runs"},
 }
 

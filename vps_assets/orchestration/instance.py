@@ -10,6 +10,8 @@ import yaml
 
 from vps_assets.errors import Failure, one_line
 from vps_assets.home import Home
+from vps_assets.orchestration.event_log import with_kept_connections
+from vps_assets.orchestration.internals import InstanceRef
 from vps_assets.warehouse import presence
 from vps_assets.warehouse.io_manager import PROCESS_TAG
 from vps_ml.processes import has_ended
@@ -43,7 +45,8 @@ def open_instance(home: Home) -> dg.DagsterInstance:
         WrongInstance: its `dagster.yaml` makes no sense.
     """
     try:
-        return dg.DagsterInstance.from_config(str(prepare_instance(home)))
+        ref = InstanceRef.from_dir(str(prepare_instance(home)))
+        return dg.DagsterInstance.from_ref(with_kept_connections(ref))
     except (yaml.YAMLError, dg.DagsterInvalidConfigError) as error:
         file = home.dagster / CONFIGURATION.name
         if unset := re.search(r'environment variable "(\w+)" which is not set', str(error)):

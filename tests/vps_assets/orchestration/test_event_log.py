@@ -1,0 +1,118 @@
+"""The event log whose connections are kept: Dagster's own, but quicker."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.events import DagsterEvent, StepMaterializationData
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+
+from vps_assets.home import Home
+from vps_assets.orchestration.event_log import MOST_KEPT, EventLog, with_kept_connections
+from vps_assets.orchestration.instance import open_instance, prepare_instance
+from vps_assets.orchestration.internals import ConfigurableClassData, InstanceRef
+
+
+def made(run_id: str, partition: str) -> dg.EventLogEntry:
+    """The event that a run has made a partition."""
+    data = StepMaterializationData(dg.AssetMaterialization("prices", partition=partition))
+    event = DagsterEvent("ASSET_MATERIALIZATION", "job", step_key="step", event_specific_data=data)
+    return dg.EventLogEntry(
+        error_info=None, level=20, user_message="", run_id=run_id, timestamp=time.time(), step_key="step",
+        job_name="job", dagster_event=event,
+    )  # fmt: skip
+
+
+def partitions(log: SqliteEventLogStorage, run_id: str) -> list[str | None]:
+    events = (record.event_log_entry.dagster_event for record in log.get_records_for_run(run_id).records)
+    return [event.partition for event in events if event]
+
+
+def open_files(folder: Path) -> set[str]:
+    """Databases below the folder that this process has open."""
+    found = set()
+    for handle in Path("/proc/self/fd").iterdir():
+        try:
+            target = handle.readlink()
+        except FileNotFoundError:
+            continue
+        if target.is_relative_to(folder):
+            found.add(target.name.removesuffix("-wal").removesuffix("-shm"))
+    return found
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> EventLog:
+    return EventLog(str(tmp_path))
+
+
+def test_it_and_dagsters_own_class_read_what_the_other_has_written(log: EventLog, tmp_path: Path) -> None:
+    own = SqliteEventLogStorage(str(tmp_path))
+    for number, writer in enumerate((log, own, log, own, log)):
+        writer.store_event(made("run", str(number)))
+        assert partitions(log, "run") == partitions(own, "run") == [str(n) for n in range(number + 1)]
+    assert log.get_materialized_partitions(dg.AssetKey("prices")) == set("01234")
+    assert own.get_materialized_partitions(dg.AssetKey("prices")) == set("01234")
+
+
+def test_who_waits_with_dagsters_own_class_for_a_runs_events_is_told_of_each(log: EventLog, tmp_path: Path) -> None:
+    """As the UI's page of a run does where `dg dev` serves it: it waits for the file to change."""
+    log.store_event(made("run", "0"))
+    own, told, all_told = SqliteEventLogStorage(str(tmp_path)), [], threading.Event()
+
+    def tell(entry: dg.EventLogEntry, cursor: str) -> None:
+        told.append(entry.dagster_event.partition if entry.dagster_event else None)
+        if len(told) == 3:
+            all_told.set()
+
+    own.watch("run", None, tell)
+    try:
+        for number in (1, 2):
+            log.store_event(made("run", str(number)))
+        assert all_told.wait(20)
+    finally:
+        own.dispose()
+    assert told == ["0", "1", "2"]
+
+
+def test_the_file_of_a_run_that_was_deleted_is_made_anew(log: EventLog, tmp_path: Path) -> None:
+    log.store_event(made("run", "0"))
+    for file in tmp_path.glob("run.db*"):
+        file.unlink()
+    assert partitions(log, "run") == []
+    log.store_event(made("run", "1"))
+    assert partitions(SqliteEventLogStorage(str(tmp_path)), "run") == ["1"]
+
+
+def test_few_files_stay_open_and_none_once_it_is_done_with(log: EventLog, tmp_path: Path) -> None:
+    for number in range(3 * MOST_KEPT):
+        log.store_event(made(f"run{number}", "0"))
+    assert 1 < len(open_files(tmp_path)) <= MOST_KEPT
+    assert [partitions(log, f"run{number}") for number in range(3 * MOST_KEPT)] == [["0"]] * 3 * MOST_KEPT
+    log.dispose()
+    assert open_files(tmp_path) == set()
+    assert partitions(log, "run0") == ["0"], "it opens again"
+
+
+def test_a_process_that_was_forked_has_a_connection_of_its_own(log: EventLog) -> None:
+    log.store_event(made("run", "0"))
+    if (child := os.fork()) == 0:
+        try:
+            log.store_event(made("run", "1"))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    log.store_event(made("run", "2"))
+    assert partitions(log, "run") == ["0", "1", "2"]
+
+
+def test_an_instance_has_it_unless_an_operator_has_chosen_other_storage(home: Home) -> None:
+    with open_instance(home) as instance:
+        assert isinstance(instance.event_log_storage, EventLog)
+        assert isinstance(dg.DagsterInstance.from_ref(instance.get_ref()).event_log_storage, EventLog), "runs, too"
+    ref = InstanceRef.from_dir(str(prepare_instance(home)))
+    postgres = ref._replace(storage_data=ConfigurableClassData("dagster_postgres", "DagsterPostgresStorage", "{}"))
+    assert with_kept_connections(postgres) == postgres

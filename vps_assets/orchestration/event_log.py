@@ -1,0 +1,115 @@
+"""Dagster's event log in SQLite, with connections that are kept open.
+
+Dagster 1.13 makes an engine, opens the file, commits and closes it again, through to the disk, for every statement:
+three quarters of what an event costs, and a run writes two or more for each date of each asset (docs/adr/0032). The
+files are as Dagster's own class writes and reads them, in other processes at the same time too.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from sqlalchemy import Connection, Engine, QueuePool, create_engine
+
+from vps_assets.orchestration.internals import (
+    SQLITE_BUSY_TIMEOUT_SECONDS,
+    ConfigurableClassData,
+    DagsterSqliteStorage,
+    InstanceRef,
+    SqliteEventLogStorage,
+)
+
+MOST_KEPT = 4
+"""Files: the index of all runs, and the runs that were looked at last."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An open file."""
+
+    engine: Engine
+    process: int
+    inode: int
+
+    def close(self) -> None:
+        """Close the connection, if it is this process's own."""
+        self.engine.dispose(close=self.process == os.getpid())
+
+
+class EventLog(SqliteEventLogStorage):
+    """The event log; its connections are used by one thread at a time, as Dagster's are."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        super().__init__(base_dir, inst_data)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """A transaction in the file of a run, or in the index."""
+        with self._db_lock:
+            engine = self._engine(shard)
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.connect() as connection, connection.begin():
+                yield connection
+
+    def _engine(self, shard: str) -> Engine:
+        """The file's, opened anew where another file has taken its place, or another process has opened it."""
+        file = Path(self.path_for_shard(shard))
+        if not file.exists():
+            file.touch()
+            self._initialized_dbs.discard(shard)
+        inode, kept = file.stat().st_ino, self._kept.pop(shard, None)
+        if kept is not None and (kept.process, kept.inode) != (os.getpid(), inode):
+            kept.close()
+            kept = None
+        if kept is None:
+            engine = create_engine(
+                self.conn_string_for_shard(shard),
+                poolclass=QueuePool,
+                pool_size=1,
+                max_overflow=-1,  # making a file takes a second one
+                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+            )
+            kept = Kept(engine, os.getpid(), inode)
+        self._kept[shard] = kept
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)[1].close()
+        return kept.engine
+
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Store an event, and let those know who wait for the file to change: what is new is in its log."""
+        super().store_event(event)
+        os.utime(self.path_for_shard(event.run_id))
+
+    def dispose(self) -> None:
+        super().dispose()
+        with self._db_lock:
+            while self._kept:
+                self._kept.popitem()[1].close()
+
+
+class Storage(DagsterSqliteStorage):
+    """Dagster's storage in SQLite, with this event log."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(base_dir, inst_data)
+        self._event_log_storage = EventLog(self._event_log_storage._base_dir)
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> "Storage":
+        return cls.from_local(inst_data=inst_data, **config_value)
+
+
+def with_kept_connections(ref: InstanceRef) -> InstanceRef:
+    """The instance with this storage, unless an operator has chosen another than SQLite."""
+    chosen = ref.storage_data
+    if chosen is None or chosen.class_name != DagsterSqliteStorage.__name__:
+        return ref
+    return ref._replace(storage_data=ConfigurableClassData(__name__, Storage.__name__, chosen.config_yaml))
