@@ -8,15 +8,18 @@ files are as Dagster's own class writes and reads them, in other processes at th
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from sqlalchemy import Connection, Engine, QueuePool, create_engine
+from sqlalchemy.exc import OperationalError
 
 from vps_assets.orchestration.internals import (
+    EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
+    INDEX_SHARD_NAME,
     SQLITE_BUSY_TIMEOUT_SECONDS,
     ConfigurableClassData,
     DagsterSqliteStorage,
@@ -25,7 +28,7 @@ from vps_assets.orchestration.internals import (
 )
 
 MOST_KEPT = 4
-"""Files: the index of all runs, and the runs that were looked at last."""
+"""Files: the index of all runs, and the runs that were written last."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Kept:
 
     engine: Engine
     process: int
-    inode: int
+    inode: int | None
 
     def close(self) -> None:
         """Close the connection, if it is this process's own."""
@@ -46,26 +49,44 @@ class EventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._written: set[str] = set()
         super().__init__(base_dir, inst_data)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        """A transaction in the file of a run, or in the index."""
+        """A transaction in the file of a run, or in the index.
+
+        Kept are the index and the runs that this process writes. Of a run that another process writes an open file
+        would hold back what moves its log into the file, and with that who waits for the file to change.
+        """
         with self._db_lock:
             engine = self._engine(shard)
-            if shard not in self._initialized_dbs:
-                self._initdb(engine)
-                self._initialized_dbs.add(shard)
-            with engine.connect() as connection, connection.begin():
-                yield connection
+            try:
+                if shard not in self._initialized_dbs:
+                    self._initdb(engine)
+                    self._initialized_dbs.add(shard)
+                with engine.connect() as connection, connection.begin():
+                    yield connection
+            except OperationalError:  # what the connection has may not be the next one's
+                self._close(shard)
+                raise
+            if shard != INDEX_SHARD_NAME and shard not in self._written:
+                self._close(shard)
+
+    def _close(self, shard: str) -> None:
+        if kept := self._kept.pop(shard, None):
+            kept.close()
 
     def _engine(self, shard: str) -> Engine:
         """The file's, opened anew where another file has taken its place, or another process has opened it."""
         file = Path(self.path_for_shard(shard))
         if not file.exists():
-            file.touch()
+            with suppress(OSError):  # what SQLite says of it, its callers know
+                file.touch()
+        status = file.stat() if file.exists() else None
+        if status is None or not status.st_size:
             self._initialized_dbs.discard(shard)
-        inode, kept = file.stat().st_ino, self._kept.pop(shard, None)
+        inode, kept = status.st_ino if status else None, self._kept.pop(shard, None)
         if kept is not None and (kept.process, kept.inode) != (os.getpid(), inode):
             kept.close()
             kept = None
@@ -85,14 +106,24 @@ class EventLog(SqliteEventLogStorage):
 
     def store_event(self, event: dg.EventLogEntry) -> None:
         """Store an event, and let those know who wait for the file to change: what is new is in its log."""
+        self._written.add(event.run_id)
         super().store_event(event)
-        os.utime(self.path_for_shard(event.run_id))
+        with suppress(OSError):  # it is stored, whatever has become of the file since
+            os.utime(self.path_for_shard(event.run_id))
+        if event.is_dagster_event and event.dagster_event_type in EVENT_TYPE_TO_PIPELINE_RUN_STATUS:
+            self._let_go(event.run_id)  # from here on another process may write the run, or none
+
+    def _let_go(self, run_id: str) -> None:
+        """Keep a run's file open no more."""
+        self._written.discard(run_id)
+        with self._db_lock:
+            self._close(run_id)
 
     def dispose(self) -> None:
         super().dispose()
         with self._db_lock:
-            while self._kept:
-                self._kept.popitem()[1].close()
+            for shard in list(self._kept):
+                self._close(shard)
 
 
 class Storage(DagsterSqliteStorage):

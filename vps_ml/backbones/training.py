@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vps_ml.backbones.embedding import fused
 from vps_ml.backbones.labels import learning_of
 from vps_ml.backbones.networks import accelerator, augmented, autocast, halves, normalised, placed, resnet
 from vps_ml.data_parallel import ALONE, Rank, in_ranks, synchronised
@@ -49,7 +50,7 @@ def photo_source(paths: Sequence[Path], recipe: BackboneRecipe, seed: int, log: 
     if not recipe.frozen_stages and pixels > HELD_IN_MEMORY_BYTES:
         return PhotoSource(paths, recipe.photo_px)
     device = accelerator()
-    trunk = halves(resnet(recipe.architecture, recipe.start, seed), recipe.frozen_stages)[0] if paths else None
+    trunk = fused(halves(resnet(recipe.architecture, recipe.start, seed), recipe.frozen_stages)[0]) if paths else None
     held = []
     for i, (photos, _) in enumerate(photo_batches(in_batches(paths), recipe.photo_px)):
         batch = torch.from_numpy(photos)
@@ -73,7 +74,6 @@ def near(source: PhotoSource, device: torch.device) -> PhotoSource:
 @torch.inference_mode()
 def through_trunk(trunk: nn.Module, photos: Tensor, device: torch.device) -> Tensor:
     """Half-precision output of the frozen trunk for a batch of photos."""
-    trunk = placed(trunk.eval(), device)
     with autocast(device):
         return trunk(normalised(photos.to(device))).half().cpu()
 

@@ -58,10 +58,17 @@ def test_it_and_dagsters_own_class_read_what_the_other_has_written(log: EventLog
     assert own.get_materialized_partitions(dg.AssetKey("prices")) == set("01234")
 
 
-def test_who_waits_with_dagsters_own_class_for_a_runs_events_is_told_of_each(log: EventLog, tmp_path: Path) -> None:
-    """As the UI's page of a run does where `dg dev` serves it: it waits for the file to change."""
-    log.store_event(made("run", "0"))
-    own, told, all_told = SqliteEventLogStorage(str(tmp_path)), [], threading.Event()
+@pytest.mark.parametrize("writer", [EventLog, SqliteEventLogStorage])
+@pytest.mark.parametrize("watcher", [EventLog, SqliteEventLogStorage])
+def test_who_waits_for_a_runs_events_is_told_of_each(
+    watcher: type[SqliteEventLogStorage], writer: type[SqliteEventLogStorage], tmp_path: Path
+) -> None:
+    """As the UI's page of a run does: it waits for the file to change, whoever writes it and has read it."""
+    writes, reads, own = writer(str(tmp_path)), EventLog(str(tmp_path)), watcher(str(tmp_path))
+    writes.store_event(made("run", "0"))
+    assert partitions(reads, "run") == ["0"]
+    told: list[str | None] = []
+    all_told = threading.Event()
 
     def tell(entry: dg.EventLogEntry, cursor: str) -> None:
         told.append(entry.dagster_event.partition if entry.dagster_event else None)
@@ -71,7 +78,7 @@ def test_who_waits_with_dagsters_own_class_for_a_runs_events_is_told_of_each(log
     own.watch("run", None, tell)
     try:
         for number in (1, 2):
-            log.store_event(made("run", str(number)))
+            writes.store_event(made("run", str(number)))
         assert all_told.wait(20)
     finally:
         own.dispose()
@@ -85,6 +92,36 @@ def test_the_file_of_a_run_that_was_deleted_is_made_anew(log: EventLog, tmp_path
     assert partitions(log, "run") == []
     log.store_event(made("run", "1"))
     assert partitions(SqliteEventLogStorage(str(tmp_path)), "run") == ["1"]
+
+
+def test_an_empty_file_in_the_place_of_a_runs_gets_its_tables(log: EventLog, tmp_path: Path) -> None:
+    log.store_event(made("run", "0"))
+    log.dispose()
+    (tmp_path / "run.db").write_bytes(b"")
+    assert partitions(log, "run") == []
+
+
+def test_an_event_that_is_stored_is_no_failure_whatever_becomes_of_the_file(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.store_event(made("run", "other"))
+
+    def gone(path: str) -> None:
+        raise FileNotFoundError(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("vps_assets.orchestration.event_log.os.utime", gone)
+        log.store_event(made("run", "0"))
+    assert partitions(log, "run") == ["other", "0"]
+
+
+def test_a_run_that_has_ended_is_kept_open_no_more(log: EventLog, tmp_path: Path) -> None:
+    log.store_event(made("run", "0"))
+    assert "run.db" in open_files(tmp_path)
+    ended = DagsterEvent("PIPELINE_SUCCESS", "job")
+    log.store_event(dg.EventLogEntry(None, 20, "", "run", time.time(), job_name="job", dagster_event=ended))
+    assert open_files(tmp_path) == {"index.db"}
+    assert not (tmp_path / "run.db-wal").exists(), "all of it is in the file"
 
 
 def test_few_files_stay_open_and_none_once_it_is_done_with(log: EventLog, tmp_path: Path) -> None:
