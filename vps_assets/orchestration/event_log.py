@@ -70,8 +70,9 @@ class EventLog(SqliteEventLogStorage):
             except OperationalError:  # what the connection has may not be the next one's
                 self._close(shard)
                 raise
-            if shard != INDEX_SHARD_NAME and shard not in self._written:
-                self._close(shard)
+            finally:
+                if shard != INDEX_SHARD_NAME and shard not in self._written:
+                    self._close(shard)
 
     def _close(self, shard: str) -> None:
         if kept := self._kept.pop(shard, None):

@@ -70,14 +70,14 @@ def test_whatever_goes_wrong_the_one_before_serves_and_it_is_looked_for_another(
 ) -> None:
     """As with a folder that cannot be read for a while, or a library that panics, which is no Exception."""
 
-    def fails(_: Home) -> None:
+    def fails(_: object) -> None:
         raise error
 
     renewal = Renewal(home)
     renewal.look()
     before = renewal.in_force()
     with monkeypatch.context() as patched:
-        patched.setattr("vps_assets.serving.renewal.newest_publication", fails)
+        patched.setattr("vps_assets.serving.renewal.publication_of", fails)
         renewal.look()
         assert renewal.failure == str(error)
     home.analytics.rename(home.analytics.with_name("away"))
