@@ -139,6 +139,21 @@ def test_hosts_that_land_at_once_and_pack_lose_and_double_nothing(one: Home, two
     assert len(landed_files(one)) < 2 * TOGETHER, "nothing was packed"
 
 
+def test_what_another_host_packs_before_who_landed_it_has_looked_is_no_loss(
+    one: Home, two: Home, tmp_path: Path
+) -> None:
+    land([listings_file(tmp_path / "in", [listing(1)])], None, one, print)
+    (landing,) = landed_files(two)
+    pack = tmp_path / "pack.parquet"
+    pack.write_bytes(Path(landing).read_bytes())
+    mirror.put(two, pack, "pack.parquet")
+    mirror.delete(two, Path(landing))
+    for home in (one, two, one):
+        assert landed_rows(home, IDS)["listing_id"].to_list() == ["L1"]
+        assert [Path(file).name for file in landed_files(home)] == ["pack.parquet"]
+        assert not list(home.landing.glob(f".*{mirror.SHARED}"))
+
+
 def test_an_erased_seller_is_gone_from_the_bucket_and_from_every_disk(one: Home, two: Home, tmp_path: Path) -> None:
     rows = [listing(1, seller_id="secret-seller"), listing(2, seller_id="another")]
     land([listings_file(tmp_path / "in", rows)], None, one, print)

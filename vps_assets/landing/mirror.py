@@ -17,6 +17,7 @@ from vps_ml.processes import here_and_now
 PREFIX = "landing/"
 COPIES = ".copies.json"
 """Which version of each landing this disk has a copy of: an erasure writes some of them anew."""
+SHARED = ".shared"
 LEASE = "landing.lease"
 LEASED_FOR = timedelta(hours=1)
 """Whoever rewrites landings and has not ended by then was killed."""
@@ -50,7 +51,8 @@ def follow(home: Home, bucket: Bucket) -> None:
         known = json.loads(noted.read_text())
     missing = [name for name, tag in there.items() if known.get(name) != tag or not (home.landing / name).exists()]
     here = {path.name for path in home.landing.glob("[!.]*.parquet")}
-    if only_here := sorted(here - there.keys() - known.keys()):
+    ours = {path.name[1 : -len(SHARED)] for path in home.landing.glob(f".*{SHARED}")}
+    if only_here := sorted(here - there.keys() - known.keys() - ours):
         raise NotShared(f"landing/{only_here[0]} is not in {bucket.address}: `vps init` puts there what this host has")
     for name in here - there.keys():
         (home.landing / name).unlink(missing_ok=True)
@@ -58,13 +60,21 @@ def follow(home: Home, bucket: Bucket) -> None:
     if known != there:
         with whole_file(noted) as temporary:
             temporary.write_text(json.dumps(there))
+    for name in ours & here:  # as the copies say by now, or gone
+        note_of(home, name).unlink(missing_ok=True)
 
 
 def put(home: Home, written: Path, name: str) -> None:
     """Give a landing or pack its name, unless another host has just given it to the same rows."""
     if (bucket := home.artefacts.bucket) is not None:
         bucket.create(f"{PREFIX}{name}", written)  # first: a copy that the bucket does not have is deleted
+        note_of(home, name).touch()  # another host may pack and delete it before this one looks
     written.replace(home.landing / name)
+
+
+def note_of(home: Home, name: str) -> Path:
+    """The file that says that this host has put a landing in the bucket, until the copies say so."""
+    return home.landing / f".{name}{SHARED}"
 
 
 def write_anew(home: Home, written: Path, name: str) -> None:
