@@ -142,7 +142,9 @@ def test_hosts_that_land_at_once_and_pack_lose_and_double_nothing(one: Home, two
 def test_what_another_host_packs_before_who_landed_it_has_looked_is_no_loss(
     one: Home, two: Home, tmp_path: Path
 ) -> None:
-    land([listings_file(tmp_path / "in", [listing(1)])], None, one, print)
+    """As where it does not look after a landing, since the other host is about to pack."""
+    with mirror.leased(Bucket(one.bucket), wait=False):
+        land([listings_file(tmp_path / "in", [listing(1)])], None, one, print)
     (landing,) = landed_files(two)
     pack = tmp_path / "pack.parquet"
     pack.write_bytes(Path(landing).read_bytes())
