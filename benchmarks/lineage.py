@@ -52,24 +52,23 @@ def timed_run(home: Path, recipe: object) -> dict[str, float]:
     from vps_assets.lineage.planning import Request
     from vps_assets.orchestration import run as orchestration
     from vps_assets.orchestration.instance import open_instance
-    from vps_assets.warehouse import io_manager
-    from vps_assets.warehouse.database import Warehouse
+    from vps_assets.warehouse.copy_publication import Copy
 
     spent: dict[str, float] = defaultdict(float)
-    publish = io_manager.publish
+    publish = Copy.publish
 
-    def timed_publish(warehouse: Warehouse) -> bool:
+    def timed_publish(copy: Copy) -> bool:
         start = time.perf_counter()
-        done = publish(warehouse)
+        done = publish(copy)
         spent["publishing"] += time.perf_counter() - start
         return done
 
-    io_manager.publish = orchestration.publish = timed_publish
+    Copy.publish = timed_publish
     began = time.time()
     start = time.perf_counter()
     runs = orchestration.run_lineage(Home(home), recipe, Request(), lambda message: None)
     total = time.perf_counter() - start
-    io_manager.publish = orchestration.publish = publish
+    Copy.publish = publish
     with open_instance(Home(home)) as instance:
         for run in instance.get_runs():
             for step in instance.get_run_step_stats(run.run_id):

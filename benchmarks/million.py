@@ -117,10 +117,9 @@ def each_step(meter: Meter, figures: Figures, prefix: str) -> Iterator[None]:
     """Measure every step that Dagster executes meanwhile, and every publication."""
     from dagster._core.execution.plan import execute_plan
 
-    from vps_assets.orchestration import run as orchestration
-    from vps_assets.warehouse import io_manager
+    from vps_assets.warehouse.copy_publication import Copy
 
-    execute, publish = execute_plan.dagster_event_sequence_for_step, io_manager.publish
+    execute, publish = execute_plan.dagster_event_sequence_for_step, Copy.publish
     spent: dict[str, list[dict[str, float]]] = defaultdict(list)
 
     def step(context):  # type: ignore[no-untyped-def]
@@ -130,20 +129,20 @@ def each_step(meter: Meter, figures: Figures, prefix: str) -> Iterator[None]:
         spent[context.step.key].append(meter.between(start, time.time()))
         tell_figures(f"  {context.step.key}", spent[context.step.key][-1])
 
-    def publishing(warehouse):  # type: ignore[no-untyped-def]
+    def publishing(copy):  # type: ignore[no-untyped-def]
         start = time.time()
-        done = publish(warehouse)
+        done = publish(copy)
         meter.sample()
         spent["publishing"].append(meter.between(start, time.time()))
         return done
 
     execute_plan.dagster_event_sequence_for_step = step
-    io_manager.publish = orchestration.publish = publishing
+    Copy.publish = publishing
     try:
         yield
     finally:
         execute_plan.dagster_event_sequence_for_step = execute
-        io_manager.publish = orchestration.publish = publish
+        Copy.publish = publish
         for key, found in spent.items():
             sums = {name: sum(one[name] for one in found) for name in ("wall_s", "cpu_s")}
             figures[f"{prefix}{key}"] = sums | {"peak_mib": max(one["peak_mib"] for one in found)}

@@ -1,7 +1,7 @@
 """Dagster's event log in SQLite, with connections that are kept open.
 
 Dagster 1.13 makes an engine, opens the file, commits and closes it again, through to the disk, for every statement:
-three quarters of what an event costs, and a run writes two or more for each date of each asset (docs/adr/0032). The
+two thirds of what an event costs, and a run writes two or more for each date of each asset (docs/adr/0032). The
 files are as Dagster's own class writes and reads them, in other processes at the same time too.
 """
 
