@@ -60,7 +60,7 @@ def _migrations_are_read_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    ours = ("WAREHOUSE", "STORAGE", "EXECUTOR", "RECIPE", "WEIGHTS", "ENCODER", "FIRST_DATE")
+    ours = ("WAREHOUSE", "STORAGE", "EXECUTOR", "RECIPE", "WEIGHTS", "ENCODER", "FIRST_DATE", "MLFLOW")
     for name in (*(f"VPS_{name}" for name in ours), "DAGSTER_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("VPS_HOME", str(tmp_path / "home"))

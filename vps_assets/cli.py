@@ -16,7 +16,7 @@ import typer
 
 from vps_assets import interruption
 from vps_assets.errors import UserError, VpsError, one_line, printable, tell
-from vps_assets.home import Home, executor_from_environment, private_files, recipe_from_environment
+from vps_assets.home import Home, executor_from_environment, private_files, recipe_from_environment, tracked_by_mlflow
 from vps_ml.allocator import keep_freed_memory
 from vps_ml.buckets import NoBucket
 from vps_ml.compute import NoCluster
@@ -180,6 +180,7 @@ def requested(
         raise UserError(f"--from {first.date()} is after --to {last.date()}")
     selected(select)  # refuses unknown names before anything runs
     executor_from_environment()
+    tracked_by_mlflow()
     return Request(select, first and first.date(), last and last.date(), seeds)
 
 

@@ -32,11 +32,18 @@ from vps_assets.assets import (
     suggestions,
 )
 from vps_assets.assets.options import WAREHOUSE, daily_from
-from vps_assets.home import DEFAULT_RECIPE, Home, executor_from_environment, private_files
+from vps_assets.home import (
+    DEFAULT_RECIPE,
+    Home,
+    executor_from_environment,
+    private_files,
+    tracked_by_mlflow,
+)
 from vps_assets.landing.landed import first_landed_day
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration import sensors, services
 from vps_assets.orchestration.terminal import terminal_logger
+from vps_assets.orchestration.tracking import tracking
 from vps_assets.tables.partitions import first_listing_date
 from vps_assets.warehouse.io_manager import WarehouseIOManager
 from vps_assets.warehouse.settings import Settings
@@ -91,12 +98,14 @@ def defs() -> dg.Definitions:
     keep_freed_memory()  # in every process that loads the code location, those that train and embed among them
     settings = settings_from_environment()
     first_day = first_listing_date(first_landed_day(settings.home))
-    return definitions_of(tuple(settings.model_dump().items()), first_day, sensors.default_status())
+    return definitions_of(
+        tuple(settings.model_dump().items()), first_day, sensors.default_status(), tracked_by_mlflow()
+    )
 
 
 @lru_cache(maxsize=1)
 def definitions_of(
-    setting_values: tuple[tuple[str, str], ...], first_day: date, status: dg.DefaultSensorStatus
+    setting_values: tuple[tuple[str, str], ...], first_day: date, status: dg.DefaultSensorStatus, tracked: bool
 ) -> dg.Definitions:
     """The definitions for these settings; a Dagster run asks for them several times."""
     settings = Settings(**dict(setting_values))
@@ -123,6 +132,7 @@ def definitions_of(
         schedules=[sensors.nightly_retention(status)],
         resources={
             "settings": settings,
+            "mlflow": tracking(tracked),
             WAREHOUSE: WarehouseIOManager(settings=settings),
             "io_manager": dg.FilesystemIOManager(base_dir=str(settings.home.op_outputs)),
         },

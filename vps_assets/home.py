@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from vps_assets.errors import WrongSetting
@@ -110,6 +111,18 @@ def executor_from_environment() -> str:
     if name not in EXECUTORS:
         raise WrongSetting(f"VPS_EXECUTOR: {name!r} is none of {', '.join(EXECUTORS)}")
     return name
+
+
+def tracked_by_mlflow() -> bool:
+    """Whether `$VPS_MLFLOW` names a tracking server, as MLflow writes them.
+
+    Raises:
+        WrongSetting: what it takes is not installed.
+    """
+    named = bool(os.environ.get("VPS_MLFLOW"))
+    if named and not find_spec("dagster_mlflow"):
+        raise WrongSetting("VPS_MLFLOW: MLflow is not installed: pip install 'vps[mlflow]'")
+    return named
 
 
 def recipe_from_environment() -> Recipe:

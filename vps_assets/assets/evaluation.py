@@ -10,6 +10,7 @@ import polars as pl
 
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
+from vps_assets.orchestration.tracking import log_reports
 from vps_assets.report.figures import risk_coverage_curves
 from vps_assets.warehouse.settings import Settings
 from vps_ml.backbones.tasks import WORDS, can_serve, inputs_of, sees_words
@@ -190,6 +191,7 @@ evaluation_predictions = op_chain(
 def evaluation_reports(
     context: dg.AssetExecutionContext,
     settings: Settings,
+    mlflow: dg.ResourceParam[Any],
     clean_listings: pl.DataFrame,
     evaluation_predictions: pl.DataFrame,
     out_of_bounds_predictions: pl.DataFrame,
@@ -209,6 +211,7 @@ def evaluation_reports(
             **headline_figures(rows),
         }
     )
+    log_reports(mlflow, context, rows, models, settings.artefacts)
     return rows
 
 
@@ -216,6 +219,7 @@ def evaluation_reports(
 def ablation_reports(
     context: dg.AssetExecutionContext,
     settings: Settings,
+    mlflow: dg.ResourceParam[Any],
     clean_listings: pl.DataFrame,
     evaluation_predictions: pl.DataFrame,
     ablation_pricing_models: pl.DataFrame,
@@ -234,6 +238,7 @@ def ablation_reports(
     }
     both = pl.concat([part.with_columns(ablation=pl.lit(name)) for name, part in parts.items()])
     context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(both))})
+    log_reports(mlflow, context, both, ablation_pricing_models, settings.artefacts)
     return both
 
 
@@ -241,6 +246,7 @@ def ablation_reports(
 def words_reports(
     context: dg.AssetExecutionContext,
     settings: Settings,
+    mlflow: dg.ResourceParam[Any],
     clean_listings: pl.DataFrame,
     evaluation_predictions: pl.DataFrame,
     percentile_pricing_models: pl.DataFrame,
@@ -254,7 +260,8 @@ def words_reports(
     served = percentile_pricing_models.filter(
         *(pl.col(name) == value for name, value in SERVED.items() if name != "seed")
     )
-    models = variants_of(pl.concat([served, words_pricing_models]))
+    both = pl.concat([served, words_pricing_models])
+    models = variants_of(both)
     level = settings.recipe.range_level
     rows = reports(evaluation_predictions, models, clean_listings, level, context.run_id)
     rows = rows.with_columns(inputs=pl.col("features").map_elements(inputs_of, pl.String))
@@ -263,6 +270,7 @@ def words_reports(
     of_photo = ("refused_by_photo", "priced_of_these", "gained", "lost", *BY_WORDS)
     rows = rows.with_columns(pl.when(whole).then(name) for name in of_photo)
     context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(rows))})
+    log_reports(mlflow, context, rows, both, settings.artefacts)
     return rows
 
 
