@@ -4,16 +4,26 @@ BIN := .venv/bin
 VPS_HOME ?= data
 PORT ?= 3000
 export VPS_HOME
+# `make install TORCH_INDEX=https://download.pytorch.org/whl/cpu`: PyTorch from there, and nothing that only a GPU needs.
+# Versions stay those that are pinned; hashes those of all packages but these.
+TORCH := $(shell sed -nE 's/^(torch(vision)?==[^ ]+).*/\1/p' constraints.txt)
+OF_TORCH := torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+
 # A release that PyPI knows a vulnerability of: where even that is not told, an audit would tell nothing.
 KNOWN_BAD := https://pypi.org/pypi/requests/2.25.0/json
 BENCHMARKS := statistics landing embedding embedding_files words training serving comparables lineage year million events
 
-.PHONY: install demo test test-scale test-hosts test-of-marketplace test-of-parts test-all check audit bench ui report clean
+.PHONY: install demo test test-scale test-hosts test-mlflow test-of-marketplace test-of-parts test-all check audit bench ui report clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version}"'
 	$(PYTHON) -m venv .venv
+ifdef TORCH_INDEX
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --index-url $(TORCH_INDEX) $(TORCH)
+	sed -E '/^($(OF_TORCH))(\[.*\])?==/,/[^\]$$/d' constraints.txt > .venv/constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/constraints.txt
+else
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement constraints.txt
+endif
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -50,6 +60,17 @@ test-scale: .venv-scale/.installed
 test-hosts: .venv-scale/.installed
 	.venv-scale/bin/python -m pytest -m "scale and slow" -s
 
+# With the extra `mlflow` laid over the other environment: it holds pyarrow back.
+.venv-mlflow/.installed: .venv/.installed constraints-mlflow.txt
+	$(PYTHON) -m venv .venv-mlflow
+	.venv-mlflow/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement constraints-mlflow.txt
+	echo $(CURDIR)/.venv/lib/python3.11/site-packages > .venv-mlflow/lib/python3.11/site-packages/zz-beneath.pth
+	echo $(CURDIR) > .venv-mlflow/lib/python3.11/site-packages/zz-own.pth
+	touch $@
+
+test-mlflow: .venv-mlflow/.installed
+	.venv-mlflow/bin/python -m pytest tests/vps_assets/orchestration/test_tracking.py -rs
+
 test-all: install
 	HYPOTHESIS_PROFILE=search $(BIN)/pytest -m "not scale"
 
@@ -75,4 +96,4 @@ ui: install
 	exec $(BIN)/vps ui --port $(PORT)
 
 clean:
-	rm -rf .venv .venv-scale build *.egg-info
+	rm -rf .venv .venv-scale .venv-mlflow build *.egg-info

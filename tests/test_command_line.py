@@ -1,6 +1,8 @@
 """The command line's manners, and the README's commands."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -132,6 +134,26 @@ def test_every_relative_link_of_the_documents_leads_somewhere() -> None:
     for document in [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_pytorch_of_another_index_leaves_out_what_only_a_gpu_needs_and_every_other_package_keeps_its_hash(
+    tmp_path: Path,
+) -> None:
+    command = ["make", "--dry-run", "--always-make", "install", "TORCH_INDEX=https://index.example/cpu"]
+    printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"--index-url https://index.example/cpu torch==\S+ torchvision==\S+$", printed, re.MULTILINE)
+    (filtering,) = [line for line in printed.splitlines() if line.startswith("sed ")]
+    (tmp_path / ".venv").mkdir()
+    shutil.copy(REPOSITORY / "constraints.txt", tmp_path)
+    subprocess.run(["bash", "-c", filtering], cwd=tmp_path, check=True)
+
+    def pinned(file: Path) -> set[str]:
+        return set(file.read_text().replace(" \\\n", " ").splitlines())
+
+    left_out = pinned(REPOSITORY / "constraints.txt") - pinned(tmp_path / ".venv" / "constraints.txt")
+    names = {re.split(r"[\[=]", line)[0].partition("-")[0] for line in left_out}
+    assert names == {"torch", "torchvision", "triton", "nvidia", "cuda"}
+    assert pinned(tmp_path / ".venv" / "constraints.txt") < pinned(REPOSITORY / "constraints.txt")
 
 
 def test_constraints_pin_versions_and_hashes_without_hosts_or_urls() -> None:
