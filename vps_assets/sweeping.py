@@ -33,8 +33,9 @@ def leftovers(home: Home) -> list[Path]:
     temporary = [path for pattern in TEMPORARY for path in matching(home.path, pattern)]
     interrupted = untouched(home.artefacts.models.interrupted(), RESUMED_WITHIN_DAYS)
     locks = [path for path in untouched(matching(home.processes, "*.lock"), LOCKS_KEPT_DAYS) if lock_is_free(path)]
+    spilled = matching(home.path, "warehouse.duckdb.tmp")  # by DuckDB's own default, of a version before
     passed_on = untouched(matching(home.op_outputs, "*"), REEXECUTED_WITHIN_DAYS)
-    return [*locks, *abandoned(temporary, home.processes), *interrupted, *passed_on]
+    return [*locks, *spilled, *abandoned(temporary, home.processes), *interrupted, *passed_on]
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:

@@ -41,6 +41,13 @@ def test_rows_and_fingerprint_are_replaced_in_one_transaction(lake_home: Home) -
     assert warehouse.records().made == {"prices": {"1": X, "2": Z}}
 
 
+def test_what_does_not_fit_in_memory_goes_under_vps_home_and_not_where_the_process_was_started(lake_home: Home) -> None:
+    with Warehouse(lake_home).connect(read_only=True) as connection:
+        settings = "select current_setting('temp_directory'), current_setting('enable_progress_bar')"
+        ((spills, bars),) = connection.execute(settings).fetchall()
+    assert Path(spills).parent == lake_home.path and not bars
+
+
 WRITER = """
 import os, sys
 from pathlib import Path

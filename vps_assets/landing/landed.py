@@ -16,6 +16,7 @@ import polars as pl
 from vps_assets.home import Home
 from vps_assets.landing.landings import LANDING_ID, ForeignFile, reading
 from vps_assets.lineage.fingerprints import Fingerprint, landed_fingerprints
+from vps_assets.settling import settle
 from vps_assets.tables.listings import RAW_LISTINGS
 from vps_assets.tables.partitions import EARLIEST_DAY
 from vps_assets.tables.schemas import types
@@ -69,6 +70,7 @@ limit 1
 def opened(files: Sequence[str]) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the view `landed`: the rows of these landings, at least one, and their `filename`."""
     with duckdb.connect() as connection:
+        settle(connection, Path(files[0]).parent)
         connection.execute("set TimeZone = 'UTC'")
         connection.register("today", pl.DataFrame(schema=types(RAW_LISTINGS) | OWN_COLUMNS).to_arrow())
         connection.read_parquet(list(files), filename=True, union_by_name=True).create_view("stored")

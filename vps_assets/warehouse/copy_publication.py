@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from vps_assets.home import Home
+from vps_assets.settling import settle
 from vps_assets.tables.schemas import TABLES
 from vps_assets.warehouse import unchecked
 from vps_assets.warehouse.database import columns_of, quoted
@@ -87,6 +88,7 @@ class Copy:
         """The copy, which must exist."""
         with duckdb.connect(str(self.home.analytics), read_only=True) as connection:
             connection.execute("set TimeZone = 'UTC'")
+            settle(connection, self.home.path)
             yield connection
 
     def erase(self, seller: str, gone: list[str], said: Said | None = None) -> None:
@@ -104,6 +106,7 @@ class Copy:
         ):
             shutil.copyfile(copy, erased := folder / "erased.duckdb")
             with duckdb.connect(str(erased)) as connection:
+                settle(connection, folder)
                 delete(connection, seller, gone, said)
                 connection.execute(f"attach {quoted_path(temporary)} as rewritten")  # without their blocks
                 connection.execute("copy from database erased to rewritten")
@@ -147,6 +150,7 @@ def renew(file: File, copy: Path, before: Path) -> None:
     # Before the file is attached: whoever closes a file gives up all locks that its process has on it.
     version = version_of(home)
     with duckdb.connect() as connection:
+        settle(connection, home.path)
         source = quoted_path(home.warehouse)
         file.waiting(lambda: connection.execute(f"attach {source} as warehouse (read_only)"))
         connection.execute(f"attach {quoted_path(copy)} as published")

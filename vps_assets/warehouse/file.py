@@ -11,6 +11,7 @@ import duckdb
 
 from vps_assets.errors import Failure
 from vps_assets.home import Home
+from vps_assets.settling import settle
 from vps_ml import durable
 from vps_ml.atomic import temporary_name
 
@@ -53,6 +54,7 @@ class File:
         connection = self.waiting(lambda: duckdb.connect(file, read_only=read_only))
         try:
             connection.execute("set TimeZone = 'UTC'")
+            settle(connection, self.home.path)
             yield connection
         finally:
             connection.close()

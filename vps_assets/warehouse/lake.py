@@ -22,6 +22,7 @@ import duckdb
 
 from vps_assets.errors import Failure, one_line
 from vps_assets.home import Home
+from vps_assets.settling import settle
 from vps_assets.warehouse.file import WarehouseBusy
 
 Result = TypeVar("Result")
@@ -77,6 +78,7 @@ class Lake:
         try:
             cursor.execute(f"use {CATALOGUE}")
             cursor.execute("set TimeZone = 'UTC'")
+            settle(cursor, self.home.path)
             if read_only:
                 cursor.execute("begin transaction read only")
             yield cursor

@@ -31,8 +31,8 @@ from vps_ml.recipes import Recipe
 
 EPOCH = date(1970, 1, 1)
 LABELS = f"{LABEL_HISTORY}_statistics"
-MOST_AT_ONCE = 4_000_000
-"""Sales of one price and day, counted as one, that are taken at a time: some 600 MiB."""
+MOST_AT_ONCE = 1_000_000
+"""Sales of one price and day, counted as one, that are taken at a time."""
 MOST_MEMORY = "1GB"
 """DuckDB's: what needs more goes through its files. By default it keeps up to four fifths of the machine's."""
 KEYS = {f"{history}_statistics": column for history, column in GROUP_OF.items()}
@@ -104,7 +104,8 @@ def corrected(connection: duckdb.DuckDBPyConnection, asset: str, recipe: Recipe,
         connection.execute(f"delete from {asset}")  # noqa: S608
     take(connection, asset, changed)
     remove(connection, asset)
-    rows = sum(add(connection, asset, corrected_rows(connection, asset, *some)) for some in slices(connection, asset))
+    arrange(connection, asset)
+    rows = sum(add(connection, asset, corrected_rows(connection, asset, *some)) for some in slices(connection))
     note_taken(connection, asset, changed, versions)
     basis = basis_of(asset, WHOLE, recipe, Records({SOURCE: made}))
     record(connection, asset, {WHOLE: Fingerprint(basis) if basis else None})
@@ -194,17 +195,32 @@ def take(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str]) 
     connection.execute(f"insert into state.{asset} from fresh order by listed_on, sold_on")  # noqa: S608
 
 
-def slices(connection: duckdb.DuckDBPyConnection, asset: str) -> list[tuple[int, int]]:
+def arrange(connection: duckdb.DuckDBPyConnection, asset: str) -> None:
+    """Leave the temporary table `entries`: the corrected groups' sales, in the order of the groups' numbers.
+
+    In that order a slice is read off its own blocks, so that many slices cost no more than few.
+    """
+    connection.execute(
+        f"""
+        create or replace temp table entries as
+        select
+            number, greatest(sold_on, since - 1) - date '1970-01-01' as day, price, sum(sales)::bigint as sales
+        from state.{asset} join corrected using (key) group by all order by number
+        """  # noqa: S608
+    )
+
+
+def slices(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
     """The corrected groups in runs of numbers, from one up to another, with about `MOST_AT_ONCE` entries each.
 
     Groups do not depend on each other, so memory does not grow with them.
     """
-    query = f"""
+    query = """
         select max(number) + 1 as until from (
             select number, (sum(count(*)) over (order by number) - 1)::bigint // ? as slice
-            from corrected join state.{asset} using (key) group by number
+            from entries group by number
         ) group by slice order by until
-    """  # noqa: S608
+    """
     ends = [until for (until,) in connection.execute(query, [MOST_AT_ONCE]).fetchall()]
     return list(pairwise([0, *ends]))
 
@@ -214,15 +230,8 @@ def corrected_rows(connection: duckdb.DuckDBPyConnection, asset: str, first: int
     some = [first, until]
     query = "select key, since from corrected where number >= ? and number < ? order by number"
     groups = pl.DataFrame(connection.execute(query, some).to_arrow_table())
-    entries = connection.execute(
-        f"""
-        select
-            number - ? as number, greatest(sold_on, since - 1) - date '1970-01-01' as day, price,
-            sum(sales)::bigint as sales
-        from state.{asset} join corrected using (key) where number >= ? and number < ? group by all
-        """,  # noqa: S608
-        [first, *some],
-    ).to_arrow_table()
+    query = "select number - ? as number, day, price, sales from entries where number >= ? and number < ?"
+    entries = connection.execute(query, [first, *some]).to_arrow_table()
     number, day, price, sales = (column.to_numpy() for column in pl.DataFrame(entries))
     since = (groups["since"].cast(pl.Date) - EPOCH).dt.total_days().to_numpy()
     history = price_history(price, day, number, sales, since)
@@ -242,7 +251,7 @@ def remove(connection: duckdb.DuckDBPyConnection, asset: str) -> None:
 
 def add(connection: duckdb.DuckDBPyConnection, asset: str, rows: pl.DataFrame) -> int:
     """Insert corrected rows; how many."""
-    connection.register("incoming", rows.to_arrow())
+    incoming = rows.to_arrow()  # noqa: F841  (DuckDB finds it by its name; one that is registered lives until the commit)
     connection.execute(f"insert into {asset} by name from incoming")  # noqa: S608
     return rows.height
 

@@ -1,0 +1,36 @@
+"""What every DuckDB connection of ours is told, whatever it is to."""
+
+import os
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+import duckdb
+
+from vps_ml.atomic import temporary_name
+
+
+def settle(connection: duckdb.DuckDBPyConnection, folder: Path | None) -> None:
+    """Let a connection draw no progress bars, and its database spill into a hidden folder of this process's own.
+
+    It is made when the database first spills, removed when that is closed, and swept where its process was killed. By
+    default DuckDB takes one folder beside a file, and `.tmp` in the working directory for a database in memory: what
+    a killed process had there, rows of sellers among it, would stay for ever, and a service's directory may be
+    read-only.
+
+    Args:
+        connection: just opened.
+        folder: one that `vps_assets.sweeping` sweeps, for the hidden one; None where little is held.
+    """
+    connection.execute("set enable_progress_bar = false")  # it goes to standard output, which is the answer's
+    if folder is None:
+        return
+    own = spill_folder(folder, os.getpid())
+    with suppress(duckdb.NotImplementedException):  # it has spilled before: there
+        connection.execute("set temp_directory = '" + own.replace("'", "''") + "'")
+
+
+@lru_cache(maxsize=16)
+def spill_folder(folder: Path, process: int) -> str:
+    """The same for all connections of a process, since those of one database share it."""
+    return str(folder / temporary_name("spill"))
