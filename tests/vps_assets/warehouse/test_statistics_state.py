@@ -1,5 +1,7 @@
 """The statistics tables: corrected where sales have changed, to what all sales would give."""
 
+import gc
+import weakref
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -201,6 +203,31 @@ def test_groups_with_more_sales_than_are_taken_at_once_are_taken_one_by_one(
     monkeypatch.setattr(statistics_state, "corrected_rows", noted)
     with_the_sales(Warehouse(home))
     assert seen == [(0, 1), (1, 2)]  # ann has three sales, bob one
+
+
+def test_a_slice_is_let_go_once_it_is_written(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame that is registered lives until its transaction ends: ten million rows of sellers did."""
+    written: list[weakref.ref] = []
+    left: list[int] = []
+    once, to_arrow = statistics_state.add, pl.DataFrame.to_arrow
+
+    def noted(connection: duckdb.DuckDBPyConnection, asset: str, rows: pl.DataFrame) -> int:
+        with monkeypatch.context() as watched:
+            watched.setattr(pl.DataFrame, "to_arrow", followed)
+            added = once(connection, asset, rows)
+        gc.collect()
+        left.append(sum(slice_() is not None for slice_ in written))
+        return added
+
+    def followed(rows: pl.DataFrame) -> object:
+        table = to_arrow(rows)
+        written.append(weakref.ref(table))
+        return table
+
+    monkeypatch.setattr(statistics_state, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(statistics_state, "add", noted)
+    with_the_sales(Warehouse(home))
+    assert len(left) > 4 and not any(left)
 
 
 def test_a_correction_takes_a_bounded_part_of_the_memory_and_gives_it_back(
