@@ -1,6 +1,7 @@
 """Where everything is: the folders and files under `$VPS_HOME`, and the settings that the environment gives."""
 
 import os
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +12,8 @@ from vps_ml.compute import EXECUTORS, HERE
 from vps_ml.recipes import Recipe, recipe_named
 
 DEFAULT_RECIPE = "demo"
+PASSWORD = re.compile(r"://[^/@]*:[^/@]*@|password", re.IGNORECASE)
+"""What an address with a password in it has."""
 LAKE = "ducklake:postgres:"
 """How a lake's address begins."""
 
@@ -40,7 +43,7 @@ class Home:
         lake, bucket = (os.environ.get(name, "").strip() for name in ("VPS_WAREHOUSE", "VPS_STORAGE"))
         if lake and not lake.startswith(LAKE):
             raise WrongSetting(f"VPS_WAREHOUSE: {lake!r} is no lake, such as {LAKE}dbname=lake host=pg user=vps")
-        if "password" in lake.lower() or "://" in lake:
+        if PASSWORD.search(lake) or "://" in lake:
             raise WrongSetting(f"VPS_WAREHOUSE: as {LAKE}dbname=lake host=pg, with the password in PGPASSFILE alone")
         if bucket and not bucket.startswith("s3://"):
             raise WrongSetting(f"VPS_STORAGE: {bucket!r} is no bucket, such as s3://bucket/prefix")
@@ -117,12 +120,14 @@ def tracked_by_mlflow() -> bool:
     """Whether `$VPS_MLFLOW` names a tracking server, as MLflow writes them.
 
     Raises:
-        WrongSetting: what it takes is not installed.
+        WrongSetting: it has a password, which errors would show, or what it takes is not installed.
     """
-    named = bool(os.environ.get("VPS_MLFLOW"))
-    if named and not find_spec("dagster_mlflow"):
+    server = os.environ.get("VPS_MLFLOW", "").strip()
+    if PASSWORD.search(server):
+        raise WrongSetting("VPS_MLFLOW: without the password, which MLFLOW_TRACKING_PASSWORD or PGPASSFILE has")
+    if server and not find_spec("dagster_mlflow"):
         raise WrongSetting("VPS_MLFLOW: MLflow is not installed: pip install 'vps[mlflow]'")
-    return named
+    return bool(server)
 
 
 def recipe_from_environment() -> Recipe:

@@ -7,6 +7,7 @@ with what tells them apart as parameters, the figures over all test listings as 
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from logging import Logger, getLogger
 from typing import TYPE_CHECKING, Any
 
@@ -38,18 +39,16 @@ def mlflow_or_none(context: dg.InitResourceContext) -> Iterator["MlFlow | None"]
     for name, value in (PATIENCE | QUIET).items():
         os.environ.setdefault(name, value)
     from dagster_mlflow.resources import MlFlow
-    from mlflow.exceptions import MlflowException
 
-    try:
+    mlflow, log = None, context.log or LOG
+    with warned(log):
         mlflow = MlFlow(context)
-    except MlflowException as error:
-        told(context.log or LOG, error)
-        yield None
-        return
     yield mlflow
-    records, run_id = context.instance, context.run_id
-    failed = records and run_id and records.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    mlflow.end_run("FAILED" if failed else "FINISHED")
+    if mlflow is not None:
+        records, run_id = context.instance, context.run_id
+        failed = records and run_id and records.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        with warned(log):
+            mlflow.end_run("FAILED" if failed else "FINISHED")
 
 
 def tracking(tracked: bool) -> dg.ResourceDefinition:
@@ -77,17 +76,13 @@ def log_reports(
     """
     if mlflow is None:
         return
-    from mlflow.exceptions import MlflowException
-
     report = context.asset_key.to_user_string()
     paths = dict(models.select("model_id", "path").iter_rows())
     whole = rows.filter(pl.col("segment") == ALL).unique("model_id", keep="first", maintain_order=True)
-    try:
+    with warned(context.log):
         for row in whole.iter_rows(named=True):
             path = paths.get(row["model_id"])
             log_model(mlflow, report, row, artefacts.models.card(id_in_path(path)).get(CURVES, {}) if path else {})
-    except MlflowException as error:
-        told(context.log, error)
 
 
 def log_model(mlflow: "MlFlow", report: str, row: Mapping[str, Any], curves: Mapping[str, Mapping[str, Any]]) -> None:
@@ -116,5 +111,10 @@ def name_of_run(row: Mapping[str, Any]) -> str:
     return f"{row['objective']} {row['features']}, {kind} {row['constraint_value']}, {row['split_kind']} {row['seed']}"
 
 
-def told(log: "dg.DagsterLogManager | Logger", error: Exception) -> None:
-    log.warning(f"MLflow (VPS_MLFLOW) has not been told, the evaluation goes on: {one_line(error)}")
+@contextmanager
+def warned(log: "dg.DagsterLogManager | Logger") -> Iterator[None]:
+    """Whatever MLflow's client raises, of its own, its databases' or the network's, is a warning."""
+    try:
+        yield
+    except Exception as error:
+        log.warning(f"MLflow (VPS_MLFLOW) has not been told, the evaluation goes on: {one_line(error)}")

@@ -37,6 +37,7 @@ ROW = {
     "range_width": 1.1,
 }
 ROWS = pl.DataFrame([ROW, ROW | {"segment": "phone", "male": 9.0}, ROW | {"model_id": "m2", "objective": "median"}])
+WRONG = ["http://127.0.0.1:9", "nosuch://server", "sqlite:////proc/nowhere/mlflow.db", "mysql://host/db", "://"]
 needs_mlflow = pytest.mark.skipif(not find_spec("dagster_mlflow"), reason="MLflow is not installed (make test-mlflow)")
 quiet = pytest.mark.filterwarnings("ignore")  # MLflow's own, and those of what it brings
 
@@ -101,7 +102,7 @@ def test_the_run_of_an_evaluation_that_fails_has_failed_in_mlflow_too(home: Home
 
 @needs_mlflow
 @quiet
-@pytest.mark.parametrize("wrong", ["http://127.0.0.1:9", "nosuch://server"])
+@pytest.mark.parametrize("wrong", WRONG)
 def test_an_evaluation_goes_on_where_mlflow_does_not_answer(
     home: Home, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
@@ -113,6 +114,16 @@ def test_an_evaluation_goes_on_where_mlflow_does_not_answer(
 def test_nothing_is_told_by_default(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VPS_MLFLOW", raising=False)
     assert not tracked_by_mlflow() and evaluated(home).success
+
+
+@pytest.mark.parametrize("server", ["http://me:secret@mlflow:5000", "postgresql://me:secret@pg/mlflow"])
+def test_a_server_with_a_password_in_its_address_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch, server: str
+) -> None:
+    monkeypatch.setenv("VPS_MLFLOW", server)
+    with pytest.raises(WrongSetting) as refused:
+        tracked_by_mlflow()
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.skipif(bool(find_spec("dagster_mlflow")), reason="MLflow is installed")
