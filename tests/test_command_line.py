@@ -41,6 +41,15 @@ def test_a_run_before_anything_has_landed_says_what_to_do(tmp_path: Path) -> Non
     assert "vps land" in mistake("run", home=tmp_path)
 
 
+@pytest.mark.parametrize(
+    "setting", [{"VPS_RECIPE": "none such"}, {"VPS_STORAGE": "here"}, {"VPS_MLFLOW": "http://me:secret@mlflow"}]
+)
+def test_the_ui_does_not_start_on_settings_that_make_no_sense(home: Home, setting: dict[str, str]) -> None:
+    ran = vps("ui", home=home.path, **setting)
+    (name,) = setting
+    assert ran.returncode == 2 and len(ran.stderr.splitlines()) == 1 and ran.stderr.startswith(f"vps: {name}: ")
+
+
 def test_an_unknown_recipe_is_named_with_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "landing").mkdir()
     (tmp_path / "landing" / "x.parquet").write_bytes(b"")

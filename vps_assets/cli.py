@@ -16,7 +16,7 @@ import typer
 
 from vps_assets import interruption
 from vps_assets.errors import UserError, VpsError, one_line, printable, tell
-from vps_assets.home import Home, executor_from_environment, private_files, recipe_from_environment, tracked_by_mlflow
+from vps_assets.home import Home, private_files, recipe_from_environment, refuse_wrong_settings
 from vps_ml.allocator import keep_freed_memory
 from vps_ml.buckets import NoBucket
 from vps_ml.compute import NoCluster
@@ -179,8 +179,7 @@ def requested(
     if first and last and first > last:
         raise UserError(f"--from {first.date()} is after --to {last.date()}")
     selected(select)  # refuses unknown names before anything runs
-    executor_from_environment()
-    tracked_by_mlflow()
+    refuse_wrong_settings()
     return Request(select, first and first.date(), last and last.date(), seeds)
 
 
@@ -321,6 +320,8 @@ def ui(
     port: Annotated[int, typer.Option(help="Where on loopback to listen.", min=1, max=65535)] = 3000,
 ) -> None:
     """Serve the Dagster UI on loopback and run the daemon, which ticks the sensors; until it is interrupted."""
+    with one_line_errors():
+        refuse_wrong_settings()
     os.execv(sys.executable, [sys.executable, "-m", "vps_assets.orchestration.web", "--port", str(port)])  # noqa: S606
 
 

@@ -141,3 +141,15 @@ def recipe_from_environment() -> Recipe:
         return recipe_named(os.environ.get("VPS_RECIPE") or DEFAULT_RECIPE, weights, encoder)
     except ValueError as error:
         raise WrongSetting(f"VPS_RECIPE: {error}") from error
+
+
+def refuse_wrong_settings() -> None:
+    """Read all of these, so that a command that starts others says what is wrong in one line.
+
+    Raises:
+        WrongSetting: one of them makes no sense.
+    """
+    Home.from_environment()
+    executor_from_environment()
+    tracked_by_mlflow()
+    recipe_from_environment()
