@@ -251,9 +251,8 @@ def remove(connection: duckdb.DuckDBPyConnection, asset: str) -> None:
 
 def add(connection: duckdb.DuckDBPyConnection, asset: str, rows: pl.DataFrame) -> int:
     """Insert corrected rows; how many."""
-    incoming = rows.to_arrow()  # noqa: F841  (DuckDB finds it by its name; one that is registered lives until the commit)
-    connection.execute(f"insert into {asset} by name from incoming")  # noqa: S608
-    return rows.height
+    one_slice = rows.to_arrow()  # noqa: F841  (DuckDB finds it by its name; one that is registered lives until the commit)
+    return connection.execute(f"insert into {asset} by name from one_slice").fetchall()[0][0]  # noqa: S608
 
 
 def note_taken(connection: duckdb.DuckDBPyConnection, asset: str, changed: list[str], versions: dict[str, str]) -> None:

@@ -226,8 +226,9 @@ def test_a_slice_is_let_go_once_it_is_written(home: Home, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(statistics_state, "MOST_AT_ONCE", 1)
     monkeypatch.setattr(statistics_state, "add", noted)
-    with_the_sales(Warehouse(home))
+    warehouse = with_the_sales(Warehouse(home))
     assert len(left) > 4 and not any(left)
+    assert all(table.height for table in tables(warehouse).values())
 
 
 def test_a_correction_takes_a_bounded_part_of_the_memory_and_gives_it_back(
