@@ -18,7 +18,7 @@ BENCHMARKS := statistics landing embedding embedding_files words training servin
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version}"'
 	$(PYTHON) -m venv .venv
 ifdef TORCH_INDEX
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --index-url $(TORCH_INDEX) $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --index-url "$(TORCH_INDEX)" $(TORCH)
 	sed -E '/^($(OF_TORCH))(\[.*\])?==/,/[^\]$$/d' constraints.txt > .venv/constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/constraints.txt
 else

@@ -150,7 +150,7 @@ def test_pytorch_of_another_index_leaves_out_what_only_a_gpu_needs_and_every_oth
 ) -> None:
     command = ["make", "--dry-run", "--always-make", "install", "TORCH_INDEX=https://index.example/cpu"]
     printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    assert re.search(r"--index-url https://index.example/cpu torch==\S+ torchvision==\S+$", printed, re.MULTILINE)
+    assert re.search(r'--index-url "https://index.example/cpu" torch==\S+ torchvision==\S+$', printed, re.MULTILINE)
     (filtering,) = [line for line in printed.splitlines() if line.startswith("sed ")]
     (tmp_path / ".venv").mkdir()
     shutil.copy(REPOSITORY / "constraints.txt", tmp_path)

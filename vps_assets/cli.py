@@ -248,6 +248,7 @@ def rollback(
     from vps_assets.commands.rollback import roll_back
 
     with one_line_errors():
+        refuse_wrong_settings()
         now, before = roll_back(Home.from_environment(), recipe_from_environment(), to, tell)
         print(f"{now} prices open listings again, instead of {before}, which is not promoted any more.")
 
@@ -261,6 +262,7 @@ def forget(
     from vps_assets.lineage.graph import EVERYTHING_FITTED
 
     with one_line_errors():
+        refuse_wrong_settings()
         gone = erasure.forget(Home.from_environment(), recipe_from_environment(), seller, tell)
         kept = f" ({gone.shared_photos} are other sellers' too, and stay)" if gone.shared_photos else ""
         print(f"Forgotten: {gone.listings:,} listings and {gone.photos:,} photos of seller {seller}{kept}.")

@@ -12,8 +12,8 @@ from vps_ml.compute import EXECUTORS, HERE
 from vps_ml.recipes import Recipe, recipe_named
 
 DEFAULT_RECIPE = "demo"
-PASSWORD = re.compile(r"://[^/@]*:[^/@]*@|password", re.IGNORECASE)
-"""What an address with a password in it has."""
+SECRET = re.compile(r"://[^@]*:[^@]*@|^https?:.*[@?]|passw|token", re.IGNORECASE)
+"""What an address that may hold a password has in it."""
 LAKE = "ducklake:postgres:"
 """How a lake's address begins."""
 
@@ -43,7 +43,7 @@ class Home:
         lake, bucket = (os.environ.get(name, "").strip() for name in ("VPS_WAREHOUSE", "VPS_STORAGE"))
         if lake and not lake.startswith(LAKE):
             raise WrongSetting(f"VPS_WAREHOUSE: {lake!r} is no lake, such as {LAKE}dbname=lake host=pg user=vps")
-        if PASSWORD.search(lake) or "://" in lake:
+        if "password" in lake.lower() or "://" in lake:
             raise WrongSetting(f"VPS_WAREHOUSE: as {LAKE}dbname=lake host=pg, with the password in PGPASSFILE alone")
         if bucket and not bucket.startswith("s3://"):
             raise WrongSetting(f"VPS_STORAGE: {bucket!r} is no bucket, such as s3://bucket/prefix")
@@ -120,10 +120,12 @@ def tracked_by_mlflow() -> bool:
     """Whether `$VPS_MLFLOW` names a tracking server, as MLflow writes them.
 
     Raises:
-        WrongSetting: it has a password, which errors would show, or what it takes is not installed.
+        WrongSetting: it may hold a password, which errors would show, or what it takes is not installed.
     """
-    server = os.environ.get("VPS_MLFLOW", "").strip()
-    if PASSWORD.search(server):
+    server = os.environ.get("VPS_MLFLOW", "")
+    if server and server.split() != [server]:
+        raise WrongSetting("VPS_MLFLOW: one address, without spaces")
+    if SECRET.search(server):
         raise WrongSetting("VPS_MLFLOW: without the password, which MLFLOW_TRACKING_PASSWORD or PGPASSFILE has")
     if server and not find_spec("dagster_mlflow"):
         raise WrongSetting("VPS_MLFLOW: MLflow is not installed: pip install 'vps[mlflow]'")

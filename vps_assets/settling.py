@@ -10,7 +10,7 @@ import duckdb
 from vps_ml.atomic import temporary_name
 
 
-def settle(connection: duckdb.DuckDBPyConnection, folder: Path | None) -> None:
+def settle(connection: duckdb.DuckDBPyConnection, folder: Path, database: str = "") -> None:
     """Let a connection draw no progress bars, and its database spill into a hidden folder of this process's own.
 
     It is made when the database first spills, removed when that is closed, and swept where its process was killed. By
@@ -20,17 +20,17 @@ def settle(connection: duckdb.DuckDBPyConnection, folder: Path | None) -> None:
 
     Args:
         connection: just opened.
-        folder: one that `vps_assets.sweeping` sweeps, for the hidden one; None where little is held.
+        folder: one that `vps_assets.sweeping` sweeps, for the hidden one.
+        database: tells it from the process's others, none of which may have its folder, and is the same for all of its
+            connections; empty for one of this connection alone.
     """
-    connection.execute("set enable_progress_bar = false")  # it goes to standard output, which is the answer's
-    if folder is None:
-        return
-    own = spill_folder(folder, os.getpid())
+    connection.execute("set enable_progress_bar = false")  # `python -c` and spawned processes count as interactive
+    own = spill_folder(folder, database, os.getpid()) if database else str(folder / temporary_name("spill"))
     with suppress(duckdb.NotImplementedException):  # it has spilled before: there
         connection.execute("set temp_directory = '" + own.replace("'", "''") + "'")
 
 
-@lru_cache(maxsize=16)
-def spill_folder(folder: Path, process: int) -> str:
-    """The same for all connections of a process, since those of one database share it."""
+@lru_cache(maxsize=64)
+def spill_folder(folder: Path, database: str, process: int) -> str:
+    """Of a database that a process opens several times."""
     return str(folder / temporary_name("spill"))

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from vps_assets.home import Home
-from vps_ml.atomic import abandoned, untouched
+from vps_ml.atomic import UNOWNED_FOR_DAYS, abandoned, untouched
 from vps_ml.processes import be_seen, lock_is_free
 
 RESUMED_WITHIN_DAYS = 3.0
@@ -33,7 +33,7 @@ def leftovers(home: Home) -> list[Path]:
     temporary = [path for pattern in TEMPORARY for path in matching(home.path, pattern)]
     interrupted = untouched(home.artefacts.models.interrupted(), RESUMED_WITHIN_DAYS)
     locks = [path for path in untouched(matching(home.processes, "*.lock"), LOCKS_KEPT_DAYS) if lock_is_free(path)]
-    spilled = matching(home.path, "warehouse.duckdb.tmp")  # by DuckDB's own default, of a version before
+    spilled = untouched(matching(home.path, "*.duckdb.tmp"), UNOWNED_FOR_DAYS)  # DuckDB's own default, without an owner
     passed_on = untouched(matching(home.op_outputs, "*"), REEXECUTED_WITHIN_DAYS)
     return [*locks, *spilled, *abandoned(temporary, home.processes), *interrupted, *passed_on]
 

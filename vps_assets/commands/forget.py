@@ -27,6 +27,7 @@ from vps_assets.lineage.planning import Request
 from vps_assets.orchestration.instance import UNFINISHED, free_dead_runs, open_instance
 from vps_assets.orchestration.retention import forget_run, kind_of
 from vps_assets.orchestration.run import Progress, run_lineage
+from vps_assets.sweeping import sweep
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.erasure import Said, erase_rows, erase_said
 from vps_assets.warehouse.named_files import EMBEDDINGS
@@ -131,6 +132,7 @@ def forget(home: Home, recipe: Recipe, seller: str, progress: Progress) -> Forgo
     delete_unused_embeddings(home)
     erase_said(Warehouse(home), said)
     publication_of(Warehouse(home)).leave_no_trace(seller, no_more, said)
+    sweep(home)  # what killed processes have left of the rows
     durable.sync_everything([home.path, home.landing, home.photos])  # what is forgotten does not come back
     erasure.note(home).unlink()
     if (bucket := home.artefacts.bucket) is not None:

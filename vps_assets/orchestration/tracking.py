@@ -7,7 +7,7 @@ with what tells them apart as parameters, the figures over all test listings as 
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging import Logger, getLogger
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,19 @@ from vps_ml.pricing.variants import CURVES
 
 if TYPE_CHECKING:
     from dagster_mlflow.resources import MlFlow
+    from mlflow import MlflowClient
 
 EXPERIMENT = "vps"
 PARAMETERS = ("constraint_kind", "constraint_value", "objective", "features", "warm_up", "split_kind", "seed")
 FIGURES = ("tested", "qualified", "coverage", "male", "rmsle", "male_of_all", "aurc", "range_coverage", "range_width")
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""Unless the environment says otherwise: an evaluation does not wait for minutes for a server that is gone."""
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+"""Unless the environment says otherwise: an evaluation does not wait for minutes for a server that is gone. (For a
+database that cannot be opened MLflow itself waits for a hundred seconds.)"""
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # which is for answers
+}
 LOG = getLogger(__name__)
 MOST_AT_ONCE = 1000
 """Metrics that MLflow takes in one request."""
@@ -87,12 +93,26 @@ def log_reports(
 
 def log_model(mlflow: "MlFlow", report: str, row: Mapping[str, Any], curves: Mapping[str, Mapping[str, Any]]) -> None:
     """One model's run."""
-    from mlflow.entities import Metric, Param
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
     client, parent = mlflow.tracking_client, mlflow.active_run().info.run_id
     tags = {MLFLOW_PARENT_RUN_ID: parent, "report": report, "model_id": row["model_id"]}
     run = client.create_run(mlflow.experiment.experiment_id, tags=tags, run_name=name_of_run(row)).info.run_id
+    try:
+        log_figures(client, run, row, curves)
+    except Exception:
+        with suppress(Exception):  # so that it does not stay "running"
+            client.set_terminated(run, "FAILED")
+        raise
+    client.set_terminated(run)
+
+
+def log_figures(
+    client: "MlflowClient", run: str, row: Mapping[str, Any], curves: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """A model's parameters, figures and losses."""
+    from mlflow.entities import Metric, Param
+
     now_ms = int(time.time() * 1000)
     metrics = [Metric(name, float(row[name]), now_ms, 0) for name in FIGURES if row[name] is not None]
     for network, curve in curves.items():
@@ -102,7 +122,6 @@ def log_model(mlflow: "MlFlow", report: str, row: Mapping[str, Any], curves: Map
     parameters = [Param(name, str(row[name])) for name in PARAMETERS]
     for start in range(0, len(metrics), MOST_AT_ONCE):
         client.log_batch(run, metrics[start : start + MOST_AT_ONCE], parameters if start == 0 else ())
-    client.set_terminated(run)
 
 
 def name_of_run(row: Mapping[str, Any]) -> str:

@@ -5,8 +5,6 @@ from datetime import date
 import duckdb
 import polars as pl
 
-from vps_assets.settling import settle
-
 ROLES = {"split": "group_role", "time_split": "time_role"}
 OF_ROLES = ("listing_id", "listed_on", "sold_on", "log_price", "group_key", "photo_hash", *ROLES)
 """Columns that say which listing has which role."""
@@ -21,7 +19,7 @@ def fixed_shares(keys: pl.Series) -> pl.Series:
     """
     numbered = pl.DataFrame({"key": keys}).to_arrow()
     with duckdb.connect() as connection:
-        settle(connection, None)
+        connection.execute("set temp_directory = ''")  # keys do not leave the memory
         connection.register("numbered", numbered)
         query = f"select ('0x' || left(sha256(key), 16))::ubigint / {2.0**64}::double as share from numbered"  # noqa: S608
         return pl.DataFrame(connection.execute(query).to_arrow_table())["share"]

@@ -88,7 +88,7 @@ class Copy:
         """The copy, which must exist."""
         with duckdb.connect(str(self.home.analytics), read_only=True) as connection:
             connection.execute("set TimeZone = 'UTC'")
-            settle(connection, self.home.path)
+            settle(connection, self.home.path, str(self.home.analytics))
             yield connection
 
     def erase(self, seller: str, gone: list[str], said: Said | None = None) -> None:

@@ -54,7 +54,7 @@ class File:
         connection = self.waiting(lambda: duckdb.connect(file, read_only=read_only))
         try:
             connection.execute("set TimeZone = 'UTC'")
-            settle(connection, self.home.path)
+            settle(connection, self.home.path, file)
             yield connection
         finally:
             connection.close()

@@ -78,7 +78,7 @@ class Lake:
         try:
             cursor.execute(f"use {CATALOGUE}")
             cursor.execute("set TimeZone = 'UTC'")
-            settle(cursor, self.home.path)
+            settle(cursor, self.home.path, self.home.lake)
             if read_only:
                 cursor.execute("begin transaction read only")
             yield cursor

@@ -116,7 +116,17 @@ def test_nothing_is_told_by_default(home: Home, monkeypatch: pytest.MonkeyPatch)
     assert not tracked_by_mlflow() and evaluated(home).success
 
 
-@pytest.mark.parametrize("server", ["http://me:secret@mlflow:5000", "postgresql://me:secret@pg/mlflow"])
+@pytest.mark.parametrize(
+    "server",
+    [
+        "http://me:secret@mlflow:5000",
+        "http://me:se/secret@mlflow",
+        "http://secret@mlflow",
+        "http://mlflow/?key=secret",
+        "postgresql://me:secret@pg/mlflow",
+        "postgresql://pg/mlflow?password=secret",
+    ],
+)
 def test_a_server_with_a_password_in_its_address_is_refused_without_showing_it(
     monkeypatch: pytest.MonkeyPatch, server: str
 ) -> None:
