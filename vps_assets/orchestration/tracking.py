@@ -58,7 +58,7 @@ def mlflow_or_none(context: dg.InitResourceContext) -> Iterator["MlFlow | None"]
 
 
 def tracking(tracked: bool) -> dg.ResourceDefinition:
-    """The resource `mlflow`: of the server that `VPS_MLFLOW` names, which may hold a password, or nothing."""
+    """The resource `mlflow`: of the server that `VPS_MLFLOW` names, or nothing."""
     if not tracked:
         return dg.ResourceDefinition.none_resource()
     return mlflow_or_none.configured({"experiment_name": EXPERIMENT, "mlflow_tracking_uri": {"env": "VPS_MLFLOW"}})
