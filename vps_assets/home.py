@@ -126,7 +126,7 @@ def tracked_by_mlflow() -> bool:
     if server and server.split() != [server]:
         raise WrongSetting("VPS_MLFLOW: one address, without spaces")
     if SECRET.search(server):
-        raise WrongSetting("VPS_MLFLOW: without the password, which MLFLOW_TRACKING_PASSWORD or PGPASSFILE has")
+        raise WrongSetting("VPS_MLFLOW: take the password out, for MLFLOW_TRACKING_PASSWORD or PGPASSFILE to have")
     if server and not find_spec("dagster_mlflow"):
         raise WrongSetting("VPS_MLFLOW: MLflow is not installed: pip install 'vps[mlflow]'")
     return bool(server)

@@ -82,6 +82,6 @@ def warnings_of(suggested: Suggested, offer: Offer) -> Iterator[str]:
     if suggested.answer["looks_like"]:
         what, given = suggested.answer["looks_like"], offer.category
         which = f" {offer.image}" if isinstance(offer.image, Path) else ""
-        yield f"the photo{which} looks like the category {what!r}, and was priced as {given!r}: is that right?"
+        yield f"the photo{which} looks like the category {what!r}, and was given as {given!r}: is that right?"
     for label in suggested.answer["unknown_labels"]:
         yield f"nothing with {label} has sold"
