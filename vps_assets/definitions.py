@@ -32,13 +32,7 @@ from vps_assets.assets import (
     suggestions,
 )
 from vps_assets.assets.options import WAREHOUSE, daily_from
-from vps_assets.home import (
-    DEFAULT_RECIPE,
-    Home,
-    executor_from_environment,
-    private_files,
-    tracked_by_mlflow,
-)
+from vps_assets.home import DEFAULT_RECIPE, Home, executor_from_environment, private_files, tracked_by_mlflow
 from vps_assets.landing.landed import first_landed_day
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration import sensors, services

@@ -71,7 +71,6 @@ def opened(files: Sequence[str]) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection with the view `landed`: the rows of these landings, at least one, and their `filename`."""
     with duckdb.connect() as connection:
         settle(connection, Path(files[0]).parent)
-        connection.execute("set TimeZone = 'UTC'")
         connection.register("today", pl.DataFrame(schema=types(RAW_LISTINGS) | OWN_COLUMNS).to_arrow())
         connection.read_parquet(list(files), filename=True, union_by_name=True).create_view("stored")
         connection.execute(VIEW)

@@ -87,7 +87,6 @@ class Copy:
     def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The copy, which must exist."""
         with duckdb.connect(str(self.home.analytics), read_only=True) as connection:
-            connection.execute("set TimeZone = 'UTC'")
             settle(connection, self.home.path, str(self.home.analytics))
             yield connection
 

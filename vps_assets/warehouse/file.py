@@ -53,7 +53,6 @@ class File:
         file = str(self.home.warehouse)
         connection = self.waiting(lambda: duckdb.connect(file, read_only=read_only))
         try:
-            connection.execute("set TimeZone = 'UTC'")
             settle(connection, self.home.path, file)
             yield connection
         finally:

@@ -77,7 +77,6 @@ class Lake:
             cursor = held(self.home.lake, self.home.bucket, os.getpid()).cursor()
         try:
             cursor.execute(f"use {CATALOGUE}")
-            cursor.execute("set TimeZone = 'UTC'")
             settle(cursor, self.home.path, self.home.lake)
             if read_only:
                 cursor.execute("begin transaction read only")
