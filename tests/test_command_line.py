@@ -95,7 +95,22 @@ def test_what_a_run_would_make_is_said_and_not_made(tmp_path: Path) -> None:
     assert {line.split(":")[0].split()[0] for line in lines} == set(LINEAGE)
     assert not home.warehouse.exists()
     named = vps("run", "--dry-run", "--select", "price_bounds", home=home.path).stdout
-    assert named == "price_bounds: named: made again\n"
+    assert named == "price_bounds: made again, as it is named\n"
+
+
+def test_a_dry_run_counts_the_dates_that_are_asked_for_and_names_what_may_follow(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with_sellers(home, tmp_path, (1, "S1"), (2, "S2"))
+    select = ("run", "--dry-run", "--select", "raw_listings+")
+    raw, *_ = vps(*select, "--from", "2024-01-03", home=home.path).stdout.splitlines()
+    assert raw == "raw_listings 2024-01-03: 1 made again, as it is named"
+    bounds = vps("run", "--dry-run", "--select", "price_bounds,clean_listings", "--to", "2023-12-31", home=home.path)
+    nothing, *lines = bounds.stdout.splitlines()
+    assert nothing == "no listing of … to 2023-12-31 has landed: the dates with listings are 2024-01-02 to 2024-01-03"
+    assert lines == ["price_bounds: made again, as it is named",
+                     "and what of these follows from results that come out different: clean_listings"]  # fmt: skip
+    done = vps("run", "--select", "raw_listings", "--to", "2023-12-31", home=home.path)
+    assert "the dates with listings are 2024-01-02" in done.stderr and "Nothing had to be done" in done.stdout
 
 
 def test_a_report_before_any_evaluation_says_what_to_do(tmp_path: Path) -> None:

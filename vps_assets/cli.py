@@ -33,7 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 DATES = ["%Y-%m-%d"]
-NOTHING_TO_DO = "Nothing had to be done: all that was asked for is up to date with what has landed."
+UP_TO_DATE = "all that was asked for is up to date with what has landed."
+NOTHING_TO_DO, NOTHING_WOULD_BE = f"Nothing had to be done: {UP_TO_DATE}", f"Nothing would be made: {UP_TO_DATE}"
 IN_ONE_LINE = (DamagedArtefact, NoBucket, NoCluster)
 """Errors of `vps_ml` whose message is for a person."""
 
@@ -155,7 +156,7 @@ def run(
             return
         from vps_assets.commands import dry_run as planned
 
-        print("\n".join(planned.dry_run(home, recipe_from_environment(), request)) or NOTHING_TO_DO)
+        print("\n".join(planned.dry_run(home, recipe_from_environment(), request)) or NOTHING_WOULD_BE)
 
 
 def requested(
@@ -193,8 +194,10 @@ def materialise(home: Home, request: "Request") -> None:
 
 @app.command()
 def suggest(
-    category: Annotated[str, typer.Option(help="The item's category.")],
     images: Annotated[list[Path] | None, typer.Argument(help="The photo; a line for each of several.")] = None,
+    category: Annotated[
+        str | None, typer.Option(help="The item's category, always needed; without it those there are are named.")
+    ] = None,
     seller: Annotated[str | None, typer.Option(help="The seller, if known.")] = None,
     title: Annotated[str | None, typer.Option(help="What the seller calls it.")] = None,
     description: Annotated[str | None, typer.Option(help="What the seller says of it.")] = None,
@@ -206,14 +209,16 @@ def suggest(
     any_category: Annotated[bool, typer.Option("--any-category", help="Also where nothing of it has sold.")] = False,
 ) -> None:
     """Suggest a price by a photo, by what the seller says, or by both, as JSON on stdout."""
-    from vps_assets.commands.suggest import photos_in, suggest_each, suggest_one
+    from vps_assets.commands.suggest import category_asked, photos_in, suggest_each, suggest_one
     from vps_assets.serving.offers import Offer
 
     with one_line_errors():
         home, photos = Home.from_environment(), photos_in(images or [])
         labels = tuple(attribute or ()), tuple(specification or ())
         said = seller, title, description, brand, condition
-        offer = Offer(category, None, *said, *labels, asking_price=asking_price, any_category=any_category)
+        offer = Offer(
+            category_asked(category, home), None, *said, *labels, asking_price=asking_price, any_category=any_category
+        )
         if photos == (images or []) and len(photos) <= 1:
             print(suggest_one(replace(offer, image=next(iter(photos), None)), home))
             return

@@ -28,6 +28,10 @@ class Failure(VpsError):
     exit_code = 1
 
 
+class NoChampion(UserError):
+    """No model has been promoted yet."""
+
+
 class WrongSetting(UserError):
     """An environment variable has a value that makes no sense; the message names it and shows a valid one."""
 

@@ -4,11 +4,17 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vps_assets.errors import UserError, tell
 from vps_assets.home import Home
-from vps_assets.serving.offers import Offer
-from vps_assets.serving.snapshot import Snapshot, Suggested
+from vps_assets.serving.categories import published_categories
+from vps_assets.serving.offers import NOTHING_SAID, Offer, not_taken
+from vps_ml.features.given import inputs_of_rows
+from vps_ml.photos.decoding import refuse_shape
+
+if TYPE_CHECKING:
+    from vps_assets.serving.snapshot import Suggested
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 AT_ONCE = 16
@@ -24,6 +30,9 @@ def suggest_one(offer: Offer, home: Home) -> str:
         NoChampion: nothing has been promoted.
         UserError: the photo cannot be decoded, nothing of the category has sold, there is neither photo nor words.
     """
+    refuse_early(offer, home)
+    from vps_assets.serving.snapshot import Snapshot
+
     (suggested,) = Snapshot.read(home).suggestions([offer])
     if isinstance(suggested, UserError):
         raise suggested
@@ -37,6 +46,9 @@ def suggest_each(offer: Offer, photos: Sequence[Path], home: Home) -> Iterator[t
     Raises:
         NoChampion: nothing has been promoted.
     """
+    published_categories(home).known(offer)
+    from vps_assets.serving.snapshot import Snapshot
+
     snapshot, told = Snapshot.read(home), set[str]()
     for first in range(0, len(photos), AT_ONCE):
         some = photos[first : first + AT_ONCE]
@@ -47,6 +59,34 @@ def suggest_each(offer: Offer, photos: Sequence[Path], home: Home) -> Iterator[t
             else:
                 warn(suggested, replace(offer, image=photo), told)
                 yield json.dumps({"image": str(photo), **suggested.answer}), True
+
+
+def refuse_early(offer: Offer, home: Home) -> None:
+    """Say what is wrong whatever the models find, before they and torch are loaded, which takes seconds.
+
+    Raises:
+        NoChampion: nothing has been published.
+        UserError: nothing of the category has sold, there is neither photo nor words, or the file is no photo.
+    """
+    known, image = published_categories(home).known(offer), offer.image
+    if image is None and inputs_of_rows(known.row()).item() == "photo":
+        raise UserError(NOTHING_SAID)
+    if isinstance(image, Path):
+        try:
+            refuse_shape(image)
+        except ValueError as error:
+            raise not_taken(image, error) from error
+
+
+def category_asked(category: str | None, home: Home) -> str:
+    """The category that is given.
+
+    Raises:
+        UserError: none is; the message has those there are.
+    """
+    if category is None:
+        raise UserError(f"--category is missing: there is {published_categories(home).listed()}")
+    return category
 
 
 def photos_in(paths: Sequence[Path]) -> list[Path]:
@@ -67,7 +107,7 @@ def photos_in(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def warn(suggested: Suggested, offer: Offer, told: set[str]) -> None:
+def warn(suggested: "Suggested", offer: Offer, told: set[str]) -> None:
     """Say on stderr what the price does not know, but for what has been told."""
     for warning in warnings_of(suggested, offer):
         if warning not in told:
@@ -75,7 +115,7 @@ def warn(suggested: Suggested, offer: Offer, told: set[str]) -> None:
             tell(f"warning: {warning}")
 
 
-def warnings_of(suggested: Suggested, offer: Offer) -> Iterator[str]:
+def warnings_of(suggested: "Suggested", offer: Offer) -> Iterator[str]:
     """What the price does not know."""
     if not suggested.answer["category_known"]:
         yield f"nothing of the category {offer.category!r} has sold: the price is by what others sold for"

@@ -138,6 +138,20 @@ def plans(
         days: all dates that have rows, or had some, ascending.
         keys: see `desired_fingerprints`.
     """
+    runs = runs_of(asked_for(layer, request, stale, days, keys), few_fresh_between(days), keys)
+    if len(runs) > MOST_RANGES:
+        return [Plan(runs[0].assets, runs[0].first, runs[-1].last)]
+    return runs
+
+
+def asked_for(
+    layer: Collection[str],
+    request: Request,
+    stale: Mapping[str, list[str]],
+    days: Sequence[str],
+    keys: Mapping[str, list[str]] = STATIC_KEYS,
+) -> dict[str, list[str]]:
+    """Asset of the layer -> its partitions that the request has made, ascending; arguments as of `plans`."""
     kind = LINEAGE[next(iter(layer))].partitions
     everything = days if kind == "day" else keys[kind]
     chosen = selected(request.selection)
@@ -148,10 +162,15 @@ def plans(
         partitions = sorted(set(everything)) if request.forces(asset) else stale.get(asset, [])
         if within := dates_within(partitions, request) if kind == "day" else partitions:
             to_make[asset] = within
-    runs = runs_of(to_make, few_fresh_between(days), keys)
-    if len(runs) > MOST_RANGES:
-        return [Plan(runs[0].assets, runs[0].first, runs[-1].last)]
-    return runs
+    return to_make
+
+
+def without_listings(days: Sequence[str], request: Request) -> str:
+    """What is said where no listing of the request's dates has landed; nothing where one has, or all are asked for."""
+    if request.all_dates or not days or dates_within(days, request):
+        return ""
+    asked = f"{request.first or '…'} to {request.last or '…'}"
+    return f"no listing of {asked} has landed: the dates with listings are {days[0]} to {days[-1]}"
 
 
 def dates_within(days: Sequence[str], request: Request) -> list[str]:

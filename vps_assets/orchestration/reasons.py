@@ -3,23 +3,19 @@
 from collections import Counter
 
 from vps_assets.lineage.graph import LINEAGE
-from vps_assets.lineage.planning import Request
 from vps_assets.orchestration.state import LineageState
 
 NEW, UNCHECKED, LOST, NAMED, GONE = (
     "not made yet",
     "has not passed its check",
     "a file that it names is gone",
-    "named: made again",
+    "made again, as it is named",
     "has no rows any more",
 )
-NOTHING_ASKED = Request()
 
 
-def reasons(asset: str, state: LineageState, request: Request = NOTHING_ASKED) -> dict[str, str]:
+def reasons(asset: str, state: LineageState) -> dict[str, str]:
     """Partition -> why it would be made."""
-    if request.forces(asset):
-        return {"": NAMED}
     recorded, desired = state.known.records.made.get(asset, {}), state.desired.get(asset, {})
     unchecked = state.known.unchecked.get(asset, ())
     changed = what_changed(asset, state)

@@ -10,7 +10,7 @@ from vps_assets.errors import Failure
 from vps_assets.home import Home
 from vps_assets.landing.landed import LandedIndex, landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
-from vps_assets.lineage.planning import ALL_DATES, RANGE_TAGS, Plan, Request, plans
+from vps_assets.lineage.planning import ALL_DATES, RANGE_TAGS, Plan, Request, plans, without_listings
 from vps_assets.orchestration.instance import free_dead_runs, open_instance
 from vps_assets.orchestration.internals import ReconstructableRepository
 from vps_assets.orchestration.retention import (
@@ -54,6 +54,8 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
         forget_old_snapshots(home, keep_days)
         warehouse.forget_superseded()
         index = landed_index(home)
+        if nothing := without_listings(sorted(index.fingerprints), request):
+            progress(nothing)
         for layer in LAYERS:
             state = lineage_state(index, recipe, warehouse)
             for plan in plans(layer, request, state.stale, state.days):

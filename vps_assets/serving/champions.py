@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 
 from vps_assets.assets.champion_decisions import champion_of, served_in_force
-from vps_assets.errors import UserError, one_line
-from vps_assets.serving.offers import Offer
+from vps_assets.errors import NoChampion, UserError, one_line
+from vps_assets.serving.offers import Offer, not_taken
 from vps_ml.artefacts import Artefacts, id_in_path
 from vps_ml.backbones.embedding import FeatureExtractors, network_features
 from vps_ml.backbones.heads import CATEGORY, CategoryHead
@@ -26,10 +26,6 @@ from vps_ml.stores import DamagedArtefact
 log = logging.getLogger("vps")
 Features = Mapping[str, np.ndarray]
 """Networks' features of photos, by task."""
-
-
-class NoChampion(UserError):
-    """No model has been promoted yet."""
 
 
 @dataclass(frozen=True)
@@ -148,8 +144,7 @@ def seen(offer: Offer, photo_px: int) -> tuple[np.ndarray, PhotoQuality] | UserE
         refuse_shape(file_of(offer.image))
         return decoded(file_of(offer.image), photo_px)
     except ValueError as error:
-        which = f" {offer.image}" if isinstance(offer.image, Path) else ""
-        return UserError(f"the photo{which} cannot be taken: {error}")
+        return not_taken(offer.image, error)
 
 
 def features_of(champion: Champion, photos: Sequence[Any]) -> Features:

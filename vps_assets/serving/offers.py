@@ -13,6 +13,8 @@ from vps_assets.tables.listings import CLEAN_LISTINGS, WORDS
 from vps_assets.tables.schemas import types
 from vps_ml.features.tabular import TABULAR
 
+NOTHING_SAID = "there is neither a photo nor words: give a photo, or a title"
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -55,6 +57,12 @@ class Offer:
         except UnicodeEncodeError as error:
             raise UserError("what is given is no text: it has bytes that are not UTF-8") from error
         return listing_of(typed_rows(raw).frame, self.listed_on or datetime.now(UTC).date())
+
+
+def not_taken(image: Path | bytes, error: ValueError) -> UserError:
+    """What is said of a photo that cannot be decoded or has no shape of one."""
+    which = f" {image}" if isinstance(image, Path) else ""
+    return UserError(f"the photo{which} cannot be taken: {error}")
 
 
 def listing_of(typed: pl.DataFrame, day: date) -> pl.DataFrame:

@@ -80,7 +80,7 @@ def rendered(
     content = template().render(
         view=view,
         given=dict.fromkeys(FIELDS, "") | getattr(request.state, "given", {}),
-        categories=[] if snapshot is None else snapshot.categories,
+        categories=[] if snapshot is None else list(snapshot.categories.names),
         conditions=[] if snapshot is None else snapshot.conditions,
         data_until="" if snapshot is None or snapshot.data_until is None else snapshot.data_until.isoformat(),
     )

@@ -14,9 +14,8 @@ from limits.strategies import MovingWindowRateLimiter
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from vps_assets.errors import UserError
+from vps_assets.errors import NoChampion, UserError
 from vps_assets.serving.batches import Answered, Batcher, QueueFull
-from vps_assets.serving.champions import NoChampion
 from vps_assets.serving.form import offer_in
 from vps_assets.serving.gate import MOST_BODY_BYTES
 from vps_assets.serving.observed import Metrics, trace
@@ -210,7 +209,7 @@ async def suggestion_for(request: Request) -> tuple[Offer, Suggestion]:
     with service.arriving.taken(bytes_of(request)):
         offer = await offer_in(request)
         answered = await answer_to(service.batcher, offer, request.state.request_id)
-    if answered.snapshot.category_named(offer.category) is None:
+    if answered.snapshot.categories.named(offer.category) is None:
         service.metrics.unknown.inc()
     return offer, Suggestion(**told(answered, request, service.metrics))
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
-from difflib import get_close_matches
 from functools import cached_property
 from time import perf_counter
 from typing import Any
@@ -13,16 +12,15 @@ import numpy as np
 import polars as pl
 
 from vps_assets.assets.champion_decisions import champion_of
-from vps_assets.errors import UserError
+from vps_assets.errors import NoChampion, UserError
 from vps_assets.home import Home
 from vps_assets.serving.advice import advised
 from vps_assets.serving.beside import asking_of, by_category, comparables_of
-from vps_assets.serving.champions import Champion, Champions, Features, NoChampion, features_of, seen
+from vps_assets.serving.categories import Categories, refuse_unpublished
+from vps_assets.serving.champions import Champion, Champions, Features, features_of, seen
 from vps_assets.serving.histories import Histories
-from vps_assets.serving.offers import Offer
+from vps_assets.serving.offers import NOTHING_SAID, Offer
 from vps_assets.warehouse.analytics import open_analytics
-from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.publication import publication_of
 from vps_ml.backbones.heads import CATEGORY
 from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
@@ -73,15 +71,6 @@ class Priced:
     """Price features, as that model takes them."""
 
 
-NAMES_SHOWN = 3
-"""Of categories, where the one that is named is none."""
-
-
-def plain(category: str) -> str:
-    """A category's name without capitals and needless spaces."""
-    return " ".join(category.casefold().split())
-
-
 def looks_of(champion: Champion, features: Features | None, listings: pl.DataFrame) -> list[str | None]:
     """The categories that photos are of, where these surely are not those that are given."""
     if champion.head is None or features is None:
@@ -120,8 +109,7 @@ class Snapshot:
         Raises:
             NoChampion: nothing has been promoted.
         """
-        if publication_of(Warehouse(home)).newest() is None:
-            raise NoChampion("there is no champion yet: run `vps demo`, or `vps land` and `vps run`")
+        refuse_unpublished(home)
         names = (
             "champion_model",
             "range_adaptation",
@@ -152,9 +140,9 @@ class Snapshot:
         return newest[0] if newest.len() else None
 
     @cached_property
-    def categories(self) -> list[str]:
+    def categories(self) -> Categories:
         """Those in which anything has sold."""
-        return sorted(self.histories["category"]["category"].unique())
+        return Categories.of(self.histories["category"]["category"].unique())
 
     @cached_property
     def conditions(self) -> list[str]:
@@ -175,29 +163,6 @@ class Snapshot:
         labels = dict.fromkeys(f"{name}{LABEL}{value}" for name, value in each)
         return [label for label in labels if label not in self.labels]
 
-    def category_named(self, text: str) -> str | None:
-        """The category of which something has sold that is called so, capitals and spaces aside; None if none is."""
-        if text in self.categories:
-            return text
-        alike = [category for category in self.categories if plain(category) == plain(text)]
-        return alike[0] if len(alike) == 1 else None
-
-    def of_known_category(self, offer: Offer) -> Offer:
-        """The offer, its category named as it landed.
-
-        Raises:
-            UserError: nothing of the category has sold, and no price is wanted then; the message has the nearest names.
-        """
-        category = self.category_named(offer.category)
-        if category is not None:
-            return replace(offer, category=category)
-        if offer.any_category:
-            return offer
-        names = {plain(name): name for name in self.categories}
-        near = [names[name] for name in get_close_matches(plain(offer.category), names, NAMES_SHOWN, cutoff=0.5)]
-        which = " or ".join(map(repr, near)) or ", ".join(self.categories[:NAMES_SHOWN]) + ", …"
-        raise UserError(f"nothing of the category {offer.category[:40]!r} has sold: is it {which}?")
-
     def suggestions(
         self, offers: Sequence[Offer], each: Each = map, clock: Clock | None = None
     ) -> list[Suggested | UserError]:
@@ -208,7 +173,7 @@ class Snapshot:
         asked: list[int] = []
         for number, offer in enumerate(offers):
             try:
-                offers[number] = self.of_known_category(offer)
+                offers[number] = self.categories.known(offer)
                 rows.append(offers[number].row())
                 asked.append(number)
             except UserError as error:
@@ -240,7 +205,7 @@ class Snapshot:
     ) -> list[Suggested | UserError]:
         """The answers to offers with the same inputs, by the model that prices by them."""
         if not inputs:
-            return [UserError("there is neither a photo nor words: give a photo, or a title") for _ in offers]
+            return [UserError(NOTHING_SAID) for _ in offers]
         try:
             champion = self.champions.of(inputs)
         except NoChampion as error:
@@ -333,7 +298,7 @@ class Snapshot:
             "inputs": champion.inputs,
             "reason": plain["reason"],
             "model_id": champion.predictor.model_id,
-            "category_known": row["category"] in self.categories,
+            "category_known": row["category"] in self.categories.names,
             "looks_like": looks_like,
             "unknown_labels": self.unknown_labels(row),
             "data_until": None if self.data_until is None else self.data_until.isoformat(),

@@ -1,14 +1,17 @@
 """One suggestion: what it is made from, and what it says where there is nothing to suggest with."""
 
+import re
+import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from vps_assets.commands import suggest
 from vps_assets.commands.suggest import suggest_one
-from vps_assets.errors import UserError
+from vps_assets.errors import NoChampion, UserError
 from vps_assets.home import Home
-from vps_assets.serving.champions import NoChampion
+from vps_assets.serving.categories import Categories
 from vps_assets.serving.offers import Offer
 from vps_assets.tables.listings import CLEAN_LISTINGS
 from vps_ml.features.tabular import TABULAR, TabularColumn, log_count
@@ -17,6 +20,20 @@ from vps_ml.features.tabular import TABULAR, TabularColumn, log_count
 def test_there_is_none_without_a_champion(home: Home, tmp_path: Path) -> None:
     with pytest.raises(NoChampion, match="run `vps demo`"):
         suggest_one(Offer("phone", tmp_path / "photo.jpg"), home)
+
+
+@pytest.mark.parametrize(
+    ("offer", "said"),
+    [(Offer("phnoe", title="a phone"), "is it 'phone'?"), (Offer("spaceship", title="one"), "there is phone, shoes$"),
+     (Offer("phone"), "neither a photo nor words"), (Offer("phone", Path(__file__)), "not a JPEG, PNG or WebP")],
+)  # fmt: skip
+def test_what_is_wrong_whatever_the_models_say_is_said_before_they_are_loaded(
+    home: Home, monkeypatch: pytest.MonkeyPatch, offer: Offer, said: str
+) -> None:
+    monkeypatch.setattr(suggest, "published_categories", lambda _: Categories.of(["shoes", "phone"]))
+    monkeypatch.setitem(sys.modules, "vps_assets.serving.snapshot", None)  # so that importing it, and torch, fails
+    with pytest.raises(UserError, match=re.escape(said).replace(r"\$", "$")):
+        suggest_one(offer, home)
 
 
 def test_a_column_that_the_seller_has_not_given_is_missing() -> None:
