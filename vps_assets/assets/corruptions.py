@@ -1,6 +1,7 @@
 """Whether the gate recognises bad photos: test photos made worse on purpose, as the champion judges them."""
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from vps_assets.assets.champion_decisions import champion_of
@@ -14,6 +15,8 @@ from vps_ml.ops.suggestions import ChampionJob
 
 PHOTOS = 150
 """Test photos, an arbitrary but fixed choice: the standard error of a mean qualification is some .02."""
+AVERAGE = "average"
+"""In `corruption`: each photo's mean over all corruptions of a severity."""
 
 
 @dg.op
@@ -34,24 +37,50 @@ def corruption_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.Da
 
 
 def summarised(judged: pl.DataFrame) -> pl.DataFrame:
-    """One row per corruption and severity, severity 0 (the photos as they are) under each corruption."""
-    before = judged.filter(pl.col("severity") == 0)
-    names = judged.filter(pl.col("severity") > 0)["corruption"].unique().sort()
-    starts = [before.with_columns(corruption=pl.lit(name)) for name in names]
-    all_rows = pl.concat([*starts, judged.filter(pl.col("severity") > 0)])
-    change = pl.col("qualification") - pl.col("before")
-    return (
-        all_rows.join(before.select("listing_id", before="qualification"), on="listing_id")
-        .group_by("model_id", "corruption", "severity", "strength")
-        .agg(
-            photos=pl.len().cast(pl.Int64),
-            qualification=pl.col("qualification").mean(),
-            qualified_share=(pl.col("qualification") >= 0.5).mean(),
-            change=change.mean(),
-            change_error=(change.std() / pl.len().sqrt()).fill_null(0.0),
-        )
-        .sort("corruption", "severity")
-    )
+    """One row per corruption and severity, severity 0 (the photos as they are) under each, and `AVERAGE` of them all.
+
+    What changes is paired: errors are of the differences that the same photos show.
+    """
+    worse = judged.filter(pl.col("severity") > 0).sort("corruption", "severity", "listing_id")
+    before = judged.filter(pl.col("severity") == 0).sort("listing_id")["qualification"].to_numpy()[None]
+    strengths, by_name = {}, {}
+    for (name,), photos in worse.partition_by("corruption", as_dict=True, maintain_order=True).items():
+        each = photos.unique("severity", maintain_order=True)
+        strengths[str(name)] = [None, *each["strength"]]
+        by_name[str(name)] = np.concatenate([before, photos["qualification"].to_numpy().reshape(each.height, -1)])
+    taken = {name: (values >= 0.5).astype(float) for name, values in by_name.items()}
+    names = [*by_name, AVERAGE]
+    for values in (by_name, taken):
+        values[AVERAGE] = np.mean(list(values.values()), axis=0)
+    rows = [
+        {"model_id": judged["model_id"][0], "corruption": name, "severity": severity, "photos": before.size}
+        | {"strength": strengths[name][severity] if name in strengths else None}
+        | moves("qualification", "", by_name[name], severity)
+        | moves("qualified_share", "share_", taken[name], severity)
+        for name in names
+        for severity in range(len(by_name[name]))
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def moves(figure: str, prefix: str, values: np.ndarray, severity: int) -> dict[str, float | None]:
+    """A figure's mean at a severity, its change from the photos as they are, and its rise from where it was lowest.
+
+    Args:
+        figure: its column.
+        prefix: of the other columns.
+        values: (severities, photos).
+        severity: which.
+    """
+    milder = values[:severity]
+    lowest = milder[milder.mean(axis=1).argmin()] if severity else None
+    found: dict[str, float | None] = {figure: float(values[severity].mean())}
+    for name, since in (("change", values[0]), ("rise", lowest)):
+        moved = None if since is None else values[severity] - since
+        spread = 0.0 if moved is None or moved.size == 1 else float(moved.std(ddof=1) / moved.size**0.5)
+        found[f"{prefix}{name}"] = None if moved is None else float(moved.mean())
+        found[f"{prefix}{name}_error"] = None if moved is None else spread
+    return found
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
@@ -70,6 +99,6 @@ corruption_reports = op_chain(
     """How the champion's qualification of test photos falls as they are blurred, darkened or cropped.
 
 Its gate has learnt from training photos that were made worse in these ways (docs/adr/0021): other faults are not in it.
-Key: corruption and severity (0: as it is, 4: the worst).""",
+Key: corruption (with the average of all) and severity (0: as it is, 4: the worst).""",
     [sold_features, corruption_job, judge_corrupted_photos, record_corruptions],
 )

@@ -65,6 +65,15 @@ def price_models(seeded_op: str, partitions: str = "none", recipe: Callable[[Rec
     )
 
 
+INFORMS = {
+    "corruption_reports": "2",
+    "advice_gains": "1",
+    "comparable_reports": "1",
+    "sale_chances": "1",
+    "sale_reports": "1",
+}
+"""What only informs -> its code version."""
+
 LAYERS: tuple[Mapping[str, Node], ...] = (
     {"raw_listings": Node(partitions="day")},
     {
@@ -135,8 +144,10 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
     },
     # After the suggestions: what only informs must not hold up what sellers wait for.
     {
-        asset: Node((*PRICED_FROM, "champion_model"), kept_as="price_models", fitted_with=("champion_model",))
-        for asset in ("corruption_reports", "advice_gains", "comparable_reports", "sale_chances", "sale_reports")
+        asset: Node(
+            (*PRICED_FROM, "champion_model"), "none", version, kept_as="price_models", fitted_with=("champion_model",)
+        )
+        for asset, version in INFORMS.items()
     }
     | {"suggestion_changes": Node(("price_suggestions", "suggestion_history"))},
 )

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -50,6 +49,13 @@ SMALL_EFFECT = (
     "paper too the threshold model's RMSLE is not better with it (.5553 against .5484)"
 )
 UNSEEN = "the gate has learnt from a few copies of such photos, or from none (cross_fitted); more sold listings help"
+
+CLOSES = (("qualifies less,", "qualification", ""), ("prices fewer,", "qualified_share", "share_"))
+"""What is claimed of the gate, the figure, and the prefix of its changes in `corruption_reports`."""
+A_HUNDREDTH = 0.01
+"""A rise that nobody would call one."""
+SURELY = 2.58
+"""Standard errors: ten pairs of five severities at once, one-sided, at 5% together (Bonferroni)."""
 
 RISES = "no step surely falls, and the last is surely above the first"
 NOT_MEASURED = "not measured"
@@ -124,23 +130,30 @@ def beats(row: Mapping[str, Any] | None, claim: str, otherwise: str = "") -> Sha
 
 
 def falls_with_severity(corruptions: pl.DataFrame) -> list[Shape]:
-    """Whether the champion's qualification falls as the same photos get worse; steps up within two errors are noise.
+    """Whether the champion's gate closes as the same photos get worse, on average of all corruptions and for each.
 
-    Averaged over the corruptions first, then for each.
+    It does if the worst are surely below the photos as they are and no severity lies above a milder one by more than
+    `A_HUNDREDTH`; that it does not is certain where one surely does, with all pairs of severities counted.
     """
-    error = pl.col("change_error").pow(2).sum().sqrt() / pl.len()
-    averaged = corruptions.group_by("severity").agg(pl.mean("qualification", "change"), change_error=error)
-    by_name = corruptions.sort("corruption").partition_by("corruption", as_dict=True, maintain_order=True)
-    parts = [("on average", averaged), *((str(name), part) for (name,), part in by_name.items())]
     claims = []
-    for name, part in parts:
-        rows = part.sort("severity")
-        points = list(rows.select("change", "change_error").iter_rows())
-        steps = all(b - a <= 2 * max(a_error, b_error) for (a, a_error), (b, b_error) in pairwise(points))
-        claim = f"the champion's qualification falls as photos are made worse: {name}"
-        figures = ", ".join(f"{value:.3f}" for value in rows["qualification"])
-        claims.append(Shape(claim, figures, verdict(steps and points[-1][0] < 0) if points else NOT_MEASURED, UNSEEN))
+    parts = corruptions.sort("corruption", "severity").partition_by("corruption", as_dict=True, maintain_order=True)
+    for (name,), rows in parts.items():
+        for what, figure, prefix in CLOSES:
+            claim = f"the champion {what} the worse photos are made: {name}"
+            claims.append(Shape(claim, listed(rows[figure].to_list()), closes(rows, prefix), UNSEEN))
     return claims
+
+
+def closes(rows: pl.DataFrame, prefix: str) -> str:
+    """The verdict on one figure of one corruption's rows, by severity."""
+    names = ("rise", "rise_error", "change", "change_error")
+    figures = rows.select(prefix + name for name in names).drop_nulls().to_numpy()
+    if not len(figures):
+        return NOT_MEASURED
+    rise, rise_error, change, change_error = figures.T
+    if (rise - SURELY * rise_error).max() > A_HUNDREDTH or change[-1] > SURELY * change_error[-1]:
+        return "no"
+    return "yes" if change[-1] < -SURELY * change_error[-1] and rise.max() <= A_HUNDREDTH else CANNOT_TELL
 
 
 WORDS = {"aurc": "AURC", "male_of_all": "MALE of all", "male_at_0.5": "MALE of the top half (equal coverage)"}

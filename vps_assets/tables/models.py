@@ -213,18 +213,27 @@ CHAMPION_HISTORY = table(
         "tested": column(pl.Int64, "Test listings that both models judged; null if none were compared", null=True),
     },
 )
+SINCE_LOWEST = "from the milder severity at which that was lowest; null at severity 0"
 CORRUPTION_REPORTS = table(
     "corruption_reports",
     {
         "model_id": column(pl.String, "The champion that judged"),
-        "corruption": column(pl.String, "blur, darken or crop"),
+        "corruption": column(pl.String, "blur, darken, crop, or their average, photo by photo"),
         "severity": column(pl.Int64, "0 (the photo as it is) to 4", pa.Check.ge(0)),
-        "strength": column(pl.Float64, "See vps_ml.photos.corruptions; null at severity 0", null=True),
+        "strength": column(
+            pl.Float64, "See vps_ml.photos.corruptions; null at severity 0 and of the average", null=True
+        ),
         "photos": column(pl.Int64, "Test photos judged"),
         "qualification": column(pl.Float64, "Mean over the photos", fraction()),
         "qualified_share": column(pl.Float64, "Share at 0.5 and above", fraction()),
         "change": column(pl.Float64, "Mean change of qualification from severity 0"),
         "change_error": column(pl.Float64, "Its standard error over the photos"),
+        "rise": column(pl.Float64, f"Mean change of qualification {SINCE_LOWEST}", null=True),
+        "rise_error": column(pl.Float64, "Its standard error over the photos", null=True),
+        "share_change": column(pl.Float64, "Change of qualified_share from severity 0"),
+        "share_change_error": column(pl.Float64, "Its standard error over the photos"),
+        "share_rise": column(pl.Float64, f"Change of qualified_share {SINCE_LOWEST}", null=True),
+        "share_rise_error": column(pl.Float64, "Its standard error over the photos", null=True),
     },
     unique=["corruption", "severity"],
 )

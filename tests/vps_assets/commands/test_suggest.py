@@ -24,7 +24,7 @@ def test_there_is_none_without_a_champion(home: Home, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("offer", "said"),
-    [(Offer("phnoe", title="a phone"), "is it 'phone'?"), (Offer("spaceship", title="one"), "there is phone, shoes$"),
+    [(Offer("phnoe", title="a phone"), "is it 'phone'"), (Offer("spaceship", title="one"), "there is phone, shoes$"),
      (Offer("phone"), "neither a photo nor words"), (Offer("phone", Path(__file__)), "not a JPEG, PNG or WebP")],
 )  # fmt: skip
 def test_what_is_wrong_whatever_the_models_say_is_said_before_they_are_loaded(

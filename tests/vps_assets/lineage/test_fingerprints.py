@@ -38,7 +38,7 @@ OWN_PARTS = {
     "champion_history": "01119dff7af31b7f",
     "range_adaptation": "2ce420c6a6dcac25",
     "price_suggestions": "b33c77a25237d356",
-    "corruption_reports": "8c5f41ae1ba0bef0",
+    "corruption_reports": "82d1f308cb31f0b4",
     "comparable_items": "0a82957f49acd9e8",
     "suggestion_comparables": "9483746dd294236d",
     "comparable_reports": "879e1cb223a03d6a",

@@ -1,9 +1,11 @@
 """Which claims hold, beyond another draw of listings."""
 
+import numpy as np
 import polars as pl
 import pytest
 from scenario import comparisons
 
+from vps_assets.assets.corruptions import summarised
 from vps_assets.report.comparisons import best_baseline
 from vps_assets.report.published import Published
 from vps_assets.report.shapes import beats, falls_with_severity, raw_coverage_lands, rises
@@ -68,10 +70,39 @@ def test_on_few_listings_nothing_is_said_of_raw_coverage_that_chance_could_undo(
     assert raw_coverage_lands(evaluated(near | {0.5: 0.7}, tested=90), "paper").verdict == "no"
 
 
+def judged_worse(levels: list[float], noise: float) -> pl.DataFrame:
+    """200 photos' qualification at each severity, spread about these levels, by a photo and its own noise."""
+    rng = np.random.default_rng(0)
+    photo = rng.normal(0, 0.05, 200)
+    frames = [
+        pl.DataFrame({"qualification": level + photo + rng.normal(0, noise, 200)}).with_columns(
+            listing_id=pl.int_range(pl.len()).cast(pl.String),
+            corruption=pl.lit("blur" if severity else "none"),
+            severity=pl.lit(severity),
+            strength=pl.lit(0.1 * severity if severity else None, dtype=pl.Float64),
+            model_id=pl.lit("m"),
+        )
+        for severity, level in enumerate(levels)
+    ]
+    return summarised(pl.concat(frames))
+
+
 @pytest.mark.parametrize(
-    ("change", "verdict"), [([0.0, -0.1, -0.2], "yes"), ([0.0, -0.1, -0.07], "yes"), ([0.0, -0.2, -0.1], "no")]
-)
-def test_qualification_has_to_fall_with_severity_but_for_noise(change: list[float], verdict: str) -> None:
-    rows = {"corruption": "blur", "severity": [0, 1, 2], "change": change, "change_error": [0.0, 0.02, 0.02]}
-    rows["qualification"] = [0.7 + step for step in change]
-    assert [shape.verdict for shape in falls_with_severity(pl.DataFrame(rows))] == [verdict] * 2  # on average, blur
+    ("levels", "noise", "verdict"),
+    [([0.7, 0.5, 0.3], 0.02, "yes"), ([0.7, 0.3, 0.302], 0.02, "yes"),  # a rise that nobody would call one
+     ([0.645, 0.455, 0.449, 0.476, 0.491], 0.05, "no"), ([0.645, 0.455, 0.449, 0.476, 0.491], 0.3, "cannot tell"),
+     ([0.7, 0.7], 0.1, "cannot tell"), ([0.5, 0.7], 0.1, "no")],
+)  # fmt: skip
+def test_qualification_has_to_fall_with_severity_at_no_step_to_rise(
+    levels: list[float], noise: float, verdict: str
+) -> None:
+    claims = falls_with_severity(judged_worse(levels, noise))
+    assert [claim.verdict for claim in claims if "qualifies less" in claim.claim] == [verdict] * 2  # average, blur
+
+
+def test_that_fewer_are_priced_is_a_claim_of_its_own() -> None:
+    prices_more = falls_with_severity(judged_worse([0.45, 0.6, 0.44], 0.001))
+    verdicts = {claim.claim: claim.verdict for claim in prices_more}
+    assert verdicts["the champion prices fewer, the worse photos are made: blur"] == "no"
+    older = judged_worse([0.7, 0.5], 0.02).with_columns(rise=None, share_rise=None, share_change=None)
+    assert {claim.verdict for claim in falls_with_severity(older)} == {"not measured"}
