@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from conftest import Marketplace, vps
+from PIL import Image
 
 from vps_assets.commands.suggest import photos_in
 from vps_assets.errors import UserError
@@ -157,6 +158,20 @@ def test_photos_and_folders_are_answered_line_by_line_and_the_one_at_fault_is_na
     assert "no photo.jpg" in at_fault["image"] and "cannot be taken" in at_fault["error"]
     one = json.loads(vps("suggest", str(photos[2]), "--category", "phone", home=marketplace.home.path).stdout)
     assert {"image": str(photos[2]), **one} == lines[-1]
+
+
+def test_a_picture_that_shows_nothing_has_no_price_whatever_the_gate_has_learnt(
+    marketplace: Marketplace, tmp_path: Path
+) -> None:
+    reasons = {}
+    for name, light in (("dark", 0), ("too_little_information", 128), ("overexposed", 255)):
+        Image.new("RGB", (300, 300), (light, light, light)).save(tmp_path / f"{name}.png")
+        reasons[name] = tmp_path / f"{name}.png"
+    offers = [Offer("phone", image=photo) for photo in reasons.values()]
+    offers.append(Offer("phone", image=reasons["dark"], title="Aldera phone, like new", brand="Aldera"))
+    *alone, said = Snapshot.read(marketplace.home).suggestions(offers)
+    assert [suggested.answer["reason"] for suggested in alone] == list(reasons)
+    assert said.answer["inputs"] == "words" or not said.answer["qualified"]
 
 
 def test_what_is_no_photo_or_has_none_is_named(tmp_path: Path) -> None:

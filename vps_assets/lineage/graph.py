@@ -138,7 +138,7 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
         "comparable_items": Node((*PRICED_FROM, "champion_model"), content=("model_id",)),
     },
     {
-        "price_suggestions": Node((*PRICED_FROM, "champion_model", "range_adaptation"), "day", "2"),
+        "price_suggestions": Node((*PRICED_FROM, "champion_model", "range_adaptation"), "day", "3"),
         "suggestion_comparables": Node((*PRICED_FROM, "comparable_items", "price_suggestions"), "day"),
         "suggestion_history": Node(("price_suggestions",), "day"),
     },

@@ -219,6 +219,8 @@ class Snapshot:
         answers: list[Suggested | UserError] = list(photos)
         if good:
             shown, rows = [photos[place] for place in good], listings[good]
+            if inputs != "words":
+                rows = rows.with_columns(contrast=pl.Series([quality.contrast for _, quality in shown]))
             with clock.of("predict"):
                 features = None if champion.extractors is None else features_of(champion, shown)
                 priced = self.priced(champion, features, rows)
@@ -233,12 +235,16 @@ class Snapshot:
         return answers
 
     def priced(self, champion: Champion, features: Features | None, listings: pl.DataFrame) -> list[Priced]:
-        """The model's predictions for listings whose photos have these features, with the ranges of their days."""
+        """The model's predictions for listings whose photos have these features, with the ranges of their days.
+
+        Listings with a photo have its `contrast`.
+        """
         predictor = champion.predictor
         visual = np.empty((listings.height, 0)) if features is None else predictor.visual(features)
         points = predictor.matrix(listings, visual)
         rates = rates_as_of(self.tables["range_adaptation"], predictor.model_id, listings)
-        predicted = predictor.predicted(points, rates)
+        contrast = None if features is None else listings["contrast"].to_numpy()
+        predicted = predictor.predicted(points, rates, contrast)
         return [Priced(champion, *one) for one in zip(predicted, points, strict=True)]
 
     def by_words_alone(

@@ -13,6 +13,7 @@ from vps_ml.atomic import temporary_folder
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.ops.suggestions import ChampionJob
 from vps_ml.photos.corruptions import CORRUPTIONS, shrunk
+from vps_ml.photos.quality import QUALITY_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ def judge_corrupted_photos(context: dg.OpExecutionContext, job: ChampionJob) -> 
     frames = []
     with temporary_folder(job.artefacts.root, "corruptions") as folder:
         for worse in corrupted(photos, folder):
-            visual, _ = champion.embedded(worse.paths, extractors)
-            predicted = champion.predict(visual, job.rows)
+            visual, quality = champion.embedded(worse.paths, extractors)
+            contrast = pl.Series("contrast", quality[:, QUALITY_COLUMNS.index("contrast")])
+            predicted = champion.predict(visual, job.rows.with_columns(contrast))
             frames.append(
                 job.rows.select("listing_id").with_columns(
                     corruption=pl.lit(worse.corruption),

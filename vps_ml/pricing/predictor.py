@@ -17,7 +17,7 @@ from vps_ml.backbones.files import gathered
 from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.roles import backbones_of
 from vps_ml.features.scaling import FeatureMap
-from vps_ml.photos.quality import QUALITY_COLUMNS, PhotoQuality, unqualified_reason
+from vps_ml.photos.quality import PLAIN_BELOW, QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.pricing.calibration import Calibration, Judgement, Prediction, price_range
 from vps_ml.pricing.models import CALIBRATING, load_model
 from vps_ml.pricing.networks import PricingModel
@@ -131,19 +131,36 @@ class Predictor:
         return self.model.judge(self.matrix(rows, visual))
 
     def predict(self, visual: np.ndarray, rows: pl.DataFrame, miss_rates: np.ndarray | None = None) -> list[Prediction]:
-        """Predictions for listings with these visual features, words and tabular columns: see `predicted`."""
-        return self.predicted(self.matrix(rows, visual), miss_rates)
+        """Predictions for listings with these visual features, words and tabular columns: see `predicted`.
 
-    def predicted(self, x: Float[np.ndarray, "N F"], miss_rates: np.ndarray | None = None) -> list[Prediction]:
+        Args:
+            visual: as the model was trained on them.
+            rows: as of `matrix`, with their photos' `contrast` where the model sees photos.
+            miss_rates: see `predicted`.
+        """
+        sees = bool(VISUAL_TASKS[self.features])
+        return self.predicted(self.matrix(rows, visual), miss_rates, rows["contrast"].to_numpy() if sees else None)
+
+    def predicted(
+        self,
+        x: Float[np.ndarray, "N F"],
+        miss_rates: np.ndarray | None = None,
+        contrast: Float[np.ndarray, " N"] | None = None,
+    ) -> list[Prediction]:
         """Predictions for listings with these price features.
 
         Args:
             x: as `matrix` has them.
             miss_rates: what share of each one's ranges may miss (`vps_ml.evaluation.adaptation.rates_as_of`); NaN, or
                 None: as it was calibrated.
+            contrast: of their photos: one below `PLAIN_BELOW` shows nothing, and has qualification 0, whatever a gate
+                says that has hardly seen such; None: no photo is seen.
         """
         judged = self.model.judge(x)
-        columns = judged.log_price, *self.log_range(judged, miss_rates), self.calibration.qualification(judged)
+        qualification = self.calibration.qualification(judged)
+        if contrast is not None:
+            qualification = np.where(contrast < PLAIN_BELOW, 0.0, qualification)
+        columns = judged.log_price, *self.log_range(judged, miss_rates), qualification
         return [Prediction(*(float(value) for value in row)) for row in zip(*columns, strict=True)]
 
     def log_range(self, judged: Judgement, miss_rates: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,7 @@ OWN_PARTS = {
     "champion_model": "9a6b01b1103c66fd",
     "champion_history": "01119dff7af31b7f",
     "range_adaptation": "2ce420c6a6dcac25",
-    "price_suggestions": "b33c77a25237d356",
+    "price_suggestions": "f66b81b11750dba1",
     "corruption_reports": "82d1f308cb31f0b4",
     "comparable_items": "0a82957f49acd9e8",
     "suggestion_comparables": "9483746dd294236d",
