@@ -79,7 +79,7 @@ def main() -> None:
         tell_seconds(taken, "encoded", "wall")
         figures |= {"encoded_s": taken["encoded"], "encoded_speedup": taken["as they come"] / taken["encoded"]}
     else:
-        tell("no encoder is installed: pip install 'vps[words]'")
+        tell("no encoder is installed: pip install '.[words]' in the checkout")
     report(**figures)
 
 

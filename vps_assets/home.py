@@ -128,7 +128,7 @@ def tracked_by_mlflow() -> bool:
     if SECRET.search(server):
         raise WrongSetting("VPS_MLFLOW: take the password out, for MLFLOW_TRACKING_PASSWORD or PGPASSFILE to have")
     if server and not find_spec("dagster_mlflow"):
-        raise WrongSetting("VPS_MLFLOW: MLflow is not installed: pip install 'vps[mlflow]'")
+        raise WrongSetting("VPS_MLFLOW: MLflow is not installed: pip install '.[mlflow]' in the checkout")
     return bool(server)
 
 

@@ -141,7 +141,7 @@ def asking(address: str) -> Iterator[Any]:
         import obstore
         from obstore import exceptions
     except ImportError as error:
-        raise NoBucket("VPS_STORAGE needs obstore: pip install 'vps[scale]'") from error
+        raise NoBucket("VPS_STORAGE needs obstore: pip install '.[scale]' in the checkout") from error
     try:
         yield obstore
     except exceptions.NotFoundError as error:

@@ -28,6 +28,7 @@ from vps_assets.assets.champion_decisions import (
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
 from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
+from vps_assets.orchestration.tracking import tag_champions
 from vps_assets.report.model_cards import all_reports, card_markdown, model_cards
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.tables.schemas import TABLES, aligned
@@ -193,8 +194,14 @@ challenger of each.""",
 
 
 @dg.asset(**table_options("champion_history", "evaluation"))
-def champion_history(settings: Settings, champion_model: pl.DataFrame) -> pl.DataFrame:
+def champion_history(
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    mlflow: dg.ResourceParam[Any],
+    champion_model: pl.DataFrame,
+) -> pl.DataFrame:
     """Every promotion, refusal and rollback, oldest first: of which model, when, on what evidence."""
+    tag_champions(mlflow, context.log, champion_model)
     return past_decisions(settings.warehouse, champion_model)
 
 
@@ -206,7 +213,9 @@ class Rollback(dg.Config):
 
 
 @dg.op(pool=WRITER)
-def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: Settings) -> None:
+def record_rollback(
+    context: dg.OpExecutionContext, config: Rollback, settings: Settings, mlflow: dg.ResourceParam[Any]
+) -> None:
     """Put a model in force by hand: one row is written, so neither the comparison nor its accelerator is waited for.
 
     Raises:
@@ -238,6 +247,7 @@ def record_rollback(context: dg.OpExecutionContext, config: Rollback, settings: 
     warehouse.replace("champion_model", row, "true", [], {WHOLE: after})
     warehouse.replace("champion_history", history, "true", [], {WHOLE: Fingerprint(noted) if noted else None})
     publication_of(warehouse).publish()
+    tag_champions(mlflow, context.log, row)
     metadata: dict[str, Any] = {"model_id": config.to, "decision": verdict.decision, "evidence": verdict.evidence}
     reports = [aligned(warehouse.read(name), TABLES[name]) for name in ("evaluation_reports", "words_reports")]
     context.log_event(dg.AssetMaterialization("champion_model", metadata=metadata | cards_of(settings, row, *reports)))

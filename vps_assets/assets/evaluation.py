@@ -211,7 +211,7 @@ def evaluation_reports(
             **headline_figures(rows),
         }
     )
-    log_reports(mlflow, context, rows, models, settings.artefacts)
+    log_reports(mlflow, context, rows, models, settings.artefacts, settings.recipe.name)
     return rows
 
 
@@ -238,7 +238,7 @@ def ablation_reports(
     }
     both = pl.concat([part.with_columns(ablation=pl.lit(name)) for name, part in parts.items()])
     context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(both))})
-    log_reports(mlflow, context, both, ablation_pricing_models, settings.artefacts)
+    log_reports(mlflow, context, both, ablation_pricing_models, settings.artefacts, settings.recipe.name)
     return both
 
 
@@ -270,7 +270,7 @@ def words_reports(
     of_photo = ("refused_by_photo", "priced_of_these", "gained", "lost", *BY_WORDS)
     rows = rows.with_columns(pl.when(whole).then(name) for name in of_photo)
     context.add_output_metadata({"reports": dg.MetadataValue.md(report_markdown(rows))})
-    log_reports(mlflow, context, rows, both, settings.artefacts)
+    log_reports(mlflow, context, rows, both, settings.artefacts, settings.recipe.name)
     return rows
 
 

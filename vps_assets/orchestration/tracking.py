@@ -1,13 +1,16 @@
 """What evaluations found, as runs of MLflow, where `VPS_MLFLOW` names one (the extra `mlflow`; off by default).
 
-Dagster's integration gives each Dagster run that evaluates one MLflow run; each report's models are runs beneath it,
-with what tells them apart as parameters, the figures over all test listings as metrics, and their losses by epoch.
+Dagster's integration gives each Dagster run that evaluates one MLflow run; the models that it reports are runs beneath
+it, each once, with what tells them apart as parameters, the figures over all test listings with their intervals as
+metrics, and their losses by epoch. Tags say which reports a model is in, what it prices by, whether it is a baseline,
+and which models are in force.
 """
 
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from logging import Logger, getLogger
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +19,24 @@ import polars as pl
 
 from vps_assets.errors import one_line
 from vps_ml.artefacts import Artefacts, id_in_path
+from vps_ml.backbones.tasks import inputs_of
+from vps_ml.pricing.baselines import is_gated
 from vps_ml.pricing.calibration import ALL
-from vps_ml.pricing.variants import CURVES
+from vps_ml.pricing.variants import CURVES, named
 
 if TYPE_CHECKING:
     from dagster_mlflow.resources import MlFlow
     from mlflow import MlflowClient
 
 EXPERIMENT = "vps"
-PARAMETERS = ("constraint_kind", "constraint_value", "objective", "features", "warm_up", "split_kind", "seed")
+PARAMETERS = ("constraint_kind", "constraint_value", "objective", "split_kind", "seed")
 FIGURES = ("tested", "qualified", "coverage", "male", "rmsle", "male_of_all", "aurc", "range_coverage", "range_width")
+ENDS = tuple(f"{name}_{end}" for name in ("male", "rmsle", "aurc", "range_coverage") for end in ("low", "high"))
+"""Of the figures' 95% intervals over other draws of listings."""
+CHAMPION = "champion"
+"""Tag of the models in force: what they price by."""
+MOST_RUNS = 50_000
+"""That MLflow gives at once."""
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """Unless the environment says otherwise: an evaluation does not wait for minutes for a server that is gone. (For a
 database that cannot be opened MLflow itself waits for a hundred seconds.)"""
@@ -70,25 +81,69 @@ def log_reports(
     rows: pl.DataFrame,
     models: pl.DataFrame,
     artefacts: Artefacts,
+    recipe: str,
 ) -> None:
-    """Make a run beneath the active one for each model of a report; what MLflow refuses is a warning.
+    """Make a run beneath the active one for each model of a report, once; what MLflow refuses is a warning.
 
     Args:
         mlflow: the resource `mlflow`; with None nothing is done.
         context: of the report's asset.
         rows: of the report; those over all test listings are logged.
-        models: with `model_id` and `path`.
+        models: with `model_id`, `path` and `trained_on`.
         artefacts: where the models' cards are.
+        recipe: the name of the one in force.
     """
     if mlflow is None:
         return
     report = context.asset_key.to_user_string()
-    paths = dict(models.select("model_id", "path").iter_rows())
+    made = {model_id: (path, trained_on) for model_id, path, trained_on in models.select(MODEL).iter_rows()}
     whole = rows.filter(pl.col("segment") == ALL).unique("model_id", keep="first", maintain_order=True)
     with warned(context.log):
+        logged = models_logged(mlflow, recipe)
         for row in whole.iter_rows(named=True):
-            path = paths.get(row["model_id"])
-            log_model(mlflow, report, row, artefacts.models.card(id_in_path(path)).get(CURVES, {}) if path else {})
+            path, trained_on = made.get(row["model_id"], (None, None))
+            if (known := logged.get(row["model_id"])) is not None:
+                mlflow.tracking_client.set_tag(known, report, "yes")
+            else:
+                curves = artefacts.models.card(id_in_path(path)).get(CURVES, {}) if path else {}
+                log_model(mlflow, report, row | {"trained_on": trained_on, "recipe": recipe}, curves)
+
+
+MODEL = ("model_id", "path", "trained_on")
+
+
+def models_logged(mlflow: "MlFlow", recipe: str) -> dict[str, str]:
+    """Model -> its run beneath the active one, which is named by the day and the recipe."""
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
+
+    client, parent = mlflow.tracking_client, mlflow.active_run().info
+    began = datetime.fromtimestamp(parent.start_time / 1000, UTC)
+    client.set_tag(parent.run_id, MLFLOW_RUN_NAME, f"evaluation of {began:%Y-%m-%d %H:%M} UTC, {recipe}")
+    client.set_tag(parent.run_id, "recipe", recipe)
+    beneath = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.run_id}'"
+    runs = client.search_runs([mlflow.experiment.experiment_id], beneath, max_results=MOST_RUNS)
+    return {run.data.tags["model_id"]: run.info.run_id for run in runs}
+
+
+def tag_champions(mlflow: "MlFlow | None", log: "dg.DagsterLogManager", champions: pl.DataFrame) -> None:
+    """Tag the runs of the models in force with what they price by, and those of no others.
+
+    Args:
+        mlflow: the resource `mlflow`; with None nothing is done.
+        log: where a refusal is a warning.
+        champions: `champion_model`.
+    """
+    if mlflow is None:
+        return
+    in_force = dict(champions.select("model_id", "inputs").iter_rows())
+    client, experiment = mlflow.tracking_client, [mlflow.experiment.experiment_id]
+    with warned(log):
+        for run in client.search_runs(experiment, f"tags.{CHAMPION} LIKE '%'", max_results=MOST_RUNS):
+            if run.data.tags["model_id"] not in in_force:
+                client.delete_tag(run.info.run_id, CHAMPION)
+        for model_id, inputs in in_force.items():
+            for run in client.search_runs(experiment, f"tags.model_id = '{model_id}'", max_results=MOST_RUNS):
+                client.set_tag(run.info.run_id, CHAMPION, inputs)
 
 
 def log_model(mlflow: "MlFlow", report: str, row: Mapping[str, Any], curves: Mapping[str, Mapping[str, Any]]) -> None:
@@ -96,7 +151,13 @@ def log_model(mlflow: "MlFlow", report: str, row: Mapping[str, Any], curves: Map
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
     client, parent = mlflow.tracking_client, mlflow.active_run().info.run_id
-    tags = {MLFLOW_PARENT_RUN_ID: parent, "report": report, "model_id": row["model_id"]}
+    told = {
+        "model_id": row["model_id"],
+        "inputs": inputs_of(row["features"]),
+        "baseline": "yes" if row["constraint_kind"] == "baseline" else "no",
+        report: "yes",
+    }
+    tags = {MLFLOW_PARENT_RUN_ID: parent, **told}
     run = client.create_run(mlflow.experiment.experiment_id, tags=tags, run_name=name_of_run(row)).info.run_id
     try:
         log_figures(client, run, row, curves)
@@ -114,20 +175,27 @@ def log_figures(
     from mlflow.entities import Metric, Param
 
     now_ms = int(time.time() * 1000)
-    metrics = [Metric(name, float(row[name]), now_ms, 0) for name in FIGURES if row[name] is not None]
+    metrics = [Metric(name, float(row[name]), now_ms, 0) for name in (*FIGURES, *ENDS) if row[name] is not None]
     for network, curve in curves.items():
         for kind in ("training", "held_out"):
             name = f"{network}/{kind} loss"
             metrics += [Metric(name, loss, now_ms, 1 + curve["step"] * i) for i, loss in enumerate(curve[kind])]
-    parameters = [Param(name, str(row[name])) for name in PARAMETERS]
+    parameters = [Param(name, str(row[name])) for name in parameters_of(row) if row[name] is not None]
     for start in range(0, len(metrics), MOST_AT_ONCE):
         client.log_batch(run, metrics[start : start + MOST_AT_ONCE], parameters if start == 0 else ())
 
 
+def parameters_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns that tell a model from others: a baseline has no warm-up, a median no features."""
+    baseline = row["constraint_kind"] == "baseline"
+    features = ("features",) if is_gated(row["constraint_kind"], row["objective"]) else ()
+    return (*PARAMETERS, *features, *(() if baseline else ("warm_up",)), "recipe", "trained_on")
+
+
 def name_of_run(row: Mapping[str, Any]) -> str:
-    """What tells a model from the others of its report."""
-    kind = row["constraint_kind"]
-    return f"{row['objective']} {row['features']}, {kind} {row['constraint_value']}, {row['split_kind']} {row['seed']}"
+    """What tells a model from the others that are evaluated with it."""
+    at = f", at {row['constraint_value']}" if row["constraint_kind"] == "baseline" else ""
+    return f"{named(row)}{at}, by {row['split_kind']}, seed {row['seed']}"
 
 
 @contextmanager

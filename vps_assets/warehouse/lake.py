@@ -199,7 +199,9 @@ def prepare(connection: duckdb.DuckDBPyConnection, bucket: str) -> None:
         try:
             connection.execute(f"load {extension(name)}")
         except duckdb.Error as error:
-            raise NoLake(f"VPS_WAREHOUSE needs DuckDB's extension {name}: pip install 'vps[scale]'") from error
+            raise NoLake(
+                f"VPS_WAREHOUSE needs DuckDB's extension {name}: pip install '.[scale]' in the checkout"
+            ) from error
     if bucket:
         connection.execute(f"create secret ({secret()})")
 
