@@ -124,6 +124,7 @@ def secured_history(warehouse: Warehouse, in_force: pl.DataFrame) -> pl.DataFram
 def record_decision(
     context: dg.OpExecutionContext,
     settings: Settings,
+    mlflow: dg.ResourceParam[Any],
     results: list[ComparisonResult],
     model_comparisons: pl.DataFrame,
     evaluation_reports: pl.DataFrame,
@@ -146,6 +147,7 @@ def record_decision(
     }
     cards = cards_of(settings, champions, evaluation_reports, words_reports)
     context.add_output_metadata({**decisions, **cards})
+    tag_champions(mlflow, context.log, champions)
     return champions
 
 
@@ -194,14 +196,8 @@ challenger of each.""",
 
 
 @dg.asset(**table_options("champion_history", "evaluation"))
-def champion_history(
-    context: dg.AssetExecutionContext,
-    settings: Settings,
-    mlflow: dg.ResourceParam[Any],
-    champion_model: pl.DataFrame,
-) -> pl.DataFrame:
+def champion_history(settings: Settings, champion_model: pl.DataFrame) -> pl.DataFrame:
     """Every promotion, refusal and rollback, oldest first: of which model, when, on what evidence."""
-    tag_champions(mlflow, context.log, champion_model)
     return past_decisions(settings.warehouse, champion_model)
 
 
