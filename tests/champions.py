@@ -53,5 +53,5 @@ def settings_of(home: Home) -> Settings:
 def rolled_back(home: Home, to: str) -> dg.ExecuteInProcessResult:
     """The run of `rollback_job`, as the UI starts it."""
     config = {"ops": {"record_rollback": {"config": {"to": to}}}}
-    resources = {"settings": settings_of(home)}
+    resources = {"settings": settings_of(home), "mlflow": None}
     return rollback_job.execute_in_process(config, resources=resources, raise_on_error=False)

@@ -290,6 +290,7 @@ def doctor(
     from vps_assets.commands.doctor import examine
 
     with one_line_errors():
+        refuse_wrong_settings()
         lines = examine(Home.from_environment(), recipe_from_environment(), deep=deep)
         for line in lines:
             print(line)

@@ -25,7 +25,7 @@ REPORTS = {name: aligned(pl.DataFrame(), TABLES[name]) for name in ("evaluation_
 
 def recorded_row(home: Home, current: str, challenger_id: str, comparison: Comparison | None) -> pl.DataFrame:
     """The row that is written after this comparison, which began when `current` was the champion."""
-    context = dg.build_op_context(resources={"settings": settings_of(home)})
+    context = dg.build_op_context(resources={"settings": settings_of(home), "mlflow": None})
     result = ComparisonResult(
         "photo", current, challenger_id, comparison, "time", "c" if comparison is BETTER else None, "alike"
     )
@@ -81,7 +81,7 @@ def test_a_champion_that_holds_is_served_as_its_new_refit_unless_another_took_it
     row = decision("a", "a", "promoted", None, 0)
     Warehouse(home).replace("champion_model", row, "true", [], {})
     with_models(home)
-    context = dg.build_op_context(resources={"settings": settings_of(home)})
+    context = dg.build_op_context(resources={"settings": settings_of(home), "mlflow": None})
     table = comparisons()["model_comparisons"]
     for compared_with, refit, served_as, words in (
         ("a", "c", "c", "; alike"), ("z", "c", None, ""), ("a", None, None, "; alike; goes on as a")
@@ -98,7 +98,7 @@ def test_a_refit_that_is_lost_gives_way_to_the_champion_itself_or_to_another_ref
     row = decision("a", "a", "promoted", None, 0).with_columns(served_as=pl.lit("d"))
     Warehouse(home).replace("champion_model", row, "true", [], {})
     assert recorded_row(home, "a", "b", BY_CHANCE).select("decision", "served_as").row(0) == ("refused", None)
-    context = dg.build_op_context(resources={"settings": settings_of(home)})
+    context = dg.build_op_context(resources={"settings": settings_of(home), "mlflow": None})
     rows, table = pl.DataFrame({"x": [1]}), comparisons()["model_comparisons"]
     report = {
         "model_id": "a", "aurc": 0.1, "segment": "all", "split_kind": "time", "objective": "blended",
@@ -226,7 +226,7 @@ def test_without_a_champion_there_is_nothing_to_roll_back(home: Home) -> None:
 def test_what_is_decided_of_words_leaves_the_champion_of_the_photo_in_force(home: Home) -> None:
     photo, both = decision("a", "a", "promoted", None, 0), decision("b", "b", "promoted", None, 0, "both")
     Warehouse(home).replace("champion_model", pl.concat([photo, both]), "true", [], {})
-    context = dg.build_op_context(resources={"settings": settings_of(home)})
+    context = dg.build_op_context(resources={"settings": settings_of(home), "mlflow": None})
     results = [ComparisonResult("both", "b", "c", BETTER, "time")]
     rows = record_decision(context, results=results, model_comparisons=comparisons()["model_comparisons"], **REPORTS)
     in_force = {row["inputs"]: (row["model_id"], row["instead_of"]) for row in rows.to_dicts()}
