@@ -13,6 +13,7 @@ from vps_assets.report.comparisons import BY, SIDES, percent, shown
 
 FEWEST = 20
 """Qualified test listings that a segment needs to be called weak."""
+FOLLOWS = "what is served follows the newest sales (`range_adaptation`)"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,10 @@ def measured(row: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("gets a price", f"{percent(row['coverage'])} of these; {percent(row['constraint_value'])} were asked for"),
         ("MALE", f"{with_interval(row, 'male')} of those; {shown(row['male_of_all'])} of all"),
         ("AURC", with_interval(row, "aurc")),
-        ("price range", f"{ranged} sold within it; {percent(row['range_level'])} were promised"),
+        (
+            "price range",
+            f"{ranged} sold within it as calibrated, {percent(row['range_level'])} were promised; {FOLLOWS}",
+        ),
     ]
 
 

@@ -91,6 +91,7 @@ class Suggestion(BaseModel):
     high: float | None
     currency: str | None
     qualification: float
+    """0 to 1: priced at 0.5 and above."""
     inputs: str
     """What it was priced by: photo, words or both."""
     reason: str | None
@@ -109,7 +110,7 @@ class Suggestion(BaseModel):
     """Null of what is not priced, and where too few have sold; by all that is known, whatever `listed_on` is."""
     advice: str | None = None
     would_help: dict[str, float] | None = None
-    """What could be added -> the gain in qualification that others had from it."""
+    """What could be added -> the gain in `qualification` that others had from it, on average."""
 
 
 @dataclass
