@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Float16, UInt8
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.networks import accelerator, autocast, halves, normalised, placed, with_state
+from vps_ml.backbones.resnets import BasicBlock, Bottleneck
 from vps_ml.photos.batches import BATCH_PHOTOS, in_batches, photo_batches
 from vps_ml.recipes import BackboneRecipe
 

@@ -3,16 +3,18 @@
 Axes: B batch, C channel, Y X pixels, F feature.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.hub import get_dir
-from torchvision.models import ResNet50_Weights, resnet50
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from torch.overrides import TorchFunctionMode
+
+from vps_ml.backbones.resnets import BasicBlock, Bottleneck, ResNet, ResNet50_Weights, resnet50
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -53,13 +55,25 @@ def drawn(architecture: str) -> ResNet:
     return ResNet(block, layers)
 
 
+class Undrawn(TorchFunctionMode):
+    """Inside, nothing is drawn into tensors: on the device `meta`, where there is nothing to draw into, torch would
+    import its compiler to do it, a second of CPU."""
+
+    DRAWS = (Tensor.normal_, Tensor.uniform_)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return args[0] if func in self.DRAWS else func(*args, **(kwargs or {}))
+
+
 def with_state(architecture: str, state: Mapping[str, Tensor], source: str) -> ResNet:
     """A network that has this state, and a head without values.
 
     Raises:
         ValueError: the architecture is unknown; or see `load_state`.
     """
-    with torch.device("meta"):  # weights that the state replaces take longer to draw than to load
+    with torch.device("meta"), Undrawn():  # weights that the state replaces take longer to draw than to load
         network = drawn(architecture)
     load_state(network, state, source, assign=True)
     return network
