@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from vps_assets.lineage.fingerprints import Fingerprint, Fingerprints, Records, basis_of
-from vps_assets.lineage.graph import LINEAGE, named, selected
+from vps_assets.lineage.graph import LAYERS, LINEAGE, ancestors, named, selected
 from vps_assets.lineage.retraining import DEFAULT_POLICIES, RetrainingPolicy
 from vps_assets.tables.partitions import STATIC_KEYS
 from vps_ml.recipes import Recipe
@@ -129,7 +129,10 @@ def plans(
     days: Sequence[str],
     keys: Mapping[str, list[str]] = STATIC_KEYS,
 ) -> list[Plan]:
-    """The Dagster runs that make this layer's part of the request.
+    """The Dagster runs that make this layer's part of the request, and what of later layers need not wait for others.
+
+    A Dagster run costs seconds, whatever it makes. After a new day cleaned listings and embeddings are one, statistics
+    and evaluations another: what lies between is kept.
 
     Args:
         layer: assets with the same partitions.
@@ -138,10 +141,36 @@ def plans(
         days: all dates that have rows, or had some, ascending.
         keys: see `desired_fingerprints`.
     """
-    runs = runs_of(asked_for(layer, request, stale, days, keys), few_fresh_between(days), keys)
+    to_make = asked_for(layer, request, stale, days, keys)
+    if to_make:
+        to_make |= need_not_wait(to_make, request, stale, days, keys)
+    runs = runs_of(to_make, few_fresh_between(days), keys)
     if len(runs) > MOST_RANGES:
         return [Plan(runs[0].assets, runs[0].first, runs[-1].last)]
     return runs
+
+
+def need_not_wait(
+    to_make: Mapping[str, list[str]],
+    request: Request,
+    stale: Mapping[str, list[str]],
+    days: Sequence[str],
+    keys: Mapping[str, list[str]],
+) -> dict[str, list[str]]:
+    """Assets of later layers that are out of date, have the partitions of these and are made from no others to come.
+
+    One that is named is left to its own layer, so that it is not made twice. Other arguments as of `plans`.
+    """
+    order, (first, *_) = list(LINEAGE), to_make
+    later = [each for each in LAYERS if order.index(next(iter(each))) > order.index(first)]
+    coming = {asset: parts for each in later for asset, parts in asked_for(each, request, stale, days, keys).items()}
+    together: dict[str, list[str]] = {}
+    for asset, partitions in coming.items():
+        waits_for = ancestors(asset) & (coming.keys() - to_make.keys() - together.keys())
+        same = LINEAGE[asset].partitions == LINEAGE[first].partitions
+        if same and not waits_for and not request.forces(asset) and asset not in to_make:
+            together[asset] = partitions
+    return together
 
 
 def asked_for(

@@ -60,8 +60,8 @@ def judge_corrupted_photos(context: dg.OpExecutionContext, job: ChampionJob) -> 
     with temporary_folder(job.artefacts.root, "corruptions") as folder:
         for worse in corrupted(photos, folder):
             visual, quality = champion.embedded(worse.paths, extractors)
-            contrast = pl.Series("contrast", quality[:, QUALITY_COLUMNS.index("contrast")])
-            predicted = champion.predict(visual, job.rows.with_columns(contrast))
+            contrast = quality[:, QUALITY_COLUMNS.index("contrast")]
+            predicted = champion.predict(visual, job.rows, contrast=contrast)
             frames.append(
                 job.rows.select("listing_id").with_columns(
                     corruption=pl.lit(worse.corruption),

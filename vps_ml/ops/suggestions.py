@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from vps_ml.artefacts import Artefacts
+from vps_ml.backbones.tasks import inputs_of
 from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.ops import GPU_POOL, GPU_TAGS, PREDICTED_AT_ONCE
@@ -90,7 +91,8 @@ def predictions(job: ChampionJob, model: "Predictor", rows: pl.DataFrame) -> "li
     rates = None
     if job.range_adaptation is not None:
         rates = rates_as_of(job.range_adaptation, model.model_id, rows)
-    return model.predict(model.visual_features(rows), rows, rates)
+    contrast = None if inputs_of(model.features) == "words" else rows["contrast"].to_numpy()
+    return model.predict(model.visual_features(rows), rows, rates, contrast)
 
 
 def asked(job: ChampionJob, model: "Predictor", rows: pl.DataFrame) -> "Predicting":

@@ -130,16 +130,15 @@ class Predictor:
         """The judgement of listings with these visual features, words and tabular columns."""
         return self.model.judge(self.matrix(rows, visual))
 
-    def predict(self, visual: np.ndarray, rows: pl.DataFrame, miss_rates: np.ndarray | None = None) -> list[Prediction]:
-        """Predictions for listings with these visual features, words and tabular columns: see `predicted`.
-
-        Args:
-            visual: as the model was trained on them.
-            rows: as of `matrix`, with their photos' `contrast` where the model sees photos.
-            miss_rates: see `predicted`.
-        """
-        sees = bool(VISUAL_TASKS[self.features])
-        return self.predicted(self.matrix(rows, visual), miss_rates, rows["contrast"].to_numpy() if sees else None)
+    def predict(
+        self,
+        visual: np.ndarray,
+        rows: pl.DataFrame,
+        miss_rates: np.ndarray | None = None,
+        contrast: np.ndarray | None = None,
+    ) -> list[Prediction]:
+        """Predictions for listings with these visual features, words and tabular columns: see `predicted`."""
+        return self.predicted(self.matrix(rows, visual), miss_rates, contrast)
 
     def predicted(
         self,
@@ -154,7 +153,7 @@ class Predictor:
             miss_rates: what share of each one's ranges may miss (`vps_ml.evaluation.adaptation.rates_as_of`); NaN, or
                 None: as it was calibrated.
             contrast: of their photos: one below `PLAIN_BELOW` shows nothing, and has qualification 0, whatever a gate
-                says that has hardly seen such; None: no photo is seen.
+                says that has hardly seen such; None: no photo is seen, or the model is judged by itself.
         """
         judged = self.model.judge(x)
         qualification = self.calibration.qualification(judged)

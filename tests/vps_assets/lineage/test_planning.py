@@ -60,6 +60,54 @@ def test_a_new_day_keeps_what_was_fitted_and_makes_the_rest_again() -> None:
     assert made["evaluation_reports"] == made["champion_model"] == [WHOLE]
 
 
+def runs_of_a_new_day(request: Request, **stale: list[str]) -> list[set[str]]:
+    """The assets of each run after a new day, with further assets out of date: each layer planned after the other."""
+    recorded = after_a_full_run({"2024-01-01": "a"})
+    left = stale_after({"2024-01-01": "a", "2024-01-02": "b"}, recorded) | stale
+    runs = []
+    for layer in LAYERS:
+        for plan in plans(layer, request, left, ["2024-01-01", "2024-01-02"], KEYS):
+            runs.append(set(plan.assets))
+            left = {asset: partitions for asset, partitions in left.items() if asset not in plan.assets}
+    return runs
+
+
+def test_after_a_new_day_what_waits_for_nothing_that_is_kept_is_made_together() -> None:
+    daily, whole, suggested, *informs = runs_of_a_new_day(Request())
+    assert daily == {"raw_listings", "clean_listings", "quarantined_listings", "image_embeddings", "text_embeddings"}
+    assert whole >= {"seller_statistics", "evaluation_predictions", "model_comparisons", "champion_model"}
+    assert suggested == {"price_suggestions", "suggestion_comparables", "suggestion_history"}
+    assert informs == [{"suggestion_changes"}]
+
+
+def test_what_is_fitted_anew_is_waited_for() -> None:
+    landed, clean, *_ = runs_of_a_new_day(Request(), price_bounds=[WHOLE])
+    assert landed == {"raw_listings"}
+    assert clean == {"price_bounds"}
+    daily, *_ = runs_of_a_new_day(Request(), task_backbones=["category"])
+    assert "text_embeddings" in daily and "image_embeddings" not in daily
+    runs = runs_of_a_new_day(Request(), percentile_pricing_models=["0.5"])
+    fitted = next(number for number, made in enumerate(runs) if "percentile_pricing_models" in made)
+    assert all("evaluation_predictions" not in made for made in runs[:fitted])
+
+
+def test_runs_make_an_asset_once_and_after_all_that_it_is_made_from() -> None:
+    for stale in (
+        {},
+        {"price_bounds": [WHOLE]},
+        {"task_backbones": ["category"]},
+        {"ablation_pricing_models": [WHOLE]},
+    ):
+        for request in (Request(), Request("+champion_model"), Request("clean_listings+"), Request(seeds=2)):
+            runs = runs_of_a_new_day(request, **stale)
+            made = [asset for run in runs for asset in run]
+            assert len(made) == len(set(made)), request
+            number = {asset: i for i, run in enumerate(runs) for asset in run}
+            for asset in made:
+                assert all(number.get(parent, 0) <= number[asset] for parent in LINEAGE[asset].parents), asset
+                assert len({LINEAGE[other].partitions for other in runs[number[asset]]}) == 1
+
+
 @pytest.mark.parametrize("asset", KEPT)
 def test_what_was_fitted_is_fitted_again_once_sales_have_outgrown_it(asset: str) -> None:
     recorded = after_a_full_run({"2024-01-01": "a"})
