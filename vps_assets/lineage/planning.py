@@ -159,17 +159,23 @@ def need_not_wait(
 ) -> dict[str, list[str]]:
     """Assets of later layers that are out of date, have the partitions of these and are made from no others to come.
 
+    What follows the content of an asset of another layer waits until that is made: it may be as it was (docs/adr/0008).
     One that is named is left to its own layer, so that it is not made twice. Other arguments as of `plans`.
     """
-    order, (first, *_) = list(LINEAGE), to_make
-    later = [each for each in LAYERS if order.index(next(iter(each))) > order.index(first)]
-    coming = {asset: parts for each in later for asset, parts in asked_for(each, request, stale, days, keys).items()}
+    (first, *_) = to_make
+    number = next(number for number, layer in enumerate(LAYERS) if first in layer)
     together: dict[str, list[str]] = {}
-    for asset, partitions in coming.items():
-        waits_for = ancestors(asset) & (coming.keys() - to_make.keys() - together.keys())
-        same = LINEAGE[asset].partitions == LINEAGE[first].partitions
-        if same and not waits_for and not request.forces(asset) and asset not in to_make:
-            together[asset] = partitions
+    waiting: set[str] = set()
+    for layer in LAYERS[number + 1 :]:
+        for asset, partitions in asked_for(layer, request, stale, days, keys).items():
+            above = ancestors(asset)
+            coming = above & (to_make.keys() | together.keys())
+            follows = any(LINEAGE[parent].content and parent not in layer for parent in coming)
+            same = LINEAGE[asset].partitions == LINEAGE[first].partitions
+            if same and not follows and not above & waiting and not request.forces(asset):
+                together[asset] = partitions
+            else:
+                waiting.add(asset)
     return together
 
 
