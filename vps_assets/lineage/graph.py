@@ -151,7 +151,7 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
     }
     | {"suggestion_changes": Node(("price_suggestions", "suggestion_history"))},
 )
-"""In the order in which they are made. A layer's assets have the same partitions, so that one Dagster run can make them."""
+"""In the order in which they are made. A layer's assets have the same partitions: one Dagster run can make them."""
 
 OF_ALL_DATES = ("splits_are_disjoint", "listing_is_on_one_date")
 """Blocking checks that look at a daily table as a whole; the others look at the dates that a run has written."""
