@@ -1,6 +1,6 @@
 """Full runs on paper: what they would make, and what is recorded after them."""
 
-from vps_assets.lineage.fingerprints import Fingerprint, Records
+from vps_assets.lineage.fingerprints import Fingerprint, Records, basis_of
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.lineage.planning import desired_fingerprints, out_of_date
 from vps_assets.tables.partitions import WHOLE
@@ -46,3 +46,16 @@ def stale_after(landed: dict[str, str], recorded: Records, sales: int = SALES) -
     """What is out of date."""
     desired = desired_fingerprints(fingerprints_of(landed), sales, recorded, demo(), keys=KEYS)
     return out_of_date(desired, recorded.made)
+
+
+def with_made(
+    recorded: Records, asset: str, landed: dict[str, str], sales: int, partitions: list[str], content: str = "c"
+) -> Records:
+    """What is recorded once these partitions of an asset have been made, from what its parents hold by then."""
+    node, mine = LINEAGE[asset], dict(recorded.made.get(asset, {}))
+    for partition in partitions:
+        basis = fingerprints_of(landed)[partition].basis if asset == "raw_listings" else ""
+        basis = basis or basis_of(asset, partition, demo(), recorded) or ""
+        kept = bool(node.content or node.kept_as)
+        mine[partition] = Fingerprint(basis, sales, content) if kept else Fingerprint(basis)
+    return recorded.updated(Records({asset: mine}))

@@ -16,7 +16,7 @@ import typer
 
 from vps_assets import interruption
 from vps_assets.errors import UserError, VpsError, one_line, printable, tell
-from vps_assets.home import Home, private_files, recipe_from_environment, refuse_wrong_settings
+from vps_assets.home import Home, private_files, recipe_from_environment
 from vps_ml.allocator import keep_freed_memory
 from vps_ml.buckets import NoBucket
 from vps_ml.compute import NoCluster
@@ -49,6 +49,10 @@ def one_line_errors() -> Iterator[None]:
 
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError as error:  # whoever read has read enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from error
     except (VpsError, OSError, pl.exceptions.PolarsError, *IN_ONE_LINE, duckdb.Error, SQLAlchemyError) as error:
         if interruption.CAME.is_set():
             raise typer.Exit(interruption.EXIT_CODE) from error
@@ -59,6 +63,17 @@ def one_line_errors() -> Iterator[None]:
             line = f"{line} (vps doctor says what to do)"
         tell(f"vps: {line}")
         raise typer.Exit(error.exit_code if isinstance(error, VpsError) else 1) from error
+
+
+def refuse_wrong_settings() -> None:
+    """Say which variable makes no sense, before anything starts.
+
+    Raises:
+        WrongSetting: one does not.
+    """
+    from vps_assets.orchestration import settings
+
+    settings.refuse_wrong_settings()
 
 
 def show_version(wanted: bool) -> None:

@@ -147,7 +147,7 @@ def record_decision(
     }
     cards = cards_of(settings, champions, evaluation_reports, words_reports)
     context.add_output_metadata({**decisions, **cards})
-    tag_champions(mlflow, context.log, champions)
+    tag_champions(mlflow, context.log, settings.data_directory, champions)
     return champions
 
 
@@ -243,7 +243,7 @@ def record_rollback(
     warehouse.replace("champion_model", row, "true", [], {WHOLE: after})
     warehouse.replace("champion_history", history, "true", [], {WHOLE: Fingerprint(noted) if noted else None})
     publication_of(warehouse).publish()
-    tag_champions(mlflow, context.log, row)
+    tag_champions(mlflow, context.log, settings.data_directory, row)
     metadata: dict[str, Any] = {"model_id": config.to, "decision": verdict.decision, "evidence": verdict.evidence}
     reports = [aligned(warehouse.read(name), TABLES[name]) for name in ("evaluation_reports", "words_reports")]
     context.log_event(dg.AssetMaterialization("champion_model", metadata=metadata | cards_of(settings, row, *reports)))

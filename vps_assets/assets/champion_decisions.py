@@ -35,7 +35,7 @@ class Verdict:
     tested: int | None = None
     """Test listings that both models judged; None if nothing was compared."""
     served_as: str | None = None
-    """Its refit on all sold listings, which prices in its place; None: it prices itself."""
+    """Its refit on nine tenths of all sold listings, which prices in its place; None: it prices itself."""
 
 
 def challenger(reports: pl.DataFrame, inputs: str) -> dict | None:

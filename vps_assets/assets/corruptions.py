@@ -77,10 +77,20 @@ def moves(figure: str, prefix: str, values: np.ndarray, severity: int) -> dict[s
     found: dict[str, float | None] = {figure: float(values[severity].mean())}
     for name, since in (("change", values[0]), ("rise", lowest)):
         moved = None if since is None else values[severity] - since
-        spread = 0.0 if moved is None or moved.size == 1 else float(moved.std(ddof=1) / moved.size**0.5)
         found[f"{prefix}{name}"] = None if moved is None else float(moved.mean())
-        found[f"{prefix}{name}_error"] = None if moved is None else spread
+        found[f"{prefix}{name}_error"] = None if moved is None else error_of(moved, of_shares=bool(prefix))
     return found
+
+
+def error_of(moved: np.ndarray, *, of_shares: bool) -> float:
+    """The standard error of the mean of paired differences.
+
+    Of shares with half a photo more for each way that a pair can go, so that it is not 0 where all go one way (Agresti
+    and Min, Effects and non-effects of paired identical observations, 2005).
+    """
+    if of_shares:
+        return float(np.sqrt((np.square(moved - moved.mean()).sum() + 1) / (moved.size + 2) / moved.size))
+    return float(moved.std(ddof=1) / moved.size**0.5) if moved.size > 1 else 0.0
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

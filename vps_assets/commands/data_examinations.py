@@ -6,11 +6,12 @@ import shlex
 import shutil
 import stat
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import duckdb
-import polars as pl
 
 from vps_assets.assets.champion_decisions import BEHIND, champion_of, champion_rows
 from vps_assets.commands.findings import BAD, FRESH_WITHIN, LEAST_FREE_GIB, LITTLE_FREE_GIB, LOOK, Examined, Finding, ok
@@ -32,12 +33,14 @@ from vps_ml.stores import DamagedArtefact
 
 def examine_disk(home: Home) -> Finding:
     """Whether the data directory can be written, by nobody else read, and has room."""
-    existing = home.path if home.path.exists() else home.path.parent
+    if not home.path.exists():
+        return Finding(BAD, f"there is no {home.path}", "is VPS_HOME right? vps land FILE or vps demo makes it")
+    existing = home.path
     if not os.access(existing, os.W_OK):
         return Finding(BAD, f"{home.path} cannot be written", "give the user that runs this the right to")
     free = shutil.disk_usage(existing).free / 2**30
-    messages, to_do = [f"{free:.1f} GiB free"], []
-    if home.path.exists() and home.path.stat().st_mode & stat.S_IRWXO:
+    messages, to_do = [f"{free:.1f} GiB free in {home.path}"], []
+    if home.path.stat().st_mode & stat.S_IRWXO:
         messages.append(f"every account can read {home.path}")
         to_do.append(f"chmod -R o-rwx {shlex.quote(str(home.path))}")
     if free < LITTLE_FREE_GIB:
@@ -134,13 +137,21 @@ def examine_champion(examined: Examined) -> Finding:
     row = champion_of(champions, "photo")
     if row is None:
         return Finding(LOOK, "there is no champion: nothing can be suggested", "vps run")
-    model_id, evidence = row["model_id"][0], row["evidence"][0]
-    others = [f"{r['model_id']} by {r['inputs']}" for r in champions.filter(pl.col("inputs") != "photo").to_dicts()]
+    evidence = row["evidence"][0]
+    in_force = {champion["inputs"]: told_of(champion) for champion in champions.to_dicts()}
+    model_id = in_force.pop("photo")
+    others = [f"{told} by {inputs}" for inputs, told in in_force.items()]
     if BEHIND in evidence:
         return Finding(LOOK, f"{model_id} is in force, but {evidence}", "see model_comparisons, or vps report")
     decision, day = row["decision"][0], f"{row['decided_at'][0]:%Y-%m-%d}"
     decided = f"a challenger was refused on {day}" if decision == "refused" else f"{decision} on {day}"
     return ok(f"{model_id}, {decided}{''.join(f'; {other}' for other in others)}{examined.left_out}")
+
+
+def told_of(champion: Mapping[str, Any]) -> str:
+    """A champion's id, and its refit's, which is what suggestions name."""
+    served_as = champion["served_as"]
+    return f"{champion['model_id']} (prices as {served_as})" if served_as else str(champion["model_id"])
 
 
 def damaged_artefacts(artefacts: Artefacts) -> list[str]:

@@ -45,8 +45,9 @@ def suggest_each(offer: Offer, photos: Sequence[Path], home: Home) -> Iterator[t
 
     Raises:
         NoChampion: nothing has been promoted.
+        UserError: what is said of all photos cannot be.
     """
-    published_categories(home).known(offer)
+    published_categories(home).known(offer).row()  # what is wrong of all is said once
     from vps_assets.serving.snapshot import Snapshot
 
     snapshot, told = Snapshot.read(home), set[str]()

@@ -160,23 +160,26 @@ def need_not_wait(
     """Assets of later layers that are out of date, have the partitions of these and are made from no others to come.
 
     What follows the content of an asset of another layer waits until that is made: it may be as it was (docs/adr/0008).
-    One that is named is left to its own layer, so that it is not made twice. Other arguments as of `plans`.
+    What would be made twice waits for its own layer, too: a named asset, and one that is made from partitions that are
+    out of date and stay so, as nobody asks for them. No date is made that the asset itself does not need. Other
+    arguments as of `plans`.
     """
     (first, *_) = to_make
     number = next(number for number, layer in enumerate(LAYERS) if first in layer)
-    together: dict[str, list[str]] = {}
+    together = dict(to_make)
+    least = set().union(*to_make.values())
     waiting: set[str] = set()
     for layer in LAYERS[number + 1 :]:
         for asset, partitions in asked_for(layer, request, stale, days, keys).items():
             above = ancestors(asset)
-            coming = above & (to_make.keys() | together.keys())
-            follows = any(LINEAGE[parent].content and parent not in layer for parent in coming)
-            same = LINEAGE[asset].partitions == LINEAGE[first].partitions
-            if same and not follows and not above & waiting and not request.forces(asset):
+            left = any(set(stale.get(parent, ())) - set(together.get(parent, ())) for parent in above)
+            follows = any(LINEAGE[parent].content and parent not in layer for parent in above & together.keys())
+            same = LINEAGE[asset].partitions == LINEAGE[first].partitions and least <= set(partitions)
+            if same and not (left or follows or above & waiting or request.forces(asset)):
                 together[asset] = partitions
             else:
                 waiting.add(asset)
-    return together
+    return {asset: partitions for asset, partitions in together.items() if asset not in to_make}
 
 
 def asked_for(

@@ -5,11 +5,10 @@ from collections import Counter
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration.state import LineageState
 
-NEW, UNCHECKED, LOST, NAMED, GONE = (
+NEW, UNCHECKED, LOST, GONE = (
     "not made yet",
     "has not passed its check",
     "a file that it names is gone",
-    "made again, as it is named",
     "has no rows any more",
 )
 

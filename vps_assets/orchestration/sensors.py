@@ -5,6 +5,7 @@ import time
 
 import dagster as dg
 
+from vps_assets.errors import WrongSetting
 from vps_assets.landing.inbox import dropped, take_in
 from vps_assets.landing.landed import landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
@@ -37,9 +38,15 @@ Jobs = tuple[dg.JobDefinition | UnresolvedAssetJobDefinition, ...]
 
 
 def default_status() -> dg.DefaultSensorStatus:
-    """Whether sensors that nobody touched tick: not if `VPS_SENSORS` is `stopped`."""
-    stopped = os.environ.get("VPS_SENSORS") == "stopped"
-    return dg.DefaultSensorStatus.STOPPED if stopped else dg.DefaultSensorStatus.RUNNING
+    """Whether sensors that nobody touched tick: not if `VPS_SENSORS` is `stopped`.
+
+    Raises:
+        WrongSetting: it is something else.
+    """
+    given = os.environ.get("VPS_SENSORS") or "running"
+    if given not in ("running", "stopped"):
+        raise WrongSetting(f"VPS_SENSORS: {given!r} is neither stopped nor running")
+    return dg.DefaultSensorStatus.STOPPED if given == "stopped" else dg.DefaultSensorStatus.RUNNING
 
 
 class Files(dg.Config):

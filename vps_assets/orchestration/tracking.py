@@ -35,6 +35,8 @@ ENDS = tuple(f"{name}_{end}" for name in ("male", "rmsle", "aurc", "range_covera
 """Of the figures' 95% intervals over other draws of listings."""
 CHAMPION = "champion"
 """Tag of the models in force: what they price by."""
+HOME = "home"
+"""Tag: the data directory."""
 MOST_RUNS = 50_000
 """That MLflow gives at once."""
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -99,60 +101,68 @@ def log_reports(
     made = {model_id: (path, trained_on) for model_id, path, trained_on in models.select(MODEL).iter_rows()}
     whole = rows.filter(pl.col("segment") == ALL).unique("model_id", keep="first", maintain_order=True)
     with warned(context.log):
-        logged = models_logged(mlflow, recipe)
+        home = str(artefacts.root)
+        logged = models_logged(mlflow, home, recipe)
         for row in whole.iter_rows(named=True):
             path, trained_on = made.get(row["model_id"], (None, None))
             if (known := logged.get(row["model_id"])) is not None:
                 mlflow.tracking_client.set_tag(known, report, "yes")
             else:
                 curves = artefacts.models.card(id_in_path(path)).get(CURVES, {}) if path else {}
-                log_model(mlflow, report, row | {"trained_on": trained_on, "recipe": recipe}, curves)
+                log_model(mlflow, home, report, row | {"trained_on": trained_on, "recipe": recipe}, curves)
 
 
 MODEL = ("model_id", "path", "trained_on")
 
 
-def models_logged(mlflow: "MlFlow", recipe: str) -> dict[str, str]:
+def models_logged(mlflow: "MlFlow", home: str, recipe: str) -> dict[str, str]:
     """Model -> its run beneath the active one, which is named by the day and the recipe."""
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
     client, parent = mlflow.tracking_client, mlflow.active_run().info
     began = datetime.fromtimestamp(parent.start_time / 1000, UTC)
     client.set_tag(parent.run_id, MLFLOW_RUN_NAME, f"evaluation of {began:%Y-%m-%d %H:%M} UTC, {recipe}")
-    client.set_tag(parent.run_id, "recipe", recipe)
+    for name, value in (("recipe", recipe), (HOME, home)):
+        client.set_tag(parent.run_id, name, value)
     beneath = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent.run_id}'"
     runs = client.search_runs([mlflow.experiment.experiment_id], beneath, max_results=MOST_RUNS)
-    return {run.data.tags["model_id"]: run.info.run_id for run in runs}
+    return {run.data.tags["model_id"]: run.info.run_id for run in runs if "model_id" in run.data.tags}
 
 
-def tag_champions(mlflow: "MlFlow | None", log: "dg.DagsterLogManager", champions: pl.DataFrame) -> None:
-    """Tag the runs of the models in force with what they price by, and those of no others.
+def tag_champions(mlflow: "MlFlow | None", log: "dg.DagsterLogManager", home: str, champions: pl.DataFrame) -> None:
+    """Tag this data directory's runs of the models in force with what they price by, and no others of its runs.
 
     Args:
         mlflow: the resource `mlflow`; with None nothing is done.
         log: where a refusal is a warning.
+        home: the data directory, as `log_reports` tags it: others may tell the same server.
         champions: `champion_model`.
     """
     if mlflow is None:
         return
     in_force = dict(champions.select("model_id", "inputs").iter_rows())
-    client, experiment = mlflow.tracking_client, [mlflow.experiment.experiment_id]
     with warned(log):
-        for run in client.search_runs(experiment, f"tags.{CHAMPION} LIKE '%'", max_results=MOST_RUNS):
-            if run.data.tags["model_id"] not in in_force:
+        client, experiment = mlflow.tracking_client, [mlflow.experiment.experiment_id]
+        ours = f"tags.{HOME} = '{home}'"
+        for run in client.search_runs(experiment, f"{ours} and tags.{CHAMPION} LIKE '%'", max_results=MOST_RUNS):
+            if run.data.tags.get("model_id") not in in_force:
                 client.delete_tag(run.info.run_id, CHAMPION)
         for model_id, inputs in in_force.items():
-            for run in client.search_runs(experiment, f"tags.model_id = '{model_id}'", max_results=MOST_RUNS):
+            mine = f"{ours} and tags.model_id = '{model_id}'"
+            for run in client.search_runs(experiment, mine, max_results=MOST_RUNS):
                 client.set_tag(run.info.run_id, CHAMPION, inputs)
 
 
-def log_model(mlflow: "MlFlow", report: str, row: Mapping[str, Any], curves: Mapping[str, Mapping[str, Any]]) -> None:
+def log_model(
+    mlflow: "MlFlow", home: str, report: str, row: Mapping[str, Any], curves: Mapping[str, Mapping[str, Any]]
+) -> None:
     """One model's run."""
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
     client, parent = mlflow.tracking_client, mlflow.active_run().info.run_id
     told = {
         "model_id": row["model_id"],
+        HOME: home,
         "inputs": inputs_of(row["features"]),
         "baseline": "yes" if row["constraint_kind"] == "baseline" else "no",
         report: "yes",

@@ -8,6 +8,7 @@ One code server is shared by both. If the daemon dies, the UI ends too, so that 
 import argparse
 import logging
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from dagster_shared.serdes import serialize_value
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
+from vps_assets.errors import tell
 from vps_assets.home import Home, private_files
 from vps_assets.orchestration.guard import Guard, allowed_hosts
 from vps_assets.orchestration.instance import open_instance
@@ -58,6 +60,11 @@ def serve(port: int) -> None:
     Raises:
         SystemExit: the port is taken.
     """
+    try:
+        listening = socket.create_server(("127.0.0.1", port))  # before anything is started
+    except OSError as error:
+        tell(f"vps: 127.0.0.1:{port} cannot be listened on: {error.strerror}")
+        sys.exit(1)
     config = uvicorn.Config(
         "",
         host="127.0.0.1",
@@ -67,7 +74,6 @@ def serve(port: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=DRAINS_WITHIN_S,
     )
-    listening = config.bind_socket()  # before anything is started
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `make ui &` starts with SIGINT ignored
     prepare_server_process()  # SIGTERM raises KeyboardInterrupt too, so what is open below is closed in order
     with (
@@ -83,7 +89,7 @@ def serve(port: int) -> None:
                 config.app = Guard(create_app_from_workspace_process_context(context), allowed_hosts())
                 server = uvicorn.Server(config)
                 threading.Thread(target=ends_with, args=(process, server), daemon=True).start()
-                log.warning("The UI is on http://127.0.0.1:%d", port)
+                log.warning("The UI is on http://127.0.0.1:%d, the lineage on /asset-groups", port)
                 server.run([listening])
             log.error("The daemon has ended, so the UI ends too")
 

@@ -21,6 +21,8 @@ SLANTED = {"rotation": 60, "ha": "right", "rotation_mode": "anchor", "fontsize":
 """Labels of categories."""
 MOST_CATEGORIES = 40
 """That a figure shows: those with the most test items. Nobody reads the labels of hundreds."""
+FEWEST_SHOWN = 10
+"""Qualified test items that a bar needs: a mean of fewer is anything."""
 BLUE, GREY = "#2b6cb0", "#95a5a6"
 
 
@@ -187,7 +189,8 @@ def error_png(judged: pl.DataFrame) -> bytes:
     decile = (pl.col("log_price").rank("ordinal") - 1) * 10 // pl.len() + 1
     rows = judged.with_columns(error=error, decile=decile.cast(pl.Int64))
     for axis, key in ((above, "category"), (below, "decile")):
-        accepted = pl.col("error").filter(pl.col("qualified")).mean()
+        taken = pl.col("qualified").sum()
+        accepted = pl.when(taken >= FEWEST_SHOWN).then(pl.col("error").filter(pl.col("qualified")).mean())
         means = rows.group_by(key).agg(pl.mean("error"), accepted=accepted, tested=pl.len())
         means = means.sort("tested", key, descending=[True, False]).head(MOST_CATEGORIES).sort(key)
         place = np.arange(means.height)

@@ -65,7 +65,10 @@ def card_of_champion(
             ("decision", f"{champion['decision']}: {champion['evidence']}"),
             *figures,
             ("weak where", weak_segments(mine, whole[0]) if whole else "not evaluated now"),
-            ("not for", "what was never sold here, new goods, and prices as advice to buy: it tells what sellers got"),
+            (
+                "not for",
+                "what was never sold here, goods from a shop, and prices as advice to buy: it tells what sellers got",
+            ),
         ),
     )
 

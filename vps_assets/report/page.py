@@ -155,14 +155,20 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
     if served["category"].n_unique() > draw.MOST_CATEGORIES:
         what += f" The {draw.MOST_CATEGORIES} categories with the most test items."
     ablations = overall(published["ablation_reports"]).filter(pl.col("ablation") != "tuning")
+    seeds = ablations["seed"].n_unique()
+    by_seed = f"{seeds} seeds; bars: standard errors."
     made += [
         (
             f"Calibration of the {100 * level:.0f}% price range",
             draw.range_coverage_png(segments, level),
             f"{what} Bars: three standard errors around the measured share.",
         ),
-        ("Error by category and by price", draw.error_png(served), what),
-        ("Ablations", draw.ablation_png(ablations), f"{ablations['seed'].n_unique()} seed(s); bars: standard errors."),
+        (
+            "Error by category and by price",
+            draw.error_png(served),
+            f"{what} No bar of the qualified where they are fewer than {draw.FEWEST_SHOWN}.",
+        ),
+        ("Ablations", draw.ablation_png(ablations), "One seed: no bars." if seeds == 1 else by_seed),
         (
             "Photos made worse on purpose",
             draw.corruption_png(published["corruption_reports"]),

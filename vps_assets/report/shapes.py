@@ -52,8 +52,9 @@ UNSEEN = "the gate has learnt from a few copies of such photos, or from none (cr
 
 CLOSES = (("qualifies less,", "qualification", ""), ("prices fewer,", "qualified_share", "share_"))
 """What is claimed of the gate, the figure, and the prefix of its changes in `corruption_reports`."""
-A_HUNDREDTH = 0.01
+A_LITTLE = 0.02
 """A rise that nobody would call one."""
+FEWEST_PHOTOS = 20
 SURELY = 2.58
 """Standard errors: ten pairs of five severities at once, one-sided, at 5% together (Bonferroni)."""
 
@@ -132,8 +133,8 @@ def beats(row: Mapping[str, Any] | None, claim: str, otherwise: str = "") -> Sha
 def falls_with_severity(corruptions: pl.DataFrame) -> list[Shape]:
     """Whether the champion's gate closes as the same photos get worse, on average of all corruptions and for each.
 
-    It does if the worst are surely below the photos as they are and no severity lies above a milder one by more than
-    `A_HUNDREDTH`; that it does not is certain where one surely does, with all pairs of severities counted.
+    It does if the worst are surely below the photos as they are, and surely no severity lies above a milder one by more
+    than `A_LITTLE`; it does not where one surely does. All pairs of severities are counted; few photos tell nothing.
     """
     claims = []
     parts = corruptions.sort("corruption", "severity").partition_by("corruption", as_dict=True, maintain_order=True)
@@ -150,10 +151,13 @@ def closes(rows: pl.DataFrame, prefix: str) -> str:
     figures = rows.select(prefix + name for name in names).drop_nulls().to_numpy()
     if not len(figures):
         return NOT_MEASURED
+    if rows["photos"].min() < FEWEST_PHOTOS:  # type: ignore[operator]
+        return CANNOT_TELL
     rise, rise_error, change, change_error = figures.T
-    if (rise - SURELY * rise_error).max() > A_HUNDREDTH or change[-1] > SURELY * change_error[-1]:
+    if (rise - SURELY * rise_error).max() > A_LITTLE or change[-1] > SURELY * change_error[-1]:
         return "no"
-    return "yes" if change[-1] < -SURELY * change_error[-1] and rise.max() <= A_HUNDREDTH else CANNOT_TELL
+    falls = change[-1] < -SURELY * change_error[-1] and (rise + SURELY * rise_error).max() <= A_LITTLE
+    return "yes" if falls else CANNOT_TELL
 
 
 WORDS = {"aurc": "AURC", "male_of_all": "MALE of all", "male_at_0.5": "MALE of the top half (equal coverage)"}

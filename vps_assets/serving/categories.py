@@ -81,8 +81,11 @@ def published_categories(home: Home) -> Categories:
     """Those of the newest publication.
 
     Raises:
-        NoChampion: nothing has been published.
+        NoChampion: nothing has been published, or nothing has sold in what is.
     """
     refuse_unpublished(home)
     with open_analytics(home) as analytics:
-        return Categories.of(analytics.table("category_statistics", columns=["category"])["category"].unique())
+        found = Categories.of(analytics.table("category_statistics", columns=["category"])["category"].unique())
+    if not found.names:
+        raise NoChampion("there is no champion yet: `vps run` trains and promotes one")
+    return found

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from math import log
 from typing import Any
 
+from vps_assets.serving.advice import HARD_TO_TELL
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.service import Asking, Comparable, Suggestion
+from vps_ml.photos.quality import ADVICE
 
 REASONS = {
     "blurred": "The photo is blurred",
@@ -19,6 +21,9 @@ LEAST = 0.01
 """Money: what is less has the same place."""
 BY_WORDS = "By your words alone, as the photo shows too little: a better one may change it. "
 LOOKS_LIKE = "The photo looks like {}: is the category right? "
+PIECES = {"title": "a title", "brand": "the brand", "condition": "what condition it is in"}
+"""What `would_help` may name -> in a sentence."""
+SIMILAR = {"photo": "Sold items that look similar", "words": "Similar sold items"}
 PLACES = {"below": "below the range", "within": "within the range", "above": "above the range"}
 CHANCES = {0.5: "an even chance", 0.8: "a good chance (80%)"}
 APART = 1.2
@@ -34,11 +39,13 @@ def view_of(offer: Offer, suggestion: Suggestion) -> dict[str, Any]:
     doubt = LOOKS_LIKE.format(suggestion.looks_like) if suggestion.looks_like else ""
     if price is None or low is None or high is None:
         headline = REASONS.get(suggestion.reason or "", REASONS["too_little_information"])
-        nothing: dict[str, Any] = {"bar": None, "comparables": [], "asking": [], "advised": []}
+        if suggestion.advice == HARD_TO_TELL:  # she has said what can be said
+            headline = "We cannot name one price"
+        nothing: dict[str, Any] = {"bar": None, "comparables": [], "similar": "", "asking": [], "advised": []}
         return {
             "state": "unqualified",
             "headline": headline,
-            "sentence": f"{doubt}{suggestion.advice or ''}",
+            "sentence": f"{doubt}{suggestion.advice or ''}{or_say_more(suggestion)}",
             **nothing,
         }
     currency, asking = suggestion.currency or "", suggestion.asking
@@ -50,9 +57,18 @@ def view_of(offer: Offer, suggestion: Suggestion) -> dict[str, Any]:
         "sentence": f"{doubt}{by}Most such items sell for {low:,.2f} to {money(high, currency)}.",
         "bar": bar_of(price, low, high, asked, suggestion.comparables),
         "comparables": [shown(comparable, currency) for comparable in suggestion.comparables],
+        "similar": SIMILAR["words" if suggestion.inputs == "words" else "photo"],
         "asking": [] if asking is None else chances_of(asking, price, currency),
         "advised": [] if asking is None else prices_of(asking, currency),
     }
+
+
+def or_say_more(suggestion: Suggestion) -> str:
+    """What else would help a listing whose photo is to be taken again, by what others gained from it."""
+    more = [PIECES[piece] for piece in suggestion.would_help or {} if piece in PIECES]
+    if suggestion.advice not in ADVICE.values() or not more:
+        return ""
+    return f" Or say more: {' and '.join(more)} may help too."
 
 
 def money(price: float, currency: str) -> str:

@@ -190,7 +190,9 @@ CHAMPION_MODEL = table(
     {
         "inputs": column(pl.String, "What it prices by; it has a row each", pa.Check.isin(list(INPUTS)), unique=True),
         "model_id": column(pl.String, "The champion, as it was judged"),
-        "served_as": column(pl.String, "Its refit on all sold listings, which prices; null: the champion", null=True),
+        "served_as": column(
+            pl.String, "Its refit on nine tenths of all sold listings, which prices; null: the champion", null=True
+        ),
         "path": column(pl.String, "Artefact folder under VPS_HOME of the model that prices"),
         "challenger_id": column(pl.String, "The model of which this was decided"),
         "instead_of": column(pl.String, "The champion before, where it is another now", null=True),
@@ -208,7 +210,9 @@ CHAMPION_HISTORY = table(
         "decided_at": column(UTC, "When, UTC"),
         "decision": column(pl.String, "What was decided", pa.Check.isin(DECISIONS)),
         "instead_of": column(pl.String, "The champion that gave way to it", null=True),
-        "served_as": column(pl.String, "Its refit on all sold listings, where it was promoted", null=True),
+        "served_as": column(
+            pl.String, "Its refit on nine tenths of all sold listings, where it was promoted", null=True
+        ),
         "evidence": column(pl.String, "On what figures"),
         "tested": column(pl.Int64, "Test listings that both models judged; null if none were compared", null=True),
     },
@@ -243,7 +247,10 @@ ADVICE_GAINS = table(
         "piece": column(pl.String, "title, brand, condition, photo, or sharper photo"),
         "inputs": column(pl.String, "What the listings were priced by without it", pa.Check.isin(list(INPUTS))),
         "refused": column(pl.Int64, "Test listings refused without it", pa.Check.gt(0)),
-        "priced_share": column(pl.Float64, "How much more of these get a price with it than without, as a share"),
+        "priced_share": column(
+            pl.Float64,
+            "Share of these priced with it, less those that its model prices without it too: below 0 where it harms",
+        ),
         "gain": column(pl.Float64, "Mean gain in qualification of these"),
         "gain_error": column(pl.Float64, "Its standard error over the listings"),
     },

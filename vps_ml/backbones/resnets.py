@@ -15,7 +15,10 @@ COMPILER = ("torch._dynamo", "torch._dynamo.utils")
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Let imports find a compiler that supports no device, unless the real one has been imported."""
+    """Let imports find a compiler that supports no device, unless the real one has been imported.
+
+    For a moment: no other thread may compile meanwhile.
+    """
     if COMPILER[0] in sys.modules:
         yield
         return

@@ -52,7 +52,7 @@ class ComparisonResult:
     split_kind: str = "time"
     """On which the challenger was trained and judged."""
     served_as: str | None = None
-    """The model that is to be in force, fitted again on all sold listings, if the two behave alike."""
+    """The model that is to be in force, fitted again on nine tenths of all sold listings, if the two behave alike."""
     refit_evidence: str = ""
 
 

@@ -17,7 +17,7 @@ from vps_ml.backbones.files import gathered
 from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.roles import backbones_of
 from vps_ml.features.scaling import FeatureMap
-from vps_ml.photos.quality import PLAIN_BELOW, QUALITY_COLUMNS, PhotoQuality, unqualified_reason
+from vps_ml.photos.quality import NOTHING_BELOW, QUALITY_COLUMNS, PhotoQuality, unqualified_reason
 from vps_ml.pricing.calibration import Calibration, Judgement, Prediction, price_range
 from vps_ml.pricing.models import CALIBRATING, load_model
 from vps_ml.pricing.networks import PricingModel
@@ -152,13 +152,13 @@ class Predictor:
             x: as `matrix` has them.
             miss_rates: what share of each one's ranges may miss (`vps_ml.evaluation.adaptation.rates_as_of`); NaN, or
                 None: as it was calibrated.
-            contrast: of their photos: one below `PLAIN_BELOW` shows nothing, and has qualification 0, whatever a gate
+            contrast: of their photos: one below `NOTHING_BELOW` shows nothing, and has qualification 0, whatever a gate
                 says that has hardly seen such; None: no photo is seen, or the model is judged by itself.
         """
         judged = self.model.judge(x)
         qualification = self.calibration.qualification(judged)
         if contrast is not None:
-            qualification = np.where(contrast < PLAIN_BELOW, 0.0, qualification)
+            qualification = np.where(contrast < NOTHING_BELOW, 0.0, qualification)
         columns = judged.log_price, *self.log_range(judged, miss_rates), qualification
         return [Prediction(*(float(value) for value in row)) for row in zip(*columns, strict=True)]
 

@@ -61,7 +61,7 @@ class Refit:
             f"{self.refit_coverage:.0%} against {self.judged_coverage:.0%}"
         )
         if self.alike:
-            return f"served as {self.model_id}, fitted on all sold listings: {figures}"
+            return f"served as {self.model_id}, fitted on nine tenths of all sold listings: {figures}"
         return f"not served as its refit {self.model_id}, which behaves differently, or worse: {figures}"
 
 

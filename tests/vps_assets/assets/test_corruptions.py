@@ -22,7 +22,7 @@ def test_change_is_paired_with_the_same_photo_before() -> None:
     assert after["change"] == pytest.approx(-0.2)  # -0.3 and -0.1
     assert after["change_error"] == pytest.approx(0.1)  # their deviation 0.1414 over the root of 2
     assert (before["rise"], after["rise"]) == (None, after["change"])  # there is one milder severity
-    assert (after["share_change"], after["share_change_error"]) == pytest.approx((-0.5, 0.5))  # one of two, ±0.7071/√2
+    assert (after["share_change"], after["share_change_error"]) == pytest.approx((-0.5, 0.1875**0.5))  # (½ + 1) / 4 / 2
     assert average[1] == after | {"corruption": "average", "strength": None}  # of one corruption
 
 

@@ -116,13 +116,19 @@ def test_a_data_directory_that_every_account_can_read_is_named(healthy: Home) ->
     assert found(healthy)["disk"].state == OK
 
 
+def test_a_directory_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> None:
+    (only,) = examine(Home(tmp_path / "mistyped"), demo())
+    assert not only.works and str(tmp_path / "mistyped") in only.finding.message and "VPS_HOME" in only.finding.to_do
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("free_gib", "state"), [(0.5, BAD), (5, LOOK), (50, OK)])
 def test_a_disk_with_little_room_is_a_finding_and_does_not_hide_who_can_read(
     healthy: Home, monkeypatch: pytest.MonkeyPatch, free_gib: float, state: str
 ) -> None:
     with_free_bytes(monkeypatch, free_gib * 2**30)
     assert found(healthy)["disk"].state == state
-    assert found(healthy)["disk"].message == f"{free_gib:.1f} GiB free"
+    assert found(healthy)["disk"].message == f"{free_gib:.1f} GiB free in {healthy.path}"
     healthy.path.chmod(0o755)
     finding = found(healthy)["disk"]
     assert finding.state == (BAD if state == BAD else LOOK)

@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 import pytest
-from simulated_runs import KEYS, SALES, after_a_full_run, run, stale_after
+from simulated_runs import KEYS, SALES, after_a_full_run, run, stale_after, with_made
 
 from vps_assets.lineage.fingerprints import Records
 from vps_assets.lineage.graph import LAYERS, LINEAGE
@@ -107,6 +107,37 @@ def test_runs_make_an_asset_once_and_after_all_that_it_is_made_from() -> None:
             for asset in made:
                 assert all(number.get(parent, 0) <= number[asset] for parent in LINEAGE[asset].parents), asset
                 assert len({LINEAGE[other].partitions for other in runs[number[asset]]}) == 1
+
+
+REQUESTS = (
+    Request(),
+    Request("seller_statistics+"),
+    Request("clean_listings+"),
+    Request("+champion_model"),
+    Request(first=date(2024, 1, 2)),
+    Request("raw_listings+", last=date(2024, 1, 1)),
+    Request(seeds=2),
+)
+
+
+@pytest.mark.parametrize("sales", [SALES, 2 * SALES])
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_no_asset_is_made_twice_whatever_stays_out_of_date(request_: Request, sales: int) -> None:
+    """Two dates have changed; what is recorded after each run is what it was made from, as the warehouse has it."""
+    landed = {"2024-01-01": "a2", "2024-01-02": "b"}
+    recorded, layers_of = after_a_full_run({"2024-01-01": "a"}), dict[str, set[int]]()
+    for number, layer in enumerate(LAYERS):
+        for plan in plans(layer, request_, stale_after(landed, recorded, sales), sorted(landed), KEYS):
+            for asset in plan.assets:
+                layers_of.setdefault(asset, set()).add(number)
+                now = stale_after(landed, recorded, sales).get(asset, [])
+                recorded = with_made(recorded, asset, landed, sales, [p for p in now if within(p, plan)])
+    assert {asset: layers for asset, layers in layers_of.items() if len(layers) > 1} == {}
+
+
+def within(partition: str, plan: Plan) -> bool:
+    """Whether a run makes a partition."""
+    return plan.first is None or plan.last is None or plan.first <= partition <= plan.last
 
 
 @pytest.mark.parametrize("asset", KEPT)

@@ -122,20 +122,23 @@ def test_the_models_in_force_are_tagged_in_every_evaluation_and_those_before_no_
 
     @dg.op
     def tag(context: dg.OpExecutionContext, mlflow: dg.ResourceParam[Any]) -> None:
-        tag_champions(mlflow, context.log, pl.DataFrame({"model_id": [in_force.pop()], "inputs": "photo"}))
+        model_id, of_home = in_force.pop()
+        tag_champions(mlflow, context.log, of_home, pl.DataFrame({"model_id": [model_id], "inputs": "photo"}))
 
     @dg.job(resource_defs={"mlflow": tracking(tracked_by_mlflow())})
     def tags() -> None:
         tag()
 
-    in_force = ["m1", "m2"]
+    ours = str(home.path)
+    in_force = [("m9", "another directory's"), ("m1", ours), ("m2", ours)]
     while in_force:
         assert evaluated(home).success
         assert tags.execute_in_process().success
 
     client = MlflowClient(server)
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()], "tags.champion = 'photo'")
-    assert [run.data.tags["model_id"] for run in runs] == ["m1", "m1"]
+    assert {run.data.tags["model_id"] for run in runs} == {"m1"}
+    assert len(runs) == 2, "of the two evaluations before it was decided"
 
 
 @needs_mlflow

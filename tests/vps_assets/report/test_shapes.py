@@ -1,5 +1,7 @@
 """Which claims hold, beyond another draw of listings."""
 
+from statistics import NormalDist
+
 import numpy as np
 import polars as pl
 import pytest
@@ -70,26 +72,41 @@ def test_on_few_listings_nothing_is_said_of_raw_coverage_that_chance_could_undo(
     assert raw_coverage_lands(evaluated(near | {0.5: 0.7}, tested=90), "paper").verdict == "no"
 
 
-def judged_worse(levels: list[float], noise: float) -> pl.DataFrame:
-    """200 photos' qualification at each severity, spread about these levels, by a photo and its own noise."""
-    rng = np.random.default_rng(0)
-    photo = rng.normal(0, 0.05, 200)
+def judged(qualification: list[np.ndarray]) -> pl.DataFrame:
+    """Photos' qualification at each severity, as the op has it."""
     frames = [
-        pl.DataFrame({"qualification": level + photo + rng.normal(0, noise, 200)}).with_columns(
+        pl.DataFrame({"qualification": values}).with_columns(
             listing_id=pl.int_range(pl.len()).cast(pl.String),
             corruption=pl.lit("blur" if severity else "none"),
             severity=pl.lit(severity),
             strength=pl.lit(0.1 * severity if severity else None, dtype=pl.Float64),
             model_id=pl.lit("m"),
         )
-        for severity, level in enumerate(levels)
+        for severity, values in enumerate(qualification)
     ]
-    return summarised(pl.concat(frames))
+    return pl.concat(frames)
+
+
+def judged_worse(levels: list[float], noise: float, photos: int = 200) -> pl.DataFrame:
+    """Photos' qualification at each severity, spread about these levels, by a photo and its own noise."""
+    rng = np.random.default_rng(0)
+    photo = rng.normal(0, 0.05, photos)
+    return summarised(judged([level + photo + rng.normal(0, noise, photos) for level in levels]))
+
+
+def drawn_shares(shares: list[float], rng: np.random.Generator) -> pl.DataFrame:
+    """150 photos of which these shares are priced, each photo's luck in part its own at all severities."""
+    own = rng.normal(size=150)
+    drawn = [0.6 * own + 0.8 * rng.normal(size=150) for _ in shares]
+    return judged(
+        [(values < NormalDist().inv_cdf(share)).astype(float) for values, share in zip(drawn, shares, strict=True)]
+    )
 
 
 @pytest.mark.parametrize(
     ("levels", "noise", "verdict"),
     [([0.7, 0.5, 0.3], 0.02, "yes"), ([0.7, 0.3, 0.302], 0.02, "yes"),  # a rise that nobody would call one
+     ([0.7, 0.3, 0.302], 0.2, "cannot tell"),  # it may be a larger one
      ([0.645, 0.455, 0.449, 0.476, 0.491], 0.05, "no"), ([0.645, 0.455, 0.449, 0.476, 0.491], 0.3, "cannot tell"),
      ([0.7, 0.7], 0.1, "cannot tell"), ([0.5, 0.7], 0.1, "no")],
 )  # fmt: skip
@@ -106,3 +123,20 @@ def test_that_fewer_are_priced_is_a_claim_of_its_own() -> None:
     assert verdicts["the champion prices fewer, the worse photos are made: blur"] == "no"
     older = judged_worse([0.7, 0.5], 0.02).with_columns(rise=None, share_rise=None, share_change=None)
     assert {claim.verdict for claim in falls_with_severity(older)} == {"not measured"}
+
+
+def test_a_gate_that_opens_again_is_seldom_said_to_close() -> None:
+    """Shares of 150 photos that are priced, in truth .65, .5, .3 and then .34: of 200 draws one in twenty at most."""
+    rng = np.random.default_rng(0)
+    said = [
+        shape.verdict
+        for _ in range(200)
+        for shape in falls_with_severity(summarised(drawn_shares([0.65, 0.5, 0.3, 0.34], rng)))
+        if shape.claim == "the champion prices fewer, the worse photos are made: blur"
+    ]
+    assert said.count("yes") <= 10 and len(said) == 200
+
+
+def test_few_photos_tell_nothing() -> None:
+    few = judged_worse([0.7, 0.3], 0.001, photos=19)
+    assert {claim.verdict for claim in falls_with_severity(few)} == {"cannot tell"}

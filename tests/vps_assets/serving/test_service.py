@@ -84,7 +84,7 @@ def test_an_asking_price_may_have_a_decimal_comma(text: str | None, price: float
     assert money(text) == price
 
 
-@pytest.mark.parametrize("text", ["1,500", "1.500,00", "1_000", "١٢", "-3", "1e3", "nan", "12 EUR"])
+@pytest.mark.parametrize("text", ["1,500", "1.500", "1.500,00", "1_000", "١٢", "-3", "1e3", "nan", "12 EUR"])
 def test_what_could_mean_two_prices_or_none_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="42.50"):
         money(text)
@@ -103,6 +103,12 @@ REFUSED = {
     "a long title": ({"category": "phone", "title": "a" * 2001}, {}, 422, "2,000"),
     "a longer field than any": ({"category": "phone", "title": "a" * 200_000}, {}, 400, "Part exceeded"),
     "a day without dashes": ({"category": "phone", "title": "a", "listed_on": "20240531"}, {}, 422, "2024-05-31"),
+    "an asking price that is twelve hundred or 1.2": (
+        {"category": "phone", "title": "a", "asking_price": "1.200"},
+        {},
+        422,
+        "between thousands",
+    ),
     "an asking price that is none": ({"category": "phone", "title": "a", "asking_price": "1.000,50"}, {}, 422, "42.50"),
     "an asking price of nothing": ({"category": "phone", "title": "a", "asking_price": "0"}, {}, 422, "above zero"),
     "an asking price beyond all": ({"category": "phone", "title": "a", "asking_price": "nan"}, {}, 422, "42.50"),

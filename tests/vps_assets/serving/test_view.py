@@ -4,9 +4,11 @@ from datetime import date
 
 import pytest
 
+from vps_assets.serving.advice import HARD_TO_TELL
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.service import Asking, Chance, Comparable, Price, PriceAt, Suggestion
 from vps_assets.serving.view import view_of
+from vps_ml.photos.quality import ADVICE
 
 ASKING = Asking(
     asking_price=50.0,
@@ -55,6 +57,41 @@ def test_what_is_asked_and_what_to_ask_are_told_apart() -> None:
     for price, why in ((30.0, "worse than"), (41.0, "did."), (50.0, "better than")):
         asked = ASKING.model_copy(update={"asking_price": price})
         assert why in view_of(Offer("phone"), suggestion(asking=asked))["asking"][1]
+
+
+def refused(**changed: object) -> Suggestion:
+    nothing = {
+        "qualified": False,
+        "suggested_price": None,
+        "low": None,
+        "high": None,
+        "asking": None,
+        "comparables": [],
+    }
+    return suggestion(**(nothing | changed))
+
+
+def test_a_photo_to_be_taken_again_is_not_all_that_helps() -> None:
+    helps = {"title": 0.1, "brand": 0.05, "sharper photo": 0.2}
+    view = view_of(Offer("phone", b""), refused(reason="dark", advice=ADVICE["dark"], would_help=helps))
+    assert view["headline"] == "The photo is too dark"
+    assert view["sentence"] == f"{ADVICE['dark']} Or say more: a title and the brand may help too."
+    alone = view_of(Offer("phone", b""), refused(reason="dark", advice=ADVICE["dark"], would_help={}))
+    assert alone["sentence"] == ADVICE["dark"]
+    title = view_of(
+        Offer("phone", b""), refused(reason="too_little_information", advice="Name the brand.", would_help=helps)
+    )
+    assert title["sentence"] == "Name the brand."
+
+
+def test_a_seller_who_has_said_all_is_not_told_that_it_is_too_little() -> None:
+    view = view_of(Offer("phone", b"", title="a phone"), refused(reason="too_little_information", advice=HARD_TO_TELL))
+    assert (view["headline"], view["sentence"]) == ("We cannot name one price", HARD_TO_TELL)
+
+
+def test_items_beside_a_price_by_words_are_not_said_to_look_similar() -> None:
+    assert view_of(Offer("phone"), suggestion(inputs="words"))["similar"] == "Similar sold items"
+    assert view_of(Offer("phone"), suggestion())["similar"] == "Sold items that look similar"
 
 
 def test_nothing_is_said_of_what_is_not_known() -> None:

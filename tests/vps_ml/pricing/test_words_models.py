@@ -14,7 +14,7 @@ from vps_assets.assets.evaluation import BY_WORDS, rescued
 from vps_ml.artefacts import Artefacts
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.others import WithOthers
-from vps_ml.photos.quality import PLAIN_BELOW
+from vps_ml.photos.quality import NOTHING_BELOW
 from vps_ml.pricing.models import Predictions, fit_variant, load_model
 from vps_ml.pricing.predictor import Predictor
 from vps_ml.pricing.refit import can_refit
@@ -90,7 +90,7 @@ def test_listings_that_were_not_stored_are_read_as_those_that_were(dataset: Pric
 
 def test_a_photo_that_shows_nothing_is_not_qualified_whatever_the_gate_says(dataset: PricingDataset) -> None:
     test = dataset.role("group", "test")
-    contrast = np.where(np.arange(len(test)) % 2, PLAIN_BELOW, PLAIN_BELOW - 1e-9)
+    contrast = np.where(np.arange(len(test)) % 2, NOTHING_BELOW, NOTHING_BELOW - 1e-9)
     for features in ("MSTFE", "MSTFE+WORDS"):
         model_id = str(fit_variant(dataset, replace(BLENDED, features=features), quiet))
         model, rows = Predictor.load(dataset.artefacts, model_id), dataset.rows[test]
@@ -100,7 +100,7 @@ def test_a_photo_that_shows_nothing_is_not_qualified_whatever_the_gate_says(data
             for of in (None, np.full(len(test), 0.2), contrast)
         )
         assert (shown > 0).all() and (judged == shown).all()
-        assert dark == pytest.approx(np.where(contrast < PLAIN_BELOW, 0, shown))
+        assert dark == pytest.approx(np.where(contrast < NOTHING_BELOW, 0, shown))
 
 
 def test_others_are_priced_by_words_alone_too(dataset: PricingDataset) -> None:

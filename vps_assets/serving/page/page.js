@@ -162,7 +162,7 @@ function besidePrice(told) {
     parts.push(node("ul", {}, told.advised.map((line) => node("li", {}, line))));
   }
   if (told.comparables.length) {
-    parts.push(node("h2", {}, "Sold items that look similar"));
+    parts.push(node("h2", {}, told.similar));
     parts.push(node("ol", { class: "sold-items" }, told.comparables.map(soldItem)));
   }
   return parts;
