@@ -42,9 +42,9 @@ def moments(home: Home) -> dict[str, tuple[Callable[[Path], bool], float]]:
         "writing a table": (exists("warehouse.duckdb.wal"), 0.01),
         "training": (logged("task_backbones"), 20.0),
         "keeping a result": (exists("models/.*.tmp"), 0.03),
-        "embedding": (logged("image_embeddings"), 0.8),
+        "embedding": (logged("image_embeddings"), 4.0),
         "publishing": (exists(".analytics.*"), 0.03),
-        "promoting": (logged("champion_model"), 0.7),
+        "promoting": (logged("champion_model"), 12.0),
     }
 
 
