@@ -23,7 +23,7 @@ from vps_ml.pricing.variants import Variant
 )  # fmt: skip
 def test_a_refit_prices_only_if_it_behaves_like_what_was_judged(made: Refit, alike: bool) -> None:
     assert made.alike == alike
-    assert ("served as r, fitted on all" in made.evidence) == alike
+    assert ("served as r, fitted on nine tenths of all" in made.evidence) == alike
 
 
 def test_a_refit_learns_from_all_sold_listings_but_those_that_calibrate_it(
