@@ -71,7 +71,7 @@ def test_the_ablation_table_is_the_same_when_all_of_it_is_trained_again(
     for folder in (again / "models").iterdir():
         if f"models/{folder.name}" not in backbones:
             shutil.rmtree(folder)
-    models = ",".join(f"{kind}_pricing_models" for kind in ("percentile", "threshold", "baseline"))
+    models = ",".join(f"{kind}_pricing_models" for kind in ("percentile", "threshold", "baseline", "words"))
     ran = vps("run", "--select", f"{models},ablation_pricing_models+", home=again)
     assert ran.returncode == 0, ran.stderr
     sql = "select * exclude (run_id, evaluated_at) from ablation_reports where seed = 0 order by all"
