@@ -9,7 +9,7 @@ from pathlib import Path
 from vps_assets.errors import WrongSetting
 from vps_ml.artefacts import Artefacts
 from vps_ml.compute import EXECUTORS, HERE
-from vps_ml.recipes import RECIPES, Recipe, recipe_named
+from vps_ml.recipes import NoRecipe, Recipe, recipe_named
 
 DEFAULT_RECIPE = "demo"
 SECRET = re.compile(r"://[^@]*:[^@]*@|^https?:.*[@?]|passw|token", re.IGNORECASE)
@@ -139,12 +139,11 @@ def recipe_from_environment() -> Recipe:
         WrongSetting: no recipe has this name, or what they name is not there.
     """
     weights, encoder = (os.environ.get(name) or None for name in ("VPS_WEIGHTS", "VPS_ENCODER"))
-    name = os.environ.get("VPS_RECIPE") or DEFAULT_RECIPE
     if weights and not Path(weights).is_file():
         raise WrongSetting(f"VPS_WEIGHTS: there is no file {weights}")
-    if name not in RECIPES:
-        raise WrongSetting(f"VPS_RECIPE: no recipe is called {name!r}; there are {', '.join(RECIPES)}")
     try:
-        return recipe_named(name, weights, encoder)
+        return recipe_named(os.environ.get("VPS_RECIPE") or DEFAULT_RECIPE, weights, encoder)
+    except NoRecipe as error:
+        raise WrongSetting(f"VPS_RECIPE: {error}") from error
     except ValueError as error:
         raise WrongSetting(f"VPS_ENCODER: {error}") from error

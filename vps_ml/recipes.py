@@ -211,14 +211,19 @@ def paper() -> Recipe:
 RECIPES = {"demo": demo, "small": small, "paper": paper}
 
 
+class NoRecipe(ValueError):
+    """No recipe has this name."""
+
+
 def recipe_named(name: str, start: str | None = None, encoder: str | None = None) -> Recipe:
     """The recipe called `name`, its backbones starting from `start` and its words encoded by `encoder` if given.
 
     Raises:
-        ValueError: no recipe has this name, or the encoder's folder has none.
+        NoRecipe: no recipe has this name.
+        ValueError: the encoder's folder has none.
     """
     if name not in RECIPES:
-        raise ValueError(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
+        raise NoRecipe(f"no recipe is called {name!r}; there are {', '.join(RECIPES)}")
     recipe = RECIPES[name]()
     recipe = replace(recipe, words=with_encoder(recipe.words, encoder))
     if start is None or recipe.backbone.start == "random":

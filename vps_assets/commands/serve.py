@@ -3,14 +3,14 @@
 import os
 import re
 import signal
-import socket
 from contextlib import suppress
 
 import uvicorn
 
-from vps_assets.errors import Failure, UserError, tell
+from vps_assets.errors import UserError, tell
 from vps_assets.home import Home
 from vps_assets.orchestration.guard import LOOPBACK, allowed_hosts
+from vps_assets.orchestration.listening import listening_on
 from vps_assets.serving.app import create_app
 from vps_assets.serving.gate import Gate
 from vps_assets.serving.observed import Metrics, log_as_json
@@ -46,12 +46,7 @@ def serve(home: Home, host: str, port: int, requests_a_minute: int) -> None:
         backlog=WAITING_CONNECTIONS,
         timeout_graceful_shutdown=DRAINS_WITHIN_S,
     )
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family, backlog=WAITING_CONNECTIONS)
-    except OSError as error:
-        raise Failure(f"{host}:{port} cannot be listened on: {error.strerror}") from error
-    with listening:
+    with listening_on(host, port, WAITING_CONNECTIONS) as listening:
         shown = f"[{host}]" if ":" in host else host
         tell(f"serving on http://{shown}:{listening.getsockname()[1]}, POST /v1/suggestions")
         log_as_json()

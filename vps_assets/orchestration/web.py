@@ -8,7 +8,6 @@ One code server is shared by both. If the daemon dies, the UI ends too, so that 
 import argparse
 import logging
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,11 +22,12 @@ from dagster_shared.serdes import serialize_value
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
-from vps_assets.errors import tell
+from vps_assets.errors import Failure, tell
 from vps_assets.home import Home, private_files
 from vps_assets.orchestration.guard import Guard, allowed_hosts
 from vps_assets.orchestration.instance import open_instance
 from vps_assets.orchestration.internals import code_server, prepare_server_process, workspace
+from vps_assets.orchestration.listening import listening_on
 
 ENDS_WITHIN_S = 60.0
 DRAINS_WITHIN_S = 5
@@ -58,13 +58,9 @@ def serve(port: int) -> None:
     """Serve until a signal (KeyboardInterrupt), or until the daemon dies.
 
     Raises:
-        SystemExit: the port is taken.
+        Failure: the port is taken.
     """
-    try:
-        listening = socket.create_server(("127.0.0.1", port))  # before anything is started
-    except OSError as error:
-        tell(f"vps: 127.0.0.1:{port} cannot be listened on: {error.strerror}")
-        sys.exit(1)
+    listening = listening_on("127.0.0.1", port)  # before anything is started
     config = uvicorn.Config(
         "",
         host="127.0.0.1",
@@ -101,7 +97,7 @@ def ends_with(process: subprocess.Popen, server: uvicorn.Server) -> None:
 
 
 def main() -> None:
-    """Serve; exit 0 after a signal, 1 if the daemon died."""
+    """Serve; exit 0 after a signal, 1 if the daemon died or the port is taken."""
     parser = argparse.ArgumentParser(description="The Dagster UI on loopback, with its daemon.")
     parser.add_argument("--port", type=int, default=3000)
     arguments = parser.parse_args()
@@ -110,6 +106,8 @@ def main() -> None:
         serve(arguments.port)
     except KeyboardInterrupt:
         sys.exit(0)
+    except Failure as error:
+        tell(f"vps: {error}")
     sys.exit(1)
 
 

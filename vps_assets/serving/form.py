@@ -24,10 +24,8 @@ FIELDS = (*TEXTS, *LISTS, "listed_on", "asking_price", "any_category")
 PHOTO = "photo"
 MultiPartParser.spool_max_size = MOST_BODY_BYTES
 """Photos stay in memory: Starlette writes what is larger than this to a file."""
-THOUSANDS = re.compile(r"[0-9]{1,3}[.][0-9]{3}")
-"""Twelve hundred, where money is written so, and 1.2 elsewhere."""
-MONEY = re.compile(r"[0-9]{1,15}([.][0-9]{1,9}|[,][0-9]{1,2})?")
-"""A decimal comma is one; before three digits it could mean thousands, and is refused."""
+MONEY = re.compile(r"(?![0-9]{1,3}[.][0-9]{3}\Z)[0-9]{1,15}([.][0-9]{1,9}|[,][0-9]{1,2})?")
+"""A decimal comma is one; before three digits a comma, or a point, could mean thousands, and is refused."""
 TEXT_FIELD = {"type": "string"}
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -140,7 +138,7 @@ def money(text: str | None) -> float | None:
     """
     if not text:
         return None
-    if MONEY.fullmatch(text) is None or THOUSANDS.fullmatch(text):
+    if MONEY.fullmatch(text) is None:
         raise Refused(
             422, "What you would ask (asking_price) is a number like 42.50 or 1200, without marks between thousands."
         )

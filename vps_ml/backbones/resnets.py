@@ -1,7 +1,7 @@
 """torchvision's ResNets, without the compiler that torchvision 0.29 imports for an operator that nobody calls here.
 
 `torchvision.ops.roi_align` takes one function of `torch._dynamo`, and nine hundred modules, over a second of CPU,
-come along: half of what `vps suggest` takes. With a stand-in for that function while torchvision is imported, region
+come along: a fifth of what `vps suggest` takes. With a stand-in for that function while torchvision is imported, region
 pooling on deterministic CUDA is not compiled; nothing else differs, and the compiler itself can be imported afterwards.
 """
 
