@@ -12,7 +12,7 @@ from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.files import blocks
 from vps_ml.backbones.tasks import VISUAL_TASKS, sees_words, words_in
 from vps_ml.cards import Contents, identity
-from vps_ml.features.matrix import Block, FeatureMatrix, WordsBlock
+from vps_ml.features.matrix import Block, FeatureMatrix, MatrixRows, WordsBlock
 from vps_ml.features.roles import SERVED_SPLIT, roles_contents, unseen
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
 from vps_ml.features.tabular import expanded, tabular_columns, tabular_matrix
@@ -44,7 +44,7 @@ class PricingDataset:
         self.rows = rows
         self.recipe = recipe
         self.artefacts = artefacts
-        self._matrices: dict[str, FeatureMatrix] = {}
+        self._matrices: dict[tuple[str, bytes], FeatureMatrix] = {}
 
     @cached_property
     def data_id(self) -> str:
@@ -148,7 +148,7 @@ class PricingDataset:
             return self.fitted_map(features, self.role(split_kind, "train")).contents(features, split_kind)
 
         self.artefacts.models.make(map_id, fill)
-        return map_id, self.transformed(map_id, features)
+        return map_id, self.transformed(map_id, features, np.arange(self.rows.height))
 
     def fitted_map(self, features: str, train: np.ndarray) -> FeatureMap:
         """The feature map of training rows.
@@ -173,8 +173,8 @@ class PricingDataset:
             sample[where] = block
         return FeatureMap(*principal_axes(sample, recipe.reduced_features, seed), *moments, columns, words)
 
-    def matrix_of(self, card: Mapping[str, Any]) -> FeatureMatrix:
-        """The matrix of all rows for a trained model: through the feature map that it was trained with.
+    def matrix_of(self, card: Mapping[str, Any], rows: np.ndarray) -> MatrixRows:
+        """The features of these rows for a trained model: through the feature map that it was trained with.
 
         Raises:
             ValueError: the model was trained on features of other backbones, or on words read otherwise.
@@ -189,13 +189,13 @@ class PricingDataset:
                 f"{card['model_id']} was trained on embeddings {card['embedding_id']}, not on {self.embedding_id}: "
                 "materialise the pricing models again"
             )
-        return self.transformed(card["feature_map_id"], card["features"])
+        return self.transformed(card["feature_map_id"], card["features"], rows).rows(np.arange(len(rows)))
 
-    def transformed(self, map_id: str, features: str) -> FeatureMatrix:
-        """The matrix of all rows through a fitted feature map, kept for the models that share the map."""
-        if map_id not in self._matrices:
-            fitted = FeatureMap.load(self.artefacts, map_id)
-            every = np.arange(self.rows.height)
-            visual, words = self.visual_blocks(features, every), self.word_blocks(every) if sees_words(features) else ()
-            self._matrices[map_id] = FeatureMatrix.assembled(fitted, visual, self.rows, self.artefacts.root, words)
-        return self._matrices[map_id]
+    def transformed(self, map_id: str, features: str, rows: np.ndarray) -> FeatureMatrix:
+        """The matrix of these rows through a fitted feature map, kept for the models that share the map."""
+        key = map_id, rows.tobytes()
+        if key not in self._matrices:
+            fitted, root = FeatureMap.load(self.artefacts, map_id), self.artefacts.root
+            visual, words = self.visual_blocks(features, rows), self.word_blocks(rows) if sees_words(features) else ()
+            self._matrices[key] = FeatureMatrix.assembled(fitted, visual, self.rows[rows], root, words)
+        return self._matrices[key]

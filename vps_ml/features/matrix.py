@@ -5,9 +5,10 @@ Axes: N row, V visual feature, S tabular column, F = V + S feature of the price 
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ from torch import Tensor
 from vps_ml.backbones.networks import accelerator
 from vps_ml.features.scaling import FeatureMap
 from vps_ml.features.tabular import ERRORS, PRICES
-from vps_ml.words.files import WordFeatures
+from vps_ml.words.files import WordFeatures, stacked
 
 Block = tuple[Int[np.ndarray, " row"], np.ndarray]
 """Numbers of rows of the matrix, and their raw visual features."""
@@ -26,11 +27,15 @@ WordsBlock = tuple[Int[np.ndarray, " row"], WordFeatures]
 """The same, and their words."""
 READ_ROWS = 8192
 """Rows converted to float at a time for prediction: 270 MB at the paper's 8,204 features."""
+FEWEST_AT_ONCE = 2048
+"""Rows that are transformed at a time, if there are so many: a date may have two, and a product of matrices for each
+costs more than what it multiplies."""
+Features = TypeVar("Features")
 
 
 @dataclass(frozen=True)
 class FeatureMatrix:
-    """All rows of a dataset as price networks take them, on the GPU if there is one."""
+    """Rows of a dataset as price networks take them, on the GPU if there is one."""
 
     visual: Tensor
     """(N V), of photos and words: float if the visual features are reduced, half precision otherwise."""
@@ -63,10 +68,10 @@ class FeatureMatrix:
 
         Args:
             feature_map: fitted on the training rows.
-            blocks: raw visual features of all rows.
+            blocks: raw visual features of the rows.
             rows: with the map's tabular columns.
             scratch: a folder on a disk with room for the matrix.
-            words: of all rows, where the map takes any.
+            words: of the rows, where the map takes any.
         """
         tabular = feature_map.tabular(rows)
         features = feature_map.width + tabular.shape[1]
@@ -74,10 +79,10 @@ class FeatureMatrix:
         shape = rows.height, feature_map.width
         small = feature_map.reduces or not feature_map.photo_width
         visual = np.empty(shape, dtype=np.float32) if small else unnamed(scratch, shape)
-        for numbers, raw in blocks:
+        for numbers, raw in together(blocks, np.concatenate):
             visual[numbers, : feature_map.photo_width] = feature_map.visual(raw)
         if feature_map.words is not None:
-            for numbers, said in words:
+            for numbers, said in together(words, stacked):
                 visual[numbers, feature_map.photo_width :] = feature_map.words.features(said)
         device = accelerator()
         hidden = {learning: feature_map.hidden(learning) for learning in (PRICES, ERRORS)}
@@ -99,6 +104,22 @@ class FeatureMatrix:
 
     def rows(self, numbers: Int[np.ndarray, " row"]) -> "MatrixRows":
         return MatrixRows(self, torch.from_numpy(np.asarray(numbers, dtype=np.int64)).to(self.visual.device))
+
+
+def together(
+    blocks: Iterable[tuple[np.ndarray, Features]], join: Callable[[list[Features]], Features]
+) -> Iterator[tuple[np.ndarray, Features]]:
+    """The blocks, small ones joined until they have `FEWEST_AT_ONCE` rows."""
+    numbers: list[np.ndarray] = []
+    features: list[Features] = []
+    for rows, block in blocks:
+        numbers.append(rows)
+        features.append(block)
+        if sum(map(len, numbers)) >= FEWEST_AT_ONCE:
+            yield np.concatenate(numbers), join(features)
+            numbers, features = [], []
+    if numbers:
+        yield np.concatenate(numbers), join(features)
 
 
 ALIGNED = 16

@@ -126,7 +126,7 @@ class BoostedTrees(FittedBaseline):
 
         assert model_id is not None, "boosted trees have an artefact"
         models = dataset.artefacts.models
-        x = dataset.matrix_of(models.card(model_id)).rows(rows).array()
+        x = dataset.matrix_of(models.card(model_id), rows).array()
         expected = trees_error(models.text(model_id, "error"), x)
         return Judgement(trees_price(trees_of(models.text(model_id, "price")), x), -expected, expected)
 
@@ -158,7 +158,7 @@ class KernelMachineBaseline(FittedBaseline):
         assert model_id is not None, "a kernel machine has an artefact"
         models = dataset.artefacts.models
         machines = Blend.load(models, model_id)
-        x = dataset.matrix_of(models.card(model_id)).rows(rows)
+        x = dataset.matrix_of(models.card(model_id), rows)
         price = predicted(machines.kernel, x, machines.scale)
         expected = machines.error.expected_error(x, price)
         return Judgement(price, -expected, expected)
@@ -192,7 +192,7 @@ class RidgeOnWords(FittedBaseline):
 
         assert model_id is not None, "a ridge has an artefact"
         models = dataset.artefacts.models
-        dense = dataset.matrix_of(models.card(model_id)).rows(rows).array()
+        dense = dataset.matrix_of(models.card(model_id), rows).array()
         price, expected = WordsRidge.of(models.arrays(model_id, "ridge")).judge(dataset.words_of(rows).hashed, dense)
         return Judgement(price, -expected, expected)
 
@@ -231,7 +231,7 @@ class DeepEnsemble(FittedBaseline):
         assert model_id is not None, "an ensemble has an artefact"
         models = dataset.artefacts.models
         networks = list(networks_of(models.arrays(model_id, "state")).values())[: self.read]
-        return judge_gaussians(networks, dataset.matrix_of(models.card(model_id)).rows(rows))
+        return judge_gaussians(networks, dataset.matrix_of(models.card(model_id), rows))
 
 
 class GaussianNetwork(DeepEnsemble):

@@ -131,6 +131,11 @@ class Blend:
         trees = np.concatenate([np.empty(0), *(trees_price(self.trees, part) for part in parts_of(x))])
         return self.weights @ np.stack([network_price, kernel, trees])
 
+    def priced(self, x: Rows, networks: "Priced") -> "Priced":
+        """What the networks say of some rows, blended."""
+        price = self.price(x, networks.log_price)
+        return Priced(price, networks.own, self.error.expected_error(x, price))
+
     def contents(self) -> Contents:
         """The blend as an artefact's contents."""
         from vps_ml.pricing.trees import trees_text
@@ -211,9 +216,25 @@ class Beside:
     blend: Blend
     ranks: Ranks
 
-    def judge(self, x: Rows, networks: Judgement) -> Judgement:
-        """What the networks judge of some rows, blended; the expected error is the geometric mean of both."""
-        price = self.blend.price(x, networks.log_price)
-        expected = self.blend.error.expected_error(x, price)
-        logit = self.ranks.gate_logit(Words(networks.gate_logit, networks.expected_error, expected))
-        return Judgement(price, logit, np.sqrt(networks.expected_error * expected))
+
+@dataclass(frozen=True)
+class Priced:
+    """What a model says of some rows but for its gate: the same for every δ and ε that shares its other networks."""
+
+    log_price: Float[np.ndarray, " N"]
+    own: Float[np.ndarray, " N"]
+    """|error|s that the networks expect."""
+    expected: Float[np.ndarray, " N"] | None = None
+    """|error|s that comparables let expect; None without a blend."""
+
+    def judged(self, gate: Float[np.ndarray, " N"], ranks: Ranks | None) -> Judgement:
+        """With the gate's word; beside a blend the expected error is the geometric mean of both.
+
+        Args:
+            gate: f_cls's logits.
+            ranks: how they are joined with the expected errors; None without a blend.
+        """
+        if ranks is None or self.expected is None:
+            return Judgement(self.log_price, gate, self.own)
+        logit = ranks.gate_logit(Words(gate, self.own, self.expected))
+        return Judgement(self.log_price, logit, np.sqrt(self.own * self.expected))

@@ -9,14 +9,15 @@ import polars as pl
 from jaxtyping import Float
 
 from vps_ml.artefacts import Artefacts
+from vps_ml.backbones.files import digest
 from vps_ml.backbones.tasks import sees_words
 from vps_ml.cards import Contents, identity
 from vps_ml.features.dataset import CODE_VERSION, PricingDataset
 from vps_ml.pricing.baselines import BASELINES
-from vps_ml.pricing.blends import Beside, Blend, Ranks
+from vps_ml.pricing.blends import Beside, Blend, Priced, Ranks
 from vps_ml.pricing.calibration import Calibration, Judgement, accepted_residuals, calibrated
 from vps_ml.pricing.fitting import OBJECTIVES, STATE, Fit, Log
-from vps_ml.pricing.networks import PricingModel, model_from_state, model_state
+from vps_ml.pricing.networks import PricingModel, model_from_state, model_state, networks_of, output
 from vps_ml.pricing.variants import CURVES, Variant
 from vps_ml.training_loop import Session
 
@@ -131,12 +132,14 @@ def load_model(artefacts: Artefacts, model_id: str) -> tuple[PricingModel, Calib
 class Predictions:
     """Predictions of models and baselines for a dataset's rows.
 
-    A baseline is read at several coverages: its judgement of some rows is computed once.
+    A baseline is read at several coverages, and models of several δ and ε share all but their gates: what they have in
+    common is computed once.
     """
 
     def __init__(self, dataset: PricingDataset) -> None:
         self.dataset = dataset
         self._judged: dict[tuple[str, str | None, str, bytes], Judgement] = {}
+        self._priced: dict[tuple, Priced] = {}
 
     def of(self, variant: Variant, model_id: str | None, rows: np.ndarray) -> pl.DataFrame:
         """A variant's predictions for the rows with these numbers.
@@ -155,8 +158,7 @@ class Predictions:
             judged = self.baseline(variant, model_id, rows)
         else:
             assert model_id is not None, "a price model has an artefact"
-            model, calibration, card = load_model(dataset.artefacts, model_id)
-            judged = model.judge(dataset.matrix_of(card).rows(rows))
+            judged, calibration = self.model(model_id, rows)
         qualification = calibration.qualification(judged)
         low, high = calibration.log_range(judged)
         return pl.DataFrame(
@@ -171,6 +173,21 @@ class Predictions:
                 "qualified": qualification >= 0.5,
             }
         )
+
+    def model(self, model_id: str, rows: np.ndarray) -> tuple[Judgement, Calibration]:
+        """A model's judgement of the rows with these numbers, as `PricingModel.judge`, and its calibration."""
+        artefacts = self.dataset.artefacts
+        card, state = artefacts.models.card(model_id), artefacts.models.arrays(model_id, STATE)
+        x = self.dataset.matrix_of(card, rows)
+        gate, others = (
+            {name: v for name, v in state.items() if name.startswith("gate.") == own} for own in (True, False)
+        )
+        key = card.get("blend_id"), card["feature_map_id"], tuple(map(digest, others.values())), rows.tobytes()
+        if key not in self._priced:
+            self._priced[key] = load_model(artefacts, model_id)[0].priced(x)
+        ranks = Ranks(**artefacts.models.arrays(model_id, RANKS)) if "blend_id" in card else None
+        judged = self._priced[key].judged(output(networks_of(gate)["gate"], x), ranks)
+        return judged, Calibration(**card["calibration"])
 
     def baseline(self, variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
         """A baseline's judgement of the rows with these numbers."""

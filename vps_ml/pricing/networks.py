@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vps_ml.backbones.networks import accelerator
 from vps_ml.features.matrix import FeatureMatrix, JoinedRows, MatrixRows
-from vps_ml.pricing.blends import Beside
+from vps_ml.pricing.blends import Beside, Priced
 from vps_ml.pricing.calibration import Judgement
 from vps_ml.training_loop import weights
 
@@ -96,10 +96,14 @@ class PricingModel:
     beside: Beside | None = None
     """The kernel machine and trees beside the networks; None without any."""
 
+    def priced(self, x: Rows) -> Priced:
+        """What is predicted for some rows without the gate."""
+        own = Priced(mean_output(self.regressors, x), np.exp(output(self.scale, x)))
+        return own if self.beside is None else self.beside.blend.priced(x, own)
+
     def judge(self, x: Rows) -> Judgement:
         """The predictions for some rows."""
-        own = Judgement(mean_output(self.regressors, x), output(self.gate, x), np.exp(output(self.scale, x)))
-        return own if self.beside is None else self.beside.judge(x, own)
+        return self.priced(x).judged(output(self.gate, x), self.beside.ranks if self.beside else None)
 
 
 def judge_gaussians(networks: Sequence[PriceNetwork], x: Rows) -> Judgement:

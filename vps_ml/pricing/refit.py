@@ -105,4 +105,4 @@ def refitted(dataset: PricingDataset, judged_id: str, log: Log) -> Refit:
 def judged(dataset: PricingDataset, model_id: str, rows: np.ndarray) -> tuple[Judgement, Calibration]:
     """A model's judgement of some rows, and its calibration."""
     model, calibration, card = load_model(dataset.artefacts, model_id)
-    return model.judge(dataset.matrix_of(card).rows(rows)), calibration
+    return model.judge(dataset.matrix_of(card, rows)), calibration

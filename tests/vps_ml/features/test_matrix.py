@@ -9,7 +9,7 @@ from worlds import columns_of, tabular_rows
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.features.dataset import PricingDataset
-from vps_ml.features.matrix import FeatureMatrix, JoinedRows
+from vps_ml.features.matrix import FeatureMatrix, JoinedRows, together
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
 from vps_ml.features.tabular import tabular_matrix
 
@@ -28,8 +28,12 @@ def test_recipes_that_see_other_columns_have_maps_of_their_own(tmp_path: Path) -
     assert widths == [4 + 12 + 8 + 1 + 2, 4 + 12]
 
 
+@pytest.mark.parametrize("at_once", [1, 30, 2048])
 @pytest.mark.parametrize("reduced", [None, 5])
-def test_a_matrix_assembled_block_by_block_is_that_of_all_rows_at_once(tmp_path: Path, reduced: int | None) -> None:
+def test_a_matrix_assembled_block_by_block_is_that_of_all_rows_at_once(
+    tmp_path: Path, reduced: int | None, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vps_ml.features.matrix.FEWEST_AT_ONCE", at_once)
     visual = np.random.default_rng(0).normal(3, 2, (40, 12)).astype(np.float16)
     rows = tabular_rows(40)
     columns = columns_of(rows)
@@ -44,6 +48,16 @@ def test_a_matrix_assembled_block_by_block_is_that_of_all_rows_at_once(tmp_path:
         expected[[0, 2]], abs=2e-3
     )
     assert list(tmp_path.iterdir()) == []  # the scratch file has no name
+
+
+def test_small_blocks_are_transformed_together_and_keep_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vps_ml.features.matrix.FEWEST_AT_ONCE", 4)
+    values = np.random.default_rng(0).normal(size=(9, 3))
+    places = [np.array([8]), np.array([1, 5, 0]), np.array([], dtype=int), np.array([2, 3, 4, 6]), np.array([7])]
+    found = list(together([(rows, values[rows]) for rows in places], np.concatenate))
+    assert [len(rows) for rows, _ in found] == [4, 4, 1]
+    for rows, block in found:
+        assert (block == values[rows]).all()
 
 
 def test_rows_of_two_matrices_are_read_as_if_they_were_of_one() -> None:

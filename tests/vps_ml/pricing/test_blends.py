@@ -12,15 +12,14 @@ from vps_ml.features.scaling import FeatureMap
 from vps_ml.features.tabular import ERRORS, PRICES
 from vps_ml.pricing import blends, distances
 from vps_ml.pricing.blends import (
-    Beside,
     Blend,
+    Priced,
     Ranks,
     Words,
     fit_kernel_folds,
     predicted,
     rank_by,
 )
-from vps_ml.pricing.calibration import Judgement
 from vps_ml.pricing.distances import LABELS_WEIGH, STATISTICS_WEIGH, input_scale, seeded_choice
 from vps_ml.pricing.expected_errors import LEAST_EXPECTED_ERROR, Comparables
 from vps_ml.pricing.folds import fold_of_group
@@ -168,9 +167,9 @@ def test_ranks_stay_within_what_was_seen_and_rise() -> None:
 def test_networks_alone_are_judged_as_they_are_and_blended_ones_between_both_errors() -> None:
     x, y = world(100)
     blend = made_blend(x, y)
-    own = Judgement(y, np.zeros(100), np.full(100, 0.4))
+    own = Priced(y, np.full(100, 0.4))
     errors = np.linspace(0.1, 1, 100)
     ranks = Ranks.among(Words(np.linspace(-1, 1, 100), errors, errors), 0.3, 0.25)
-    judged = Beside(blend, ranks).judge(x, own)
+    judged = blend.priced(x, own).judged(np.zeros(100), ranks)
     expected = blend.error.expected_error(x, judged.log_price)
     assert judged.expected_error == pytest.approx(np.sqrt(0.4 * expected))

@@ -33,7 +33,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> PricingDataset:
 
 def moved(dataset: PricingDataset, card: dict, learning: str) -> tuple[np.ndarray, np.ndarray]:
     """(features of all rows, the same with what this is not learnt from moved)."""
-    x = dataset.matrix_of(card).rows(np.arange(dataset.rows.height)).array()
+    x = dataset.matrix_of(card, np.arange(dataset.rows.height)).array()
     hidden = FeatureMap.load(dataset.artefacts, card["feature_map_id"]).hidden(learning)
     assert len(hidden) == (12 if learning == ERRORS else 8)
     elsewhere = x.copy()

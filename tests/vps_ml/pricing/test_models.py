@@ -1,6 +1,7 @@
 """Objectives and baselines by name: registered ones reach the tables, others are refused before any training."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import dagster as dg
 import numpy as np
@@ -26,7 +27,8 @@ from vps_ml.pricing.baselines import (
     check_kinds,
 )
 from vps_ml.pricing.calibration import Judgement
-from vps_ml.pricing.models import fit_variant, load_model
+from vps_ml.pricing.models import Predictions, fit_variant, load_model
+from vps_ml.pricing.networks import PricingModel
 from vps_ml.pricing.variants import Variant, model_variants
 
 
@@ -156,6 +158,35 @@ def test_the_gaussian_network_and_the_ensemble_are_read_from_one_artefact(tmp_pa
     assert not one["predicted_log_price"].equals(five["predicted_log_price"])
 
 
+@pytest.mark.parametrize("objective", ["cross_fitted", "blended"])
+def test_models_of_several_deltas_are_judged_as_each_by_itself_and_what_they_share_once(
+    tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of another seed the networks are others, though the rows are the same."""
+    at = [(0.5, 0), (0.7, 0), (0.5, 1)]
+    variants = [
+        Variant(constraint_kind="percentile", constraint_value=value, objective=objective, seed=seed)
+        for value, seed in at
+    ]
+    made = job(tmp_path, *variants)
+    dataset, models = PricingDataset(made.rows, made.recipe, made.artefacts), trained(made)
+    test, expected = dataset.role("group", "test"), []
+    for model_id in models["model_id"]:
+        model, calibration, card = load_model(made.artefacts, model_id)
+        judged = model.judge(dataset.matrix_of(card, test))
+        expected.append((judged.log_price, calibration.qualification(judged), *calibration.log_range(judged)))
+    counted = Mock(wraps=PricingModel.priced)
+    monkeypatch.setattr(PricingModel, "priced", lambda *arguments: counted(*arguments))
+    predictions = Predictions(dataset)
+    for variant, model_id, values in zip(variants, models["model_id"], expected, strict=True):
+        found = predictions.of(variant, model_id, test)
+        names = ("predicted_log_price", "qualification", "low_log_price", "high_log_price")
+        for name, value in zip(names, values, strict=True):
+            assert found[name].to_numpy() == pytest.approx(value), name
+    assert counted.call_count == 2
+    assert not np.allclose(expected[0][0], expected[2][0])
+
+
 @pytest.mark.parametrize("objective", ["paper", "cross_fitted", "blended"])
 def test_a_fitted_model_is_fitted_once_and_loads_with_its_calibration_and_card(tmp_path: Path, objective: str) -> None:
     variant = Variant(constraint_kind="percentile", constraint_value=0.5, objective=objective)
@@ -168,7 +199,7 @@ def test_a_fitted_model_is_fitted_once_and_loads_with_its_calibration_and_card(t
     model, calibration, card = load_model(made.artefacts, str(model_id))
     assert len(model.regressors) == {"paper": 1, "cross_fitted": 2, "blended": 2}[objective]
     validation = dataset.role("group", "validation")
-    judged = model.judge(dataset.matrix_of(card).rows(validation))
+    judged = model.judge(dataset.matrix_of(card, validation))
     assert (calibration.qualification(judged) >= 0.5).mean() == pytest.approx(0.5, abs=0.02)
     assert card["trained_on"] == 140
     folds = {"fold 1 of 2", "fold 2 of 2", "expected error", "gate"}
