@@ -67,7 +67,7 @@ def foretold(offered: Offered, days: int, fewest_sales: int) -> Foretold:
 
 def foretold_of(block: Offered, past: Offered, days: int) -> Foretold:
     """Items by what was known before any of them was listed."""
-    hazard = fit_hazard(past, draws=1)
+    hazard = fit_hazard(past, draws=0)
     chance, by_category = np.zeros(len(block)), np.zeros(len(block))
     for category in np.unique(block.category.astype(str)):
         mine, before = block.category == category, past.where(past.category == category)

@@ -141,6 +141,11 @@ def fit_hazard(offered: Offered, seed: int = 0, draws: int = DRAWS) -> Hazard:
     The draws are of the normal distribution around the estimate, with a covariance that allows for days and listings
     of one physical item that are not independent ("sandwich": Liang and Zeger, Biometrika 73 (1986)).
 
+    Args:
+        offered: the items.
+        seed: of the draws.
+        draws: of the coefficients, after the estimate; with none their covariance is not computed.
+
     Raises:
         ValueError: nothing is learnt from these items (`tells`).
     """
@@ -153,37 +158,47 @@ def fit_hazard(offered: Offered, seed: int = 0, draws: int = DRAWS) -> Hazard:
     own = csr_matrix((np.full(len(trial), CATEGORIES_DIFFER), (trial, number[trials.item])), shape=shape)
     ratio = bounded(offered.ratio)[trials.item]
     x = hstack([csr_matrix(by_age(trials.age)), csr_matrix(ratio[:, None]), own]).tocsr()
-    estimate, covariance = fitted_logistic(
-        x, trials.sold, np.unique(offered.group, return_inverse=True)[1][trials.item]
-    )
-    drawn = np.random.default_rng(seed).multivariate_normal(estimate, covariance, draws, method="eigh")
-    both, ages = np.concatenate([estimate[None], drawn]), len(AGE_STARTS)
+    estimate, ages = fitted_logistic(x, trials.sold), len(AGE_STARTS)
+    both = estimate[None]
+    if draws:
+        cluster = np.unique(offered.group, return_inverse=True)[1][trials.item]
+        covariance = sandwich(x, trials.sold, estimate, cluster)
+        drawn = np.random.default_rng(seed).multivariate_normal(estimate, covariance, draws, method="eigh")
+        both = np.concatenate([both, drawn])
     of_category = CATEGORIES_DIFFER * both[:, ages + 1 :]
     average = of_category @ (np.bincount(number[trials.item], minlength=len(categories)) / len(trial))
     of_age = both[:, :ages] @ by_age(np.arange(MOST_DAYS)).T + average[:, None]
     return Hazard(categories.tolist(), of_age, both[:, ages], of_category - average[:, None])
 
 
-def fitted_logistic(x: Any, y: Bool[np.ndarray, " trial"], cluster: Int[np.ndarray, " trial"]) -> tuple[Any, Any]:
-    """(coefficients, their covariance) of a logistic regression, all but the first taken to be around zero, by one.
+def fitted_logistic(x: Any, y: Bool[np.ndarray, " trial"]) -> Float[np.ndarray, " P"]:
+    """The coefficients of a logistic regression, all but the first taken to be around zero, by one.
 
     Args:
-        x: a sparse matrix, a row a trial.
+        x: a sparse matrix, a row a trial, the first column ones.
         y: the outcomes.
-        cluster: trials of the same number are not independent.
     """
-    from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
-    fitted = LogisticRegression(C=1.0, max_iter=1000, tol=1e-6).fit(x[:, 1:], y)
-    estimate = np.concatenate([fitted.intercept_, fitted.coef_[0]])
+    with threadpool_limits(1):  # its steps are of a few hundred numbers: threads would wait for each other
+        fitted = LogisticRegression(C=1.0, max_iter=1000, tol=1e-6).fit(x[:, 1:], y)
+    return np.concatenate([fitted.intercept_, fitted.coef_[0]])
+
+
+def sandwich(
+    x: Any, y: Bool[np.ndarray, " trial"], estimate: Float[np.ndarray, " P"], cluster: Int[np.ndarray, " trial"]
+) -> Float[np.ndarray, "P P"]:
+    """The covariance of the coefficients of `fitted_logistic`; trials of the same cluster are not independent."""
+    from scipy.sparse import csr_matrix
+
     chance = 1 / (1 + np.exp(-(x @ estimate)))
     information = np.asarray((x.T @ x.multiply((chance * (1 - chance))[:, None])).todense())
     information += np.diag(np.r_[0.0, np.ones(len(estimate) - 1)])
     of_cluster = csr_matrix((np.ones(len(y)), (cluster, np.arange(len(y)))))
     scores = (of_cluster @ x.multiply((y - chance)[:, None])).toarray()
     bread = np.linalg.pinv(information)
-    return estimate, bread @ (scores.T @ scores) @ bread
+    return bread @ (scores.T @ scores) @ bread
 
 
 def kaplan_meier(offered: Offered, days: int) -> float:
