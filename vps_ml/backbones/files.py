@@ -3,7 +3,8 @@
 The header has each matrix's checksum. A matrix that is not as it was written is not read: its file is set aside, and
 the next run embeds the date again. Files of version 0.1 have no checksums.
 
-Files are mapped, not copied: what a reader takes no rows of costs its checksum alone, at the rate of memory.
+Files are mapped, not copied: what a reader takes no rows of costs its checksum alone, at the rate of memory, and once
+in a process.
 
 A file knows what its rows were made from. When a date's listings change, as with each sale that is out of bounds, the
 rows that an earlier file of the date has are taken from there (`taken_over`).
@@ -30,6 +31,9 @@ XXH3 = ".xxh3"
 """After an array's name, in the header: its checksum. Older code finds none: it has SHA-256 under the name alone."""
 MADE_FROM = "made_from"
 """Name of the array of what rows were made from: the 32 bytes of a SHA-256 each."""
+CHECKED: set[tuple[str | int, ...]] = set()
+"""The arrays that this process has held to their checksums: of which file (path, number, size, time of writing), and
+their names. A file is never written to, and what is mapped stays in memory or is read again from the same blocks."""
 RowOf = Mapping[str, int]
 """SHA-256 of what a row was made from -> its number."""
 
@@ -81,13 +85,17 @@ def tensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndar
         DamagedArtefact: one is not what was written, or the file is gone.
     """
     try:
+        stat = path.stat()
         with safe_open(path, framework="pt") as file:  # which maps, where framework="numpy" copies
             header = file.metadata() or {}
             found = {name: file.get_tensor(name).numpy() for name in (file.keys() if names is None else names)}
     except (SafetensorError, FileNotFoundError) as error:
         raise damaged(path) from error
-    if not all(as_written(name, array, header) for name, array in found.items()):
+    key = str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns
+    new = {name: array for name, array in found.items() if (*key, name) not in CHECKED}
+    if not all(as_written(name, array, header) for name, array in new.items()):
         raise damaged(path)
+    CHECKED.update((*key, name) for name in new)
     return found
 
 

@@ -2,11 +2,13 @@
 
 import hashlib
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from vps_ml.backbones import files
 from vps_ml.backbones.files import QUALITY, gathered, load_embeddings, load_quality, save_embeddings, tensors
 from vps_ml.stores import DamagedArtefact
 
@@ -70,3 +72,19 @@ def test_checksums_of_before_are_still_held_to(tmp_path: Path) -> None:
     assert (tensors(tmp_path / "good")["a"] == FEATURES["a"]).all()
     with pytest.raises(DamagedArtefact):
         tensors(tmp_path / "bad")
+
+
+def test_a_file_is_held_to_its_checksums_once_and_again_when_it_is_another(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Mock(wraps=files.digest)
+    monkeypatch.setattr(files, "digest", counted)
+    for _ in range(3):
+        load_embeddings(file, ["a"], np.array([1]))
+    assert counted.call_count == 1
+    tensors(file)
+    assert counted.call_count == 1 + 2, "of the others there was no need before"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DamagedArtefact):
+        tensors(file)
