@@ -35,7 +35,7 @@ FIGURES = {
 HELPERS = {"measure", "drawn", "curves", "sample"}
 """Those that others import, or that read what others have left."""
 RUNS = ("first", "new day")
-ELSEWHERE = {"accelerator", "scale"}
+ELSEWHERE = {"accelerator", "accelerator_heads", "scale"}
 """Those that need a GPU, or servers (tests/scale)."""
 
 

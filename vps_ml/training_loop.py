@@ -1,6 +1,7 @@
 """The loop in which every network is trained: phases, early stopping, checkpoints."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from vps_ml.checkpoints import Checkpoint, Stateful
 from vps_ml.data_parallel import ALONE, Rank
+from vps_ml.recorded_steps import RecordedSteps
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,14 @@ class Loop:
     """Which process of a training in several this is: the loss is its own, what is reported is all ranks'."""
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None
     """Sets the learning rate after every batch, in place of the phases' own."""
+    recordable: bool = False
+    """Whether a step never waits for a GPU, so that one can repeat it by itself (`RecordedSteps`); without a schedule,
+    and with an Adam."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(parameter.device for network in self.networks.values() for parameter in network.parameters())
 
     @property
     def parts(self) -> dict[str, Stateful]:
@@ -137,9 +147,11 @@ class Loop:
         return self.optimizer.param_groups[0]["lr"]
 
 
-def shuffled_batches(rows: int, batches: int, generator: torch.Generator) -> Iterable[Tensor]:
+def shuffled_batches(
+    rows: int, batches: int, generator: torch.Generator, device: torch.device | None = None
+) -> Iterable[Tensor]:
     """A shuffled epoch of row numbers, in batches of nearly equal size."""
-    return torch.randperm(rows, generator=generator).tensor_split(batches)
+    return torch.randperm(rows, generator=generator).to(device).tensor_split(batches)
 
 
 @dataclass
@@ -154,6 +166,19 @@ class Progress:
     held_out_by_epoch: list[float] = field(default_factory=list)
 
 
+@contextmanager
+def products_in_tf32() -> Iterator[None]:
+    """Meanwhile a GPU multiplies matrices in TF32: their numbers to three digits, their sums in single precision."""
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    products.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
+
+
+@products_in_tf32()
 def optimise(loop: Loop, session: Session) -> list[float]:
     """Train all phases; the mean training loss of every epoch.
 
@@ -174,9 +199,9 @@ def optimise(loop: Loop, session: Session) -> list[float]:
         phase, first, plateau = loop.phases[number], 0, Plateau(loop.patience)
         if number == start.phase:
             first, plateau = start.epoch, Plateau(loop.patience, start.lowest, start.stale)
-        set_learning_rate(loop, phase)
+        step = begun(loop, phase)
         for epoch in range(first, phase.epochs):
-            losses.append(one_epoch(loop, phase, epoch))
+            losses.append(one_epoch(loop, epoch, step))
             if monotonic() - logged_at >= session.log_every_s:
                 session.log(f"{loop.name}: {position(loop, number, epoch)}, loss {losses[-1]:.4f}")
                 logged_at = monotonic()
@@ -199,19 +224,42 @@ def optimise(loop: Loop, session: Session) -> list[float]:
     return losses
 
 
-def set_learning_rate(loop: Loop, phase: Phase) -> None:
-    """Begin a phase at its rate; a loop with a schedule keeps to that."""
-    for group in loop.optimizer.param_groups if loop.schedule is None else ():
-        group["lr"] = phase.learning_rate
-
-
 def position(loop: Loop, phase: int, epoch: int) -> str:
     """Where a loop is, for its log."""
     of_phase = f"phase {phase + 1}, " if len(loop.phases) > 1 else ""
     return f"{of_phase}epoch {epoch + 1:,} of {loop.phases[phase].epochs:,}"
 
 
-def one_epoch(loop: Loop, phase: Phase, epoch: int) -> float:
+@dataclass(frozen=True)
+class Step:
+    """A step of the optimiser in a phase."""
+
+    loop: Loop
+    phase: Phase
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Take it on the rows with these numbers; the loss before."""
+        loop = self.loop
+        loss = loop.loss(rows, self.phase)
+        loop.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        loop.optimizer.step()
+        if loop.schedule:
+            loop.schedule.step()
+        return loss.detach()
+
+
+def begun(loop: Loop, phase: Phase) -> Step | RecordedSteps:
+    """Begin a phase, at its rate unless the loop has a schedule; what takes its steps."""
+    for group in loop.optimizer.param_groups if loop.schedule is None else ():
+        group["lr"] = phase.learning_rate
+    step, records = Step(loop, phase), loop.recordable and loop.device.type == "cuda"
+    for group in loop.optimizer.param_groups if loop.recordable else ():
+        group["capturable"] = records  # a checkpoint may say what another machine could
+    return RecordedSteps(step) if records else step
+
+
+def one_epoch(loop: Loop, epoch: int, step: Step | RecordedSteps) -> float:
     """Train on every row once; the mean loss of the batches.
 
     Raises:
@@ -219,16 +267,10 @@ def one_epoch(loop: Loop, phase: Phase, epoch: int) -> float:
     """
     for network in loop.networks.values():
         network.train()
-    mean = 0.0
-    for rows in shuffled_batches(loop.rows, loop.batches_per_epoch, loop.generator):
-        loss = loop.loss(rows, phase)
-        mean += finite(loss, loop, epoch) / loop.batches_per_epoch
-        loop.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        loop.optimizer.step()
-        if loop.schedule:
-            loop.schedule.step()
-    return mean
+    # Looked at together: to look at each would make a GPU wait for Python after every batch.
+    device = loop.device if loop.recordable else None
+    losses = [step(rows) for rows in shuffled_batches(loop.rows, loop.batches_per_epoch, loop.generator, device)]
+    return finite(torch.stack(losses).mean(), loop, epoch)
 
 
 def finite(loss: Tensor, loop: Loop, epoch: int) -> float:

@@ -11,7 +11,7 @@ from vps_ml.backbones.networks import resnet
 from vps_ml.backbones.training import photo_source, train_backbone
 from vps_ml.pricing.learners import constraint_objective, train_jointly
 from vps_ml.recipes import demo, paper, recipe_named
-from vps_ml.training_loop import Loop, Phase, Session
+from vps_ml.training_loop import Loop, Session, Step
 
 
 def test_the_demo_recipe_never_downloads() -> None:
@@ -46,11 +46,11 @@ def test_the_paper_recipe_starts_and_runs_an_epoch(monkeypatch: pytest.MonkeyPat
     losses: list[float] = []
     real = training_loop.one_epoch
 
-    def counted(loop: Loop, phase: Phase, epoch: int) -> float:
-        losses.append(loop.loss(torch.arange(64), phase).item())
+    def counted(loop: Loop, epoch: int, step: Step) -> float:
+        losses.append(loop.loss(torch.arange(64), step.phase).item())
         if len(losses) == 5:
             raise Killed
-        return real(loop, phase, epoch)
+        return real(loop, epoch, step)
 
     monkeypatch.setattr(training_loop, "one_epoch", counted)
     recipe = paper().pricing

@@ -91,6 +91,8 @@ class Learner:
     outputs: int = 1
     learning: str | None = None
     """Prices or errors, which are not learnt from every column; None: from all."""
+    recordable: bool = True
+    """Whether the loss never waits for a GPU."""
 
 
 def blind(network: PriceNetwork, columns: Sequence[int]) -> None:
@@ -129,6 +131,7 @@ def train_alone(
         generator=torch.Generator().manual_seed(seed),
         validation_loss=lambda phase: learner.loss(all_outputs(network, validation.x), validation.target),
         patience=recipe.patience,
+        recordable=learner.recordable and isinstance(train.x, MatrixRows),
     )
     optimise(loop, session)
     return network
@@ -154,7 +157,10 @@ def gaussian(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
         return gaussian_nll_loss(out[:, 0], price, out[:, 1].exp())
 
     schedule = stage_one_twice(recipe, len(train.x))
-    return Learner(name, loss, recipe.dropout, recipe.weight_decay, schedule, float(train.target.mean()), outputs=2)
+    start = float(train.target.mean())
+    return Learner(  # the loss looks whether a variance is negative
+        name, loss, recipe.dropout, recipe.weight_decay, schedule, start, outputs=2, recordable=False
+    )
 
 
 def expected_error(train: Examples, recipe: PricingRecipe) -> Learner:
@@ -222,6 +228,7 @@ def train_jointly(
         generator=torch.Generator().manual_seed(seed),
         validation_loss=validation_loss,
         patience=recipe.patience,
+        recordable=True,
     )
     optimise(loop, session)
     return price, accept

@@ -12,7 +12,7 @@ from vps_ml.features.tabular import ERRORS
 from vps_ml.pricing.learners import FoldNetworks, constraint_objective, gate, train_alone, train_folds
 from vps_ml.pricing.networks import Examples, PriceNetwork, mean_output, output
 from vps_ml.recipes import PricingRecipe
-from vps_ml.training_loop import Checkpoint, Loop, Phase, Session
+from vps_ml.training_loop import Checkpoint, Loop, Session, Step
 
 
 def trained_gate(
@@ -101,8 +101,8 @@ def test_a_cross_fitting_that_goes_on_from_its_checkpoints_ends_with_the_same_ne
 
     real, seen = training_loop.one_epoch, []
 
-    def counted(loop: Loop, phase: Phase, epoch: int) -> float:
-        mean = real(loop, phase, epoch)
+    def counted(loop: Loop, epoch: int, step: Step) -> float:
+        mean = real(loop, epoch, step)
         seen.append(loop.name)
         if broken_off and seen.count("fold 2 of 3") == 12:
             raise Killed
