@@ -14,7 +14,7 @@ from vps_ml.artefacts import Artefacts
 from vps_ml.cards import identity
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.recipes import Recipe
-from vps_ml.words.masking import has_price, said
+from vps_ml.words.masking import said_and_prices
 
 if TYPE_CHECKING:
     from vps_ml.words.files import WordFeatures
@@ -40,14 +40,15 @@ def read_words(context: dg.OpExecutionContext, job: WordsJob) -> pl.DataFrame:
     text_id = reader_id(job.recipe.words, artefacts)
     reader, frames, read = Reader(artefacts, text_id), [], 0
     for (day,), rows in job.rows.sort("listed_on", "listing_id").group_by("listed_on", maintain_order=True):
-        texts = [said(title, description) for title, description in rows.select("title", "description").iter_rows()]
+        heard = [said_and_prices(*parts) for parts in rows.select("title", "description").iter_rows()]
+        texts = [text for text, _ in heard]
         hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
         path = artefacts.embedding_path(text_id, str(day), identity(text_id, hashes))
         if not artefacts.embedding_file(path).exists():
             words, new = words_of_date(artefacts.root / path, hashes, texts, reader)
             save_words(artefacts.root / path, words, hashes)
             read += new
-        frames.append(words_rows(path, rows, texts, text_id))
+        frames.append(words_rows(path, rows, heard, text_id))
     artefacts.share_embeddings({path for frame in frames for path in frame["path"].unique()})
     how = "hashed words" if reader.encoder_id is None else f"hashed words and the encoder {reader.encoder_id}"
     context.log.info(f"{read:,} of {job.rows.height:,} listings read: {how}")
@@ -77,18 +78,14 @@ def words_of_date(
     return chosen.rows(in_order(hashes, [rows for _, rows in parts])), len(new)
 
 
-def words_rows(path: str, rows: pl.DataFrame, texts: list[str], text_id: str) -> pl.DataFrame:
-    """A date's rows of the table `text_embeddings`."""
-    priced = [
-        any(part is not None and has_price(part) for part in parts)
-        for parts in rows.select("title", "description").iter_rows()
-    ]
+def words_rows(path: str, rows: pl.DataFrame, heard: Sequence[tuple[str, int]], text_id: str) -> pl.DataFrame:
+    """A date's rows of the table `text_embeddings`; of each what is said and how many prices were masked in it."""
     return rows.select(
         "listing_id",
         "listed_on",
         pl.lit(text_id).alias("text_id"),
         pl.lit(path).alias("path"),
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
-        pl.Series("words", [len(text.split()) for text in texts], dtype=pl.Int64),
-        pl.Series("price_masked", priced, dtype=pl.Boolean),
+        pl.Series("words", [len(text.split()) for text, _ in heard], dtype=pl.Int64),
+        pl.Series("price_masked", [prices > 0 for _, prices in heard], dtype=pl.Boolean),
     )

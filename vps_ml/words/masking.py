@@ -35,29 +35,34 @@ PRICES = tuple(
 a word that often precedes a price, and a number that ends the phrase; a number with two decimals. Model numbers, sizes
 and years stay: a bare number is no price as far as anyone can tell. Words for numbers are not read, nor labels (brand,
 attributes, specifications, condition), which are taken as the marketplace's own."""
+DIGIT = re.compile(r"\d")
+"""Stands in every price: most texts of most listings have none, and need not be looked through six times."""
 UNSEEN = {ord(c): None for c in "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufe0f\u20e3"}
 """Characters within which a price could be hidden."""
 
 
 def plain(text: str) -> str:
     """The beginning of the text, in the plain forms of its characters (Unicode's NFKC), without what nobody sees."""
-    return unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).translate(UNSEEN)
+    beginning = text[:MOST_CHARACTERS]
+    return beginning if beginning.isascii() else unicodedata.normalize("NFKC", beginning).translate(UNSEEN)
 
 
-def without_prices(text: str) -> str:
-    """The plain text with every price in it replaced by the word `price`."""
-    masked = plain(text)
-    for price in PRICES:
-        masked = price.sub(MASK, masked)
-    return masked
+def masked(text: str) -> tuple[str, int]:
+    """(the plain text with every price in it replaced by the word `price`, how many there were)."""
+    found, prices = plain(text), 0
+    for price in PRICES if DIGIT.search(found) else ():
+        found, count = price.subn(MASK, found)
+        prices += count
+    return found, prices
 
 
-def has_price(text: str) -> bool:
-    """Whether a price stands in the text, as far as it is read."""
-    return any(price.search(plain(text)) for price in PRICES)
+def said_and_prices(title: str | None, description: str | None) -> tuple[str, int]:
+    """(what a seller says of an item, as models may read it, how many prices were masked in it); "" if nothing is."""
+    parts = [masked(part) for part in (title, description) if part]
+    words = (part.strip() for part, _ in parts)
+    return ". ".join(part for part in words if part), sum(count for _, count in parts)
 
 
 def said(title: str | None, description: str | None) -> str:
     """What a seller says of an item, as models may read it; empty where nothing is said."""
-    parts = (without_prices(part).strip() for part in (title, description) if part)
-    return ". ".join(part for part in parts if part)
+    return said_and_prices(title, description)[0]

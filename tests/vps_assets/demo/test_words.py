@@ -7,7 +7,7 @@ import pytest
 
 from vps_assets.demo.catalogue import BRANDS, Item
 from vps_assets.demo.words import BROKEN, CONDITION_MISSING, MANNERS, PRICED_TITLE_SHARE, TOLD, Said, manners, said
-from vps_ml.words.masking import without_prices
+from vps_ml.words.masking import masked
 
 ITEM = Item("phone", "Aldera", "black", "plain", "XL", "limited", 0.05, works=False, receipt=True)
 COUNT = 4000
@@ -44,7 +44,7 @@ def test_a_liar_names_any_brand_and_a_silent_one_nothing(monkeypatch: pytest.Mon
 def test_some_titles_hold_the_asking_price_and_none_does_once_it_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     titles = [one.title or "" for one in spoken("plain", monkeypatch)]
     assert share(titles, "123") == pytest.approx(PRICED_TITLE_SHARE, abs=0.008)
-    assert not share([without_prices(title) for title in titles], "123")
+    assert not share([masked(title)[0] for title in titles], "123")
 
 
 def test_the_condition_is_kinder_than_the_truth_and_missing_at_its_share() -> None:
