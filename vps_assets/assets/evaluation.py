@@ -14,8 +14,8 @@ from vps_assets.orchestration.tracking import log_reports
 from vps_assets.report.figures import risk_coverage_curves
 from vps_assets.warehouse.settings import Settings
 from vps_ml.backbones.tasks import WORDS, can_serve, inputs_of, sees_words
-from vps_ml.evaluation import metrics
-from vps_ml.evaluation.resampling import Draws, Judged, intervals, numbered
+from vps_ml.evaluation.resampling import Draws, numbered
+from vps_ml.evaluation.segments import DTYPES, Outcomes, figures_of
 from vps_ml.ops.pricing import PredictionJob, predict_test_rows
 from vps_ml.pricing.baselines import is_gated
 from vps_ml.pricing.calibration import ALL
@@ -26,46 +26,6 @@ ITEMS = {"clean_listings": ("listing_id", "category", "group_key")}
 """What the evaluation has to know of a listing beside the models' predictions."""
 
 
-def segment_row(predictions: pl.DataFrame, gated: bool, trained_gate: bool, draws: Draws) -> dict:
-    """The figures of one model on one segment's test rows, with intervals over other draws of listings.
-
-    Args:
-        predictions: of the segment's test rows, by `listing_id`.
-        gated: whether the model can order them by qualification.
-        trained_gate: whether 0.5 is a threshold that was trained.
-        draws: of the same rows.
-    """
-    error, low, high = (
-        (predictions[name] - predictions["log_price"]).to_numpy()
-        for name in ("predicted_log_price", "low_log_price", "high_log_price")
-    )
-    qualified = predictions["qualified"].to_numpy()
-    accepted = error[qualified]
-    risk = metrics.risk_coverage(error, predictions["qualification"].to_numpy(), predictions["listing_id"].to_numpy())
-    some, in_range = bool(accepted.size), (low <= 0) & (high >= 0)
-    judged = Judged(np.abs(error), predictions["qualification"].to_numpy())
-    ends = {
-        f"{name}_{end}": value if gated or name != "aurc" else None
-        for name, interval in intervals(judged, qualified, in_range, draws).items()
-        for end, value in vars(interval).items()
-    }
-    return {
-        "tested": error.size,
-        "qualified": int(qualified.sum()),
-        "coverage": float(qualified.mean()),
-        "raw_coverage": float((predictions["gate_logit"].to_numpy() >= 0).mean()) if trained_gate else None,
-        "male": metrics.male(accepted) if some else None,
-        "rmsle": metrics.rmsle(accepted) if some else None,
-        "male_of_all": metrics.male(error),
-        "aurc": metrics.aurc(risk) if gated else None,
-        "risk_curve": metrics.risk_curve(risk) if gated else None,
-        "male_of_top_half": metrics.male_of_top_half(risk) if gated else None,
-        "range_coverage": float(in_range[qualified].mean()) if some else None,
-        "range_width": float((high - low)[qualified].mean()) if some else None,
-        **ends,
-    }
-
-
 def reports(
     predictions: pl.DataFrame, models: pl.DataFrame, items: pl.DataFrame, range_level: float, run_id: str
 ) -> pl.DataFrame:
@@ -73,23 +33,26 @@ def reports(
 
     `models` has the variants by `model_id`, `items` the category and the group by `listing_id`.
     """
-    now = datetime.now(UTC)
+    frames = []
     ordered = predictions.join(items, on="listing_id", how="left").sort("listing_id")
     by_model = ordered.partition_by("model_id", as_dict=True)
-    rows = []
-    for split_models in models.partition_by("split_kind"):
-        categories = by_model[(split_models["model_id"][0],)]["category"].unique().sort()
-        for segment in (ALL, *categories):
-            chosen = pl.lit(True) if segment == ALL else pl.col("category") == segment
-            draws = None  # one segment's at a time: they are many numbers
-            for model in split_models.iter_rows(named=True):
-                part = by_model[(model["model_id"],)].filter(chosen)
-                own_gate = model["constraint_kind"] != "baseline"
-                gated = is_gated(model["constraint_kind"], model["objective"])
-                draws = draws or Draws(numbered(part["group_key"].to_numpy()))
-                common = {"run_id": run_id, **model, "segment": segment, "range_level": range_level}
-                rows.append(common | {"evaluated_at": now} | segment_row(part, gated, own_gate, draws))
-    return pl.DataFrame(rows, infer_schema_length=None)
+    for of_split in models.partition_by("split_kind"):
+        ids = of_split["model_id"].to_list()
+        tested, rows = Outcomes.of_models([by_model[(one,)] for one in ids]), by_model[(ids[0],)]
+        own_gate = of_split["constraint_kind"] != "baseline"
+        kinds = of_split.select("constraint_kind", "objective").iter_rows()
+        gated = np.array([is_gated(kind, objective) for kind, objective in kinds])
+        category, group = rows["category"].to_numpy(), rows["group_key"].to_numpy()
+        for segment in (ALL, *rows["category"].unique().sort()):
+            among = np.flatnonzero(np.full(len(category), True) if segment == ALL else category == segment)
+            draws = Draws(numbered(group[among]))  # one segment's at a time: they are many numbers
+            figures = figures_of(tested.among(among), gated, own_gate.to_numpy(), draws)
+            frames.append(pl.DataFrame({"model_id": ids, "segment": segment, **figures}, schema_overrides=DTYPES))
+    if not frames:
+        return pl.DataFrame()
+    run = {"run_id": run_id, "range_level": range_level, "evaluated_at": datetime.now(UTC)}
+    figures_by_model = pl.concat(frames).with_columns(**{name: pl.lit(value) for name, value in run.items()})
+    return figures_by_model.join(models, on="model_id", how="left", maintain_order="left")
 
 
 def with_male_of_landed(rows: pl.DataFrame, beyond: pl.DataFrame) -> pl.DataFrame:

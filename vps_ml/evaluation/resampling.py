@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 RESAMPLES = 2000
 WEIGHTS_AT_ONCE = 2_000_000
@@ -93,11 +93,31 @@ def aurc(judged: Judged, weights: Weights) -> Float[np.ndarray, " R"]:
     Ties of qualification keep the order of the items, which is that of `listing_id` in the contract's definition.
     """
     order = np.argsort(-judged.qualification, kind="stable")
-    taken = weights[:, order]
-    items = np.cumsum(taken, axis=1)
-    errors = np.cumsum(taken * judged.log_error[order], axis=1)
-    risk = np.divide(errors, items, out=np.zeros_like(errors), where=items > 0)
-    return (taken * risk).sum(axis=1) / items[:, -1]
+    return aurcs(judged.log_error[None], order[None], weights)[0]
+
+
+def aurcs(
+    log_error: Float[np.ndarray, "M N"], order: Int[np.ndarray, "M N"], weights: Weights
+) -> Float[np.ndarray, "M R"]:
+    """`aurc` of several models on the same items.
+
+    Args:
+        log_error: |predicted - actual|, in ln units.
+        order: each model's items, the most qualified first.
+        weights: how often each item was drawn.
+    """
+    drawn, found = np.ascontiguousarray(weights.T), [np.empty((0, len(weights)))]
+    at_once = max(1, WEIGHTS_AT_ONCE // max(weights.size, 1))
+    for start in range(0, len(order), at_once):
+        chosen = order[start : start + at_once]
+        taken = drawn[chosen.T]  # an item of each model after the other, all draws side by side
+        items = np.cumsum(taken, axis=0)
+        errors = taken * np.take_along_axis(log_error[start : start + at_once], chosen, axis=1).T[:, :, None]
+        np.cumsum(errors, axis=0, out=errors)
+        risk = np.divide(errors, items, out=np.zeros_like(errors), where=items > 0)
+        risk *= taken
+        found.append(risk.sum(axis=0) / items[-1])
+    return np.concatenate(found)
 
 
 def male_at(judged: Judged, weights: Weights, coverage: float) -> Float[np.ndarray, " R"]:
@@ -165,6 +185,20 @@ def middle(drawn: Float[np.ndarray, " R"]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def middles(drawn: Float[np.ndarray, "M R"]) -> tuple[Float[np.ndarray, " M"], Float[np.ndarray, " M"]]:
+    """`middle` of each row; NaN of those that have no figure in any draw."""
+    ordered = np.sort(drawn, axis=1)  # NaN last
+    last = np.maximum(np.isfinite(drawn).sum(axis=1) - 1, 0)
+    found = []
+    for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
+        at = share * last
+        before = np.floor(at).astype(np.int64)
+        neighbours = np.stack([before, np.minimum(before + 1, last)], axis=1)
+        low, high = np.take_along_axis(ordered, neighbours, axis=1).T
+        found.append(low + (at - before) * (high - low))
+    return found[0], found[1]
+
+
 @dataclass(frozen=True)
 class Difference:
     """One metric of a model less that of another, as measured and in every draw of listings and of seeds."""
@@ -220,29 +254,3 @@ def verdict(low: float, high: float) -> str:
     if high < 0:
         return "yes"
     return "no" if low > 0 else CANNOT_TELL
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Ends of the middle `LEVEL` of the draws; None if the figure itself is none."""
-
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def of(cls, drawn: Float[np.ndarray, " R"]) -> "Interval":
-        return cls(*middle(drawn)) if np.isfinite(drawn).any() else cls(None, None)
-
-
-def intervals(
-    judged: Judged, qualified: Bool[np.ndarray, " N"], in_range: Bool[np.ndarray, " N"], draws: Draws
-) -> dict[str, Interval]:
-    """Intervals of one model's `male`, `rmsle` and `range_coverage` (of qualified items) and `aurc` (of all)."""
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("male", "rmsle", "range_coverage", "aurc")}
-    for weights in draws:
-        taken = weights * qualified
-        parts["male"].append(weighted_mean(judged.log_error, taken))
-        parts["rmsle"].append(np.sqrt(weighted_mean(np.square(judged.log_error), taken)))
-        parts["range_coverage"].append(weighted_mean(in_range.astype(float), taken))
-        parts["aurc"].append(aurc(judged, weights))
-    return {name: Interval.of(np.concatenate(drawn)) for name, drawn in parts.items()}

@@ -7,9 +7,11 @@ from vps_ml.evaluation.resampling import (
     Draws,
     Judged,
     aurc,
+    aurcs,
     difference,
-    intervals,
     male_at,
+    middle,
+    middles,
     numbered,
     resampled,
     simultaneous,
@@ -124,16 +126,39 @@ def test_a_model_that_is_surely_better_is_called_better_both_ways() -> None:
     assert verdict(low, high) == "no"
 
 
-def test_a_models_intervals_are_around_its_figures_and_none_where_nothing_is_qualified() -> None:
-    model = judged(np.random.default_rng(5).normal(size=200))
-    qualified, in_range = model.qualification >= 0.3, model.log_error < 1
-    found = intervals(model, qualified, in_range, Draws(np.arange(200)))
-    male = float(model.log_error[qualified].mean())
-    low, high = found["male"].low, found["male"].high
-    assert low is not None and high is not None and low < male < high
-    assert 0.5 < (high - low) / (2 * 1.96 * model.log_error[qualified].std() / qualified.sum() ** 0.5) < 2
-    nothing = intervals(model, np.zeros(200, dtype=bool), in_range, Draws(np.arange(200)))
-    assert nothing["male"].low is None and nothing["aurc"].low is not None
+def test_the_aurc_of_many_models_is_that_of_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Computed some models at a time, with draws in which the most qualified items are not."""
+    rng = np.random.default_rng(6)
+    models = [judged(rng.normal(size=23), seed) for seed in range(7)]
+    weights = rng.integers(0, 3, (90, 23)).astype(float)
+    monkeypatch.setattr(resampling, "WEIGHTS_AT_ONCE", 2 * weights.size)
+    order = np.stack([np.argsort(-model.qualification, kind="stable") for model in models])
+    found = aurcs(np.stack([model.log_error for model in models]), order, weights)
+    for model, row in zip(models, found, strict=True):
+        for drawn, value in zip(weights.astype(int), row, strict=True):
+            repeated = np.repeat(np.arange(23), drawn)
+            error, qualification = model.log_error[repeated], model.qualification[repeated]
+            taken = error[np.argsort(-qualification, kind="stable")]
+            assert value == pytest.approx(_by_items(taken, qualification)), "an item that was drawn twice stands twice"
+
+
+def _by_items(error: np.ndarray, qualification: np.ndarray) -> float:
+    """The mean over places of the error up to there; items that are the same share the error after the last."""
+    same = -np.sort(-qualification)
+    last = np.searchsorted(-same, -same, side="right")
+    return float(np.mean([error[:end].mean() for end in last]))
+
+
+def test_the_middles_of_rows_are_those_of_numpy_where_some_draws_have_no_figure() -> None:
+    rng = np.random.default_rng(7)
+    drawn = rng.normal(size=(5, 401))
+    drawn[1, :300] = np.nan
+    drawn[2, 1:] = np.nan
+    drawn[4] = np.nan
+    low, high = middles(drawn)
+    for row in range(4):
+        assert (low[row], high[row]) == pytest.approx(middle(drawn[row]))
+    assert np.isnan([low[4], high[4]]).all()
 
 
 def test_draws_that_are_too_many_to_keep_are_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
