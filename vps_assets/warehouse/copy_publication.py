@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,9 @@ from vps_ml.cards import identity
 PUBLISHERS_LOCK = ".publish.lock"
 HEADERS = 3 * 4096
 """Bytes at the start of a DuckDB file that every checkpoint changes: its version, and twice the number of the last."""
+DIGESTS: dict[object, dict[str, str]] = {}
+"""The newest copy that this process has written (`identity_of`) -> its tables and their digests: what was read to write
+it need not be read once more to renew it. Less the tables that say of assets that wait what the copy before did."""
 OF_AN_ASSET = {
     "lineage.made": "asset",
     "lineage.digests": "asset",
@@ -71,11 +74,7 @@ class Copy:
 
     def newest(self) -> object | None:
         """What tells one publication from another; None where there is none."""
-        try:
-            status = self.home.analytics.stat()
-        except FileNotFoundError:
-            return None
-        return status.st_ino, status.st_mtime_ns
+        return identity_of(self.home.analytics)
 
     def is_current(self) -> bool:
         """Whether the copy is of the warehouse as it is now."""
@@ -125,8 +124,8 @@ class Copy:
 def write_copy(file: File, target: Path) -> None:
     """Write the copy, whole or not at all: that of before, in which each table that has changed is another.
 
-    To know which have, every value of both is read: so nothing is published of a warehouse that a disk has damaged, and
-    a damaged table of the copy is copied again.
+    To know which have, every value of both is read, of the copy once in a process: so nothing is published of a
+    warehouse that a disk has damaged, and a damaged table of the copy is copied again.
     No byte of a row that was never published comes into the copy; those of rows that were, and are no more, are gone
     with `Copy.erase`.
     """
@@ -134,17 +133,28 @@ def write_copy(file: File, target: Path) -> None:
     try:
         if target.exists():
             shutil.copyfile(target, temporary)
-        renew(file, temporary, target)
+        digests = renew(file, temporary, target)
         keep_readers(target, temporary)
         durable.sync(temporary)
         durable.move(temporary, target)
+        DIGESTS.clear()
+        DIGESTS[identity_of(target)] = digests
     finally:
         for left in (temporary, temporary.with_name(f"{temporary.name}.wal")):
             left.unlink(missing_ok=True)
 
 
-def renew(file: File, copy: Path, before: Path) -> None:
-    """Let a copy of what was published before have what is in the warehouse now."""
+def identity_of(file: Path) -> object | None:
+    """What tells a file from another that stood or will stand in its place; None where there is none."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    return str(file), status.st_ino, status.st_mtime_ns
+
+
+def renew(file: File, copy: Path, before: Path) -> dict[str, str]:
+    """Let a copy of what was published before have what is in the warehouse now; the digests of its tables."""
     home = file.home
     # Before the file is attached: whoever closes a file gives up all locks that its process has on it.
     version = version_of(home)
@@ -156,7 +166,7 @@ def renew(file: File, copy: Path, before: Path) -> None:
         connection.execute("use warehouse")
         withheld = sorted(unchecked.read(connection))
         connection.execute("use published")
-        copy_changed(connection, withheld)
+        digests = copy_changed(connection, withheld, DIGESTS.get(identity_of(before), {}))
         unchecked.compact(connection)
         if withheld:
             record_as_before(connection, before, withheld)
@@ -169,19 +179,34 @@ def renew(file: File, copy: Path, before: Path) -> None:
         )
         connection.execute("use memory")
         connection.execute("detach published")
+    otherwise = {"lineage.unchecked", *(OF_AN_ASSET if withheld else ())}
+    return {name: digest for name, digest in digests.items() if name not in otherwise}
 
 
-def copy_changed(connection: duckdb.DuckDBPyConnection, withheld: Collection[str]) -> None:
-    """Give the open copy the warehouse's tables where its own are others, but those of assets that wait."""
+def copy_changed(
+    connection: duckdb.DuckDBPyConnection, withheld: Collection[str], known: Mapping[str, str]
+) -> dict[str, str]:
+    """Give the open copy the warehouse's tables where its own are others, but those of assets that wait.
+
+    Args:
+        connection: to both.
+        withheld: the assets that wait.
+        known: digests of the copy's tables; of others they are computed.
+
+    Returns:
+        The digests of the tables that the copy has as the warehouse.
+    """
+    digests = {}
     stay = {f"{schema}.{asset}" for asset in withheld for schema in ("main", "state")}
     here, there = tables(connection, "published"), tables(connection, "warehouse")
     for name in here - there - stay:
         connection.execute(f"drop table {in_quotes(name)}")
     for name in sorted(there - stay):
-        digest = digest_of(connection, "warehouse", name)
-        if name not in here or copied_digest(connection, name) != digest:
+        digests[name] = digest = digest_of(connection, "warehouse", name)
+        if name not in here or (known.get(name) or copied_digest(connection, name)) != digest:
             connection.execute(f"create schema if not exists {quoted(name.partition('.')[0])}")
             connection.execute(f"create or replace table {in_quotes(name)} as from warehouse.{in_quotes(name)}")
+    return digests
 
 
 def tables(connection: duckdb.DuckDBPyConnection, database: str) -> set[str]:
