@@ -40,7 +40,7 @@ def of_stage(steps: Mapping[str, Mapping[str, float]], run: str, stage: str) -> 
 
 
 def drawn(results: Results, target: Path) -> None:
-    """Three panels: CPU of the first run, of the day after, and memory."""
+    """Three panels: CPU of the first run, of a new day, and memory."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -54,7 +54,7 @@ def drawn(results: Results, target: Path) -> None:
             axis.plot(*zip(*there, strict=True), "o-", color=f"C{number}", label=stage) if there else None
         peaks = [(int(size), of_stage(results[size], "first", stage)[1] / 1024) for size in sizes]
         memory.plot(*zip(*[peak for peak in peaks if peak[1] > 0], strict=True), "o-", color=f"C{number}")
-    for axis, title in ((first, "first run, s of CPU"), (after, "the day after, s of CPU")):
+    for axis, title in ((first, "first run, s of CPU"), (after, "a new day, s of CPU")):
         axis.set(xscale="log", yscale="log", xlabel="listings", title=title)
         ends = [int(sizes[0]), int(sizes[-1])]
         axis.plot(ends, [10 * end / ends[0] for end in ends], color="#bbbbbb", linestyle=":")  # as the listings grow
