@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3
-"""Steps of each size that are not recorded: what is allocated once is, and the libraries have chosen their kernels."""
+"""Steps of each size, in each phase, that are not recorded: what is allocated once is, and the libraries have chosen
+their kernels."""
 
 
 class Recording(NamedTuple):
@@ -61,6 +62,6 @@ class RecordedSteps:
     def recorded(self, rows: Tensor) -> Recording:
         """Record the step on so many rows, without taking it."""
         graph, own = torch.cuda.CUDAGraph(), rows.clone()
-        with torch.cuda.graph(graph, stream=self.stream):
+        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
             loss = self.step(own)
         return Recording(graph, own, loss)

@@ -1,7 +1,7 @@
 """The loop in which every network is trained: phases, early stopping, checkpoints."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vps_ml.checkpoints import Checkpoint, Stateful
 from vps_ml.data_parallel import ALONE, Rank
 from vps_ml.recorded_steps import RecordedSteps
+from vps_ml.threads import WORTH_SHARING, one_thread
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,12 @@ class Loop:
         return next(parameter.device for network in self.networks.values() for parameter in network.parameters())
 
     @property
+    def small(self) -> bool:
+        """Whether a step is too small for threads to share its operations; a network that convolves is not."""
+        parameters = sum(weights.numel() for network in self.networks.values() for weights in network.parameters())
+        return parameters * self.rows / self.batches_per_epoch < WORTH_SHARING
+
+    @property
     def parts(self) -> dict[str, Stateful]:
         """What a checkpoint holds."""
         schedule: dict[str, Stateful] = {"schedule": self.schedule} if self.schedule else {}
@@ -168,7 +175,10 @@ class Progress:
 
 @contextmanager
 def products_in_tf32() -> Iterator[None]:
-    """Meanwhile a GPU multiplies matrices in TF32: their numbers to three digits, their sums in single precision."""
+    """Meanwhile a GPU multiplies matrices in TF32: their numbers to three digits, their sums in single precision.
+
+    In all of this process, which trains one thing at a time.
+    """
     products = torch.backends.cuda.matmul
     before = products.fp32_precision
     products.fp32_precision = "tf32"
@@ -201,7 +211,8 @@ def optimise(loop: Loop, session: Session) -> list[float]:
             first, plateau = start.epoch, Plateau(loop.patience, start.lowest, start.stale)
         step = begun(loop, phase)
         for epoch in range(first, phase.epochs):
-            losses.append(one_epoch(loop, epoch, step))
+            with one_thread() if loop.small else nullcontext():
+                losses.append(one_epoch(loop, epoch, step))
             if monotonic() - logged_at >= session.log_every_s:
                 session.log(f"{loop.name}: {position(loop, number, epoch)}, loss {losses[-1]:.4f}")
                 logged_at = monotonic()
@@ -216,6 +227,7 @@ def optimise(loop: Loop, session: Session) -> list[float]:
         best.restore()
     for network in loop.networks.values():
         network.eval()
+        network.zero_grad(set_to_none=True)  # what was recorded keeps its memory as long as its gradients are there
     if checkpoint and loop.rank.writes:
         ended_as = Progress(phase=len(loop.phases), loss_by_epoch=losses, held_out_by_epoch=held_out)
         checkpoint.save(parts, loop.generator, vars(ended_as))
@@ -267,10 +279,15 @@ def one_epoch(loop: Loop, epoch: int, step: Step | RecordedSteps) -> float:
     """
     for network in loop.networks.values():
         network.train()
-    # Looked at together: to look at each would make a GPU wait for Python after every batch.
+    recorded, mean = [], 0.0
     device = loop.device if loop.recordable else None
-    losses = [step(rows) for rows in shuffled_batches(loop.rows, loop.batches_per_epoch, loop.generator, device)]
-    return finite(torch.stack(losses).mean(), loop, epoch)
+    for rows in shuffled_batches(loop.rows, loop.batches_per_epoch, loop.generator, device):
+        loss = step(rows)
+        if isinstance(step, RecordedSteps):
+            recorded.append(loss)  # to look at each would make the GPU wait for Python after every batch
+        else:
+            mean += finite(loss, loop, epoch) / loop.batches_per_epoch
+    return finite(torch.stack(recorded).mean(), loop, epoch) if recorded else mean
 
 
 def finite(loss: Tensor, loop: Loop, epoch: int) -> float:

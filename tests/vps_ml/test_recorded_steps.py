@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from worlds import QUICK, quiet, rows, world
+from worlds import QUICK, quiet, world
 
 from vps_ml import training_loop
+from vps_ml.features.matrix import FeatureMatrix
+from vps_ml.features.tabular import ERRORS, PRICES
 from vps_ml.pricing.learners import (
     Learner,
     constraint_objective,
@@ -38,9 +40,11 @@ def learner(name: str, train: Examples) -> Learner:
 
 @pytest.mark.parametrize("name", ["joint", "price", "gaussian", "error", "gate"])
 def test_recorded_steps_learn_what_steps_do_to_the_last_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches are of two sizes, dropout draws anew in each, phases have rates of their own."""
+    """Batches are of two sizes, dropout draws anew, phases have rates of their own, and some columns are not seen."""
     x, y, _ = world(701)
-    train, held_out = Examples.of(rows(x), np.square(y)), Examples.of(rows(x[:50]), np.square(y[:50]))
+    matrix = replace(FeatureMatrix.of(x), hidden={PRICES: [1], ERRORS: [0, 2]})
+    train = Examples.of(matrix.rows(np.arange(701)), np.square(y))
+    held_out = Examples.of(matrix.rows(np.arange(50)), np.square(y[:50]))
 
     def weights() -> list[torch.Tensor]:
         if name == "joint":

@@ -125,7 +125,8 @@ def write_copy(file: File, target: Path) -> None:
     """Write the copy, whole or not at all: that of before, in which each table that has changed is another.
 
     To know which have, every value of both is read, of the copy once in a process: so nothing is published of a
-    warehouse that a disk has damaged, and a damaged table of the copy is copied again.
+    warehouse that a disk has damaged, and a damaged table of the copy is copied again, by the next process if the disk
+    has damaged it since.
     No byte of a row that was never published comes into the copy; those of rows that were, and are no more, are gone
     with `Copy.erase`.
     """
@@ -179,7 +180,7 @@ def renew(file: File, copy: Path, before: Path) -> dict[str, str]:
         )
         connection.execute("use memory")
         connection.execute("detach published")
-    otherwise = {"lineage.unchecked", *(OF_AN_ASSET if withheld else ())}
+    otherwise = {*unchecked.COMPACTED, *(OF_AN_ASSET if withheld else ())}  # written since, and not as the warehouse's
     return {name: digest for name, digest in digests.items() if name not in otherwise}
 
 

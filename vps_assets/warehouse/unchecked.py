@@ -116,6 +116,10 @@ def superseded(connection: duckdb.DuckDBPyConnection) -> int:
     return connection.execute(f"select (select count(*) from lineage.made) - count(*) from ({query})").fetchall()[0][0]  # noqa: S608
 
 
+COMPACTED = frozenset({"lineage.unchecked", "lineage.made", "lineage.passed"})
+"""The tables that `compact` writes."""
+
+
 def compact(connection: duckdb.DuckDBPyConnection) -> None:
     """Forget records that have a newer one and what no longer waits, within the caller's transaction."""
     prepare_records(connection)

@@ -33,7 +33,7 @@ MADE_FROM = "made_from"
 """Name of the array of what rows were made from: the 32 bytes of a SHA-256 each."""
 CHECKED: set[tuple[str | int, ...]] = set()
 """The arrays that this process has held to their checksums: of which file (path, number, size, time of writing), and
-their names. A file is never written to, and what is mapped stays in memory or is read again from the same blocks."""
+their names. Nobody writes to such a file; what a disk damages later the next process sees, each run being one."""
 RowOf = Mapping[str, int]
 """SHA-256 of what a row was made from -> its number."""
 
@@ -85,18 +85,24 @@ def tensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndar
         DamagedArtefact: one is not what was written, or the file is gone.
     """
     try:
-        stat = path.stat()
+        before = file_key(path)
         with safe_open(path, framework="pt") as file:  # which maps, where framework="numpy" copies
             header = file.metadata() or {}
             found = {name: file.get_tensor(name).numpy() for name in (file.keys() if names is None else names)}
+        key = file_key(path)
     except (SafetensorError, FileNotFoundError) as error:
         raise damaged(path) from error
-    key = str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns
-    new = {name: array for name, array in found.items() if (*key, name) not in CHECKED}
+    new = {name: array for name, array in found.items() if key != before or (*key, name) not in CHECKED}
     if not all(as_written(name, array, header) for name, array in new.items()):
         raise damaged(path)
-    CHECKED.update((*key, name) for name in new)
+    CHECKED.update((*key, name) for name in new if key == before)
     return found
+
+
+def file_key(path: Path) -> tuple[str | int, ...]:
+    """What tells the file from another that stood or will stand in its place."""
+    stat = path.stat()
+    return str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def taken_over(path: Path, wanted: Collection[str]) -> list[tuple[dict[str, np.ndarray], RowOf]]:
@@ -167,6 +173,8 @@ def load_quality(path: Path) -> Float[np.ndarray, "photo 4"]:
 
 def blocks(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(positions among the requested rows, their features), file by file: each is read once, one is held at a time."""
+    if not paths:
+        return
     path_of, row_of = np.asarray([str(path) for path in paths]), np.asarray(rows, dtype=np.int64)
     _, first, file_of = np.unique(path_of, return_index=True, return_inverse=True)
     order = np.argsort(file_of, kind="stable")

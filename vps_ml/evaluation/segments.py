@@ -47,7 +47,13 @@ class Outcomes:
 
     @classmethod
     def of_models(cls, predictions: Sequence[pl.DataFrame]) -> "Outcomes":
-        """Of rows of `evaluation_predictions`, a frame a model, all of the same listings in the same order."""
+        """Of rows of `evaluation_predictions`, a frame a model, all of the same listings in the same order.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if not all(rows["listing_id"].equals(predictions[0]["listing_id"]) for rows in predictions):
+            raise ValueError("models of one split are to be judged on the same listings, in the same order")
 
         def each(column: str | pl.Expr) -> np.ndarray:
             return np.stack([rows.select(column).to_series().to_numpy() for rows in predictions])
@@ -55,7 +61,14 @@ class Outcomes:
         actual = pl.col("log_price")
         ends = ("predicted_log_price", "low_log_price", "high_log_price")
         error, low, high = (each(pl.col(name) - actual) for name in ends)
-        return cls(error, low, high, each("qualification"), each("qualified"), each(pl.col("gate_logit") >= 0))
+        return cls(
+            error,
+            low,
+            high,
+            each("qualification"),
+            each("qualified"),
+            each((pl.col("gate_logit") >= 0).fill_null(False)),
+        )
 
     def among(self, items: Int[np.ndarray, " n"]) -> "Outcomes":
         """On these items alone."""
@@ -83,7 +96,7 @@ def figures_of(
     curve = risk[:, [-(-k * items // CURVE_POINTS) - 1 for k in range(1, CURVE_POINTS + 1)]]
 
     def of_accepted(values: np.ndarray) -> np.ndarray:
-        return (values * qualified).sum(axis=1) / np.maximum(accepted, 1)
+        return np.where(qualified, values, 0.0).sum(axis=1) / np.maximum(accepted, 1)
 
     figures = {
         "tested": [items] * models,
@@ -120,7 +133,8 @@ def drawn_figures(
 ) -> dict[str, Float[np.ndarray, "M R"]]:
     """The figures of `INTERVALS` in every draw; NaN where no qualified item was drawn."""
     accepted = qualified.astype(float)
-    of_accepted = {"male": off * accepted, "rmsle": np.square(off) * accepted, "range_coverage": in_range * accepted}
+    every = {"male": off, "rmsle": np.square(off), "range_coverage": in_range}
+    of_accepted = {name: np.where(qualified, values, 0.0) for name, values in every.items()}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in INTERVALS}
     for weights in draws:
         taken = accepted @ weights.T

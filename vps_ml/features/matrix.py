@@ -109,10 +109,13 @@ class FeatureMatrix:
 def together(
     blocks: Iterable[tuple[np.ndarray, Features]], join: Callable[[list[Features]], Features]
 ) -> Iterator[tuple[np.ndarray, Features]]:
-    """The blocks, small ones joined until they have `FEWEST_AT_ONCE` rows."""
+    """The blocks, those with less than `FEWEST_AT_ONCE` rows joined until they have as many."""
     numbers: list[np.ndarray] = []
     features: list[Features] = []
     for rows, block in blocks:
+        if len(rows) >= FEWEST_AT_ONCE:
+            yield rows, block
+            continue
         numbers.append(rows)
         features.append(block)
         if sum(map(len, numbers)) >= FEWEST_AT_ONCE:

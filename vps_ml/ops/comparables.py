@@ -85,12 +85,14 @@ def find_comparables(context: dg.OpExecutionContext, job: ComparablesJob) -> pl.
     """One row per priced open listing and rank: a sold item that is like it."""
     from vps_ml.pricing.predictor import Predictor
     from vps_ml.pricing.sold_items import SoldItems
+    from vps_ml.threads import one_thread
 
     found = []
     for (model_id,), rows in job.rows.group_by("model_id", maintain_order=True):
         model, items = Predictor.load(job.artefacts, model_id), SoldItems.load(job.artefacts, job.items[model_id])
         for part in rows.iter_slices(PREDICTED_AT_ONCE):
-            found.append(shown_beside(model, items, part).with_columns(model_id=pl.lit(model_id)))
+            with one_thread():  # a listing's category is scanned in a millisecond
+                found.append(shown_beside(model, items, part).with_columns(model_id=pl.lit(model_id)))
     context.log.info(f"sold items beside {job.rows.height:,} suggestions")
     return pl.concat(found) if found else pl.DataFrame()
 

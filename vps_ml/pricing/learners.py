@@ -228,7 +228,7 @@ def train_jointly(
         generator=torch.Generator().manual_seed(seed),
         validation_loss=validation_loss,
         patience=recipe.patience,
-        recordable=True,
+        recordable=isinstance(train.x, MatrixRows),
     )
     optimise(loop, session)
     return price, accept

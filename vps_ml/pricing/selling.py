@@ -181,7 +181,9 @@ def fitted_logistic(x: Any, y: Bool[np.ndarray, " trial"]) -> Float[np.ndarray, 
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):  # its steps are of a few hundred numbers: threads would wait for each other
+    # Its steps are of a few hundred numbers: threads would wait for each other. In all of this process, which fits one
+    # thing at a time.
+    with threadpool_limits(1):
         fitted = LogisticRegression(C=1.0, max_iter=1000, tol=1e-6).fit(x[:, 1:], y)
     return np.concatenate([fitted.intercept_, fitted.coef_[0]])
 

@@ -107,8 +107,12 @@ def big(home: Home) -> Warehouse:
 
 
 def test_a_table_of_the_copy_that_a_disk_has_damaged_is_copied_again(big: Warehouse) -> None:
+    """By the next process: a disk damages without a new time of writing, and this one has just written the copy."""
     home = big.home
+    written = home.analytics.stat().st_mtime_ns
     damage(home.analytics)
+    os.utime(home.analytics, ns=(written, written))
+    copy_publication.DIGESTS.clear()
     big.transact(lambda at: at.execute("create table other as select 1 as x"))
     publication_of(big).publish()
     with duckdb.connect(str(home.analytics), read_only=True) as connection:
@@ -121,6 +125,17 @@ def damage(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
+
+
+def test_what_has_passed_waits_for_nothing_in_a_second_copy_of_this_process(warehouse: Warehouse) -> None:
+    """As `vps forget` ends: a run publishes, and the tables' file is rewritten and published again."""
+    warehouse.replace("others", ROWS, "true", [], {"1": X}, Checks("r", ("schema",)))
+    warehouse.note_passed([Passed("others", "schema", "r", time.time() + 60)])
+    copy = publication_of(warehouse)
+    copy.publish()
+    copy.leave_no_trace("nobody", [])
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
+        assert unchecked.read(connection) == {}
 
 
 def test_what_this_process_has_published_is_not_read_again_to_publish_more(

@@ -24,6 +24,7 @@ def predictions(items: int, seed: int) -> pl.DataFrame:
     qualification = rng.random(items).round(2)  # with ties
     return pl.DataFrame(
         {
+            "listing_id": [f"L{item:04}" for item in range(items)],
             "log_price": price,
             "predicted_log_price": price + error,
             "low_log_price": price + error - width,
@@ -40,6 +41,7 @@ def test_the_figures_of_a_hand_computed_case() -> None:
     price, error = np.array([1.0, 2.0, 3.0]), np.array([0.1, -0.4, 0.2])
     rows = pl.DataFrame({"log_price": price, "predicted_log_price": price + error, "gate_logit": [1.0, 1.0, -1.0]})
     rows = rows.with_columns(
+        listing_id=pl.Series(["a", "b", "c"]),
         low_log_price=pl.col("predicted_log_price") - 0.3,
         high_log_price=pl.col("predicted_log_price") + 0.2,
         qualification=pl.Series([0.6, 0.9, 0.2]),
@@ -91,6 +93,24 @@ def test_a_models_intervals_are_around_its_figures_and_none_where_nothing_is_qua
     off = (rows["predicted_log_price"] - rows["log_price"]).abs().filter(rows["qualified"])
     width = found["male_high"][0] - found["male_low"][0]
     assert 0.5 < width / (2 * 1.96 * off.std() / off.len() ** 0.5) < 2  # type: ignore[operator]
+
+
+def test_what_is_not_qualified_has_no_part_in_the_figures_of_what_is() -> None:
+    """Whatever is predicted for it: a range without an end, nothing at all."""
+    rows = predictions(50, 8).with_row_index()
+    bad = pl.col("index") == rows.filter(~pl.col("qualified"))["index"][0]
+    nothing = [pl.when(~bad).then(name).otherwise(float("nan")).alias(name) for name in ("predicted_log_price",)]
+    endless = pl.when(~bad).then("high_log_price").otherwise(float("inf")).alias("high_log_price")
+    frames = [rows, rows.with_columns(*nothing, endless)]
+    found = figures_of(Outcomes.of_models(frames), GATED[:2], OWN[:2], Draws(np.arange(50)))
+    for name in ("male", "rmsle", "range_coverage", "range_width", "male_low", "rmsle_high", "range_coverage_low"):
+        assert found[name][1] == found[name][0], name
+
+
+def test_models_that_were_asked_for_other_listings_are_not_judged_together() -> None:
+    rows = predictions(50, 8)
+    with pytest.raises(ValueError, match="on the same listings"):
+        Outcomes.of_models([rows, rows.reverse()])
 
 
 def test_a_segment_is_judged_by_its_items_alone_and_fits_the_table() -> None:

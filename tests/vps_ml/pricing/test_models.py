@@ -184,6 +184,7 @@ def test_models_of_several_deltas_are_judged_as_each_by_itself_and_what_they_sha
         for name, value in zip(names, values, strict=True):
             assert found[name].to_numpy() == pytest.approx(value), name
     assert counted.call_count == 2
+    assert predictions.of(variants[0], models["model_id"][0], np.empty(0, dtype=np.int64)).height == 0
     assert not np.allclose(expected[0][0], expected[2][0])
 
 
