@@ -1,5 +1,7 @@
 """Small steps are one thread's, large ones are shared."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,7 @@ def test_a_network_whose_steps_are_small_is_trained_by_one_thread(
         "__call__",
         lambda step, rows: seen.add(torch.get_num_threads()) or torch.tensor(np.float32(1)),
     )
-    train_alone(regressor("f_reg", prices, QUICK), prices, prices, QUICK, 0, Session(quiet))
+    learner = replace(regressor("f_reg", prices, QUICK), recordable=False)
+    train_alone(learner, prices, prices, QUICK, 0, Session(quiet))
     assert seen == {threads}
     assert torch.get_num_threads() == 2
