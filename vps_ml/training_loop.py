@@ -188,7 +188,6 @@ def products_in_tf32() -> Iterator[None]:
         products.fp32_precision = before
 
 
-@products_in_tf32()
 def optimise(loop: Loop, session: Session) -> list[float]:
     """Train all phases; the mean training loss of every epoch.
 
@@ -199,6 +198,12 @@ def optimise(loop: Loop, session: Session) -> list[float]:
     Raises:
         FloatingPointError: a loss is not finite; the message has the epoch and the learning rate.
     """
+    with products_in_tf32(), one_thread() if loop.small else nullcontext():
+        return optimised(loop, session)
+
+
+def optimised(loop: Loop, session: Session) -> list[float]:
+    """As `optimise`, in whatever precision and threads are set."""
     checkpoint = session.checkpoint(loop.name)
     best = Best(loop.networks)
     parts = {**loop.parts, "best": best}
@@ -211,8 +216,7 @@ def optimise(loop: Loop, session: Session) -> list[float]:
             first, plateau = start.epoch, Plateau(loop.patience, start.lowest, start.stale)
         step = begun(loop, phase)
         for epoch in range(first, phase.epochs):
-            with one_thread() if loop.small else nullcontext():
-                losses.append(one_epoch(loop, epoch, step))
+            losses.append(one_epoch(loop, epoch, step))
             if monotonic() - logged_at >= session.log_every_s:
                 session.log(f"{loop.name}: {position(loop, number, epoch)}, loss {losses[-1]:.4f}")
                 logged_at = monotonic()
