@@ -39,7 +39,7 @@ report: install
 test: install
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-of-marketplace test-of-parts
 
-test-of-marketplace test-of-parts: export OMP_WAIT_POLICY := passive
+test-of-marketplace test-of-parts: export OMP_NUM_THREADS := 1
 test-of-marketplace:
 	$(BIN)/pytest -m "not slow and marketplace"
 test-of-parts:
