@@ -66,7 +66,7 @@ def test_listings_without_a_price_are_predicted_and_those_without_a_photo_left_o
     arguments = ("--images", "/", "--out", str(out))
     ran = vps("judge", str(tmp_path / "others.csv"), *arguments, home=marketplace.home.path)
     assert ran.returncode == 0, ran.stderr
-    assert "2 listings; 1 repeated, or without" in ran.stderr
+    assert "2 listings; 1 without an id, category or readable photo" in ran.stderr
     assert pl.read_parquet(out)["log_price"].null_count() == pl.read_parquet(out).height
 
 
