@@ -6,6 +6,8 @@ import polars as pl
 from vps_assets.assets.champion_decisions import champions_by_inputs, served_by_inputs
 from vps_assets.assets.features import open_features, sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
+from vps_assets.assets.unchanged import made_before
+from vps_assets.lineage.fingerprints import own_part
 from vps_assets.warehouse.settings import Settings
 from vps_ml.artefacts import id_in_path
 from vps_ml.ops.comparables import (
@@ -43,9 +45,13 @@ Key: inputs. Their features, prices and photos' hashes are in the artefact that 
 
 @dg.op
 def comparables_job(
-    settings: Settings, rows: pl.DataFrame, price_suggestions: pl.DataFrame, comparable_items: pl.DataFrame
+    context: dg.OpExecutionContext,
+    settings: Settings,
+    rows: pl.DataFrame,
+    price_suggestions: pl.DataFrame,
+    comparable_items: pl.DataFrame,
 ) -> ComparablesJob:
-    """The dates' open listings that have a price, by the model that gave it."""
+    """The dates' open listings that have a price, by the model that gave it, and what stood beside them before."""
     kept = comparable_items.select("model_id", "path").iter_rows()
     items = {model_id: id_in_path(path) for model_id, path in kept}
     priced = price_suggestions.filter("qualified", pl.col("model_id").is_in(list(items)))
@@ -53,6 +59,8 @@ def comparables_job(
         rows.join(priced.select("listing_id", "model_id"), on="listing_id", maintain_order="left"),
         items,
         settings.artefacts,
+        made_before(settings.warehouse, "suggestion_comparables", context.partition_keys),
+        own_part("suggestion_comparables", settings.recipe),
     )
 
 

@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 
 from vps_assets.assets.options import table_options
+from vps_assets.assets.unchanged import made_before
 from vps_assets.tables.schemas import aligned, conforming
 from vps_assets.tables.suggestions import SUGGESTION_CHANGES, SUGGESTION_HISTORY
 from vps_assets.warehouse.database import Warehouse
@@ -51,11 +52,9 @@ def secure(warehouse: Warehouse, first: str, last: str) -> None:
     Otherwise what was said to sellers between that run and this one would be in no table any more. What waits for a
     blocking check, or failed it, was not published, and so not said.
     """
-    said = warehouse.read("price_suggestions", *output_window("suggestion_history", [first, last]))
-    if said is None or said.is_empty():
+    said = made_before(warehouse, "price_suggestions", [first, last])
+    if said.is_empty():
         return
-    unpublished = warehouse.unchecked().get("price_suggestions", set())
-    said = said.filter(~pl.col("listed_on").cast(pl.String).is_in(list(unpublished)))
     history = kept_history(warehouse, first, last)
     both = with_suggestions(history, said)
     if not both.equals(with_suggestions(history, said.clear())):

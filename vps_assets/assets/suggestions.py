@@ -10,16 +10,28 @@ from vps_assets.assets.champion import champion_jobs
 from vps_assets.assets.features import open_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.assets.suggestion_history import secure
+from vps_assets.assets.unchanged import made_before
+from vps_assets.lineage.fingerprints import own_part
 from vps_assets.warehouse.settings import Settings
 from vps_ml.ops.suggestions import ChampionJob, suggest_prices
 
 
 @dg.op
 def suggestion_job(
-    settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame, range_adaptation: pl.DataFrame
+    context: dg.OpExecutionContext,
+    settings: Settings,
+    rows: pl.DataFrame,
+    champion_model: pl.DataFrame,
+    range_adaptation: pl.DataFrame,
 ) -> ChampionJob:
-    """The dates' open listings with their features, the champions, and how their ranges followed the market."""
-    return replace(champion_jobs(settings, rows, champion_model), range_adaptation=range_adaptation)
+    """The dates' open listings with their features, the champions, how their ranges followed the market, and what was
+    suggested before."""
+    return replace(
+        champion_jobs(settings, rows, champion_model),
+        range_adaptation=range_adaptation,
+        before=made_before(settings.warehouse, "price_suggestions", context.partition_keys),
+        version=own_part("price_suggestions", settings.recipe),
+    )
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

@@ -5,7 +5,9 @@ import polars as pl
 
 from vps_assets.tables.columns import column, fraction, table
 from vps_assets.tables.listings import LISTED_ON
+from vps_assets.tables.suggestions import OF_WHAT
 from vps_ml.backbones.tasks import INPUTS
+from vps_ml.features.unchanged import MADE_FROM
 
 BY_INPUTS = column(pl.String, "What the model prices by", pa.Check.isin(list(INPUTS)))
 CURVE = pl.List(pl.Float64)
@@ -34,6 +36,7 @@ SUGGESTION_COMPARABLES = table(
         "group_key": column(pl.String, "Its item: another than the listing's and than the other ranks'"),
         "photo_hash": column(pl.String, "SHA-256 of its photo's bytes"),
         "model_id": column(pl.String, "The model that priced the listing, as which both are seen"),
+        MADE_FROM: OF_WHAT,
     },
     unique=["listing_id", "rank"],
 )

@@ -6,6 +6,7 @@ import polars as pl
 from vps_assets.tables.columns import UTC, column, fraction, table
 from vps_assets.tables.listings import LISTED_ON
 from vps_ml.backbones.tasks import INPUTS
+from vps_ml.features.unchanged import MADE_FROM
 
 BY_INPUTS = column(pl.String, "By what it was priced", pa.Check.isin(list(INPUTS)))
 SUGGESTED = {
@@ -19,9 +20,15 @@ SUGGESTED = {
     "model_id": column(pl.String, "Which model priced it"),
     "suggested_at": column(UTC, "When, UTC"),
 }
+OF_WHAT = column(pl.UInt64, "Hash of what it was made from; null if older code did", null=True)
 PRICE_SUGGESTIONS = table(
     "price_suggestions",
-    {"listing_id": column(pl.String, "An open listing", unique=True), "listed_on": LISTED_ON, **SUGGESTED},
+    {
+        "listing_id": column(pl.String, "An open listing", unique=True),
+        "listed_on": LISTED_ON,
+        **SUGGESTED,
+        MADE_FROM: OF_WHAT,
+    },
 )
 SUGGESTION_HISTORY = table(
     "suggestion_history",

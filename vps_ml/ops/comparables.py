@@ -12,6 +12,7 @@ from vps_ml.artefacts import SOLD_ITEMS, Artefacts
 from vps_ml.cards import identity
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.roles import unseen
+from vps_ml.features.unchanged import MADE_FROM, kept, made_from
 from vps_ml.ops import GPU_POOL, GPU_TAGS, PREDICTED_AT_ONCE
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ FIGURES = (
     *("suggested_inside", "sold_inside"),
 )
 """Columns of `comparable_reports` that are null where there are no comparables."""
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Part of the id of sold items: raise it when their features or their order change."""
 
 
@@ -46,6 +47,10 @@ class ComparablesJob:
     items: Mapping[str, str]
     """The model -> the artefact of sold items as it sees them."""
     artefacts: Artefacts
+    before: pl.DataFrame | None = None
+    """What was found earlier beside listings of these dates, with what it was made from."""
+    version: str = ""
+    """Of what finds them: by another one nothing is kept."""
 
 
 def with_inputs(rows: pl.DataFrame, inputs: str) -> pl.DataFrame:
@@ -82,19 +87,34 @@ def kept_sold_items(artefacts: Artefacts, model_id: str, sold: pl.DataFrame) -> 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def find_comparables(context: dg.OpExecutionContext, job: ComparablesJob) -> pl.DataFrame:
-    """One row per priced open listing and rank: a sold item that is like it."""
-    from vps_ml.pricing.predictor import Predictor
+    """One row per priced open listing and rank: a sold item that is like it.
+
+    Beside a listing that is as it was stays what was found, as long as its category had sold the same before it.
+    """
     from vps_ml.pricing.sold_items import SoldItems
+
+    found, searched = [], 0
+    for (model_id,), rows in job.rows.group_by("model_id", maintain_order=True):
+        items = SoldItems.load(job.artefacts, job.items[model_id])
+        known = rows.with_columns(made_from(rows.with_columns(sold=items.known_before(rows)), job.version))
+        found.append(kept(job.before, known))
+        new = known.join(found[-1], on="listing_id", how="anti", maintain_order="left")
+        searched += new.height
+        found += newly_found(job.artefacts, model_id, items, new)
+    context.log.info(f"sold items beside {job.rows.height:,} suggestions, searched for {searched:,} of them")
+    return pl.concat([frame for frame in found if frame.width], how="diagonal_relaxed") if found else pl.DataFrame()
+
+
+def newly_found(artefacts: Artefacts, model_id: str, items: "SoldItems", rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """What is found beside listings that this model has priced."""
+    if rows.is_empty():
+        return []
+    from vps_ml.pricing.predictor import Predictor
     from vps_ml.threads import one_thread
 
-    found = []
-    for (model_id,), rows in job.rows.group_by("model_id", maintain_order=True):
-        model, items = Predictor.load(job.artefacts, model_id), SoldItems.load(job.artefacts, job.items[model_id])
-        for part in rows.iter_slices(PREDICTED_AT_ONCE):
-            with one_thread():  # a listing's category is scanned in a millisecond
-                found.append(shown_beside(model, items, part).with_columns(model_id=pl.lit(model_id)))
-    context.log.info(f"sold items beside {job.rows.height:,} suggestions")
-    return pl.concat(found) if found else pl.DataFrame()
+    model = Predictor.load(artefacts, model_id)
+    with one_thread():  # a listing's category is scanned in a millisecond
+        return [shown_beside(model, items, part) for part in rows.iter_slices(PREDICTED_AT_ONCE)]
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
@@ -125,7 +145,7 @@ def shown_beside(model: "Predictor", items: "SoldItems", rows: pl.DataFrame) -> 
     ]
     listing = np.repeat(np.arange(rows.height), [len(shown) for shown in numbers])
     rank = np.concatenate([np.arange(1, len(shown) + 1) for shown in numbers])
-    own = rows.select("listing_id", "listed_on")[listing].with_columns(rank=pl.Series(rank))
+    own = rows.select("listing_id", "listed_on", "model_id", MADE_FROM)[listing].with_columns(rank=pl.Series(rank))
     similar = items.items[np.concatenate(numbers)].rename({"listing_id": "comparable_id"})
     return pl.concat([own, similar], how="horizontal")
 

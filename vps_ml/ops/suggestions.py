@@ -1,7 +1,7 @@
 """The op that prices open listings with the champion."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -11,6 +11,7 @@ from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.tasks import inputs_of
 from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
+from vps_ml.features.unchanged import MADE_FROM, kept, made_from
 from vps_ml.ops import GPU_POOL, GPU_TAGS, PREDICTED_AT_ONCE
 
 if TYPE_CHECKING:
@@ -33,11 +34,40 @@ class ChampionJob:
     artefacts: Artefacts
     range_adaptation: pl.DataFrame | None = None
     """How often the models' ranges may miss, day by day; None: as they were calibrated."""
+    before: pl.DataFrame | None = None
+    """Suggestions for listings of these dates that were made earlier, with what they were made from."""
+    version: str = ""
+    """Of what makes suggestions, beside the champions: by another one nothing is kept."""
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataFrame:
-    """One row per open listing: a price with its range, or the reason why there is none."""
+    """One row per open listing: a price with its range, or the reason why there is none.
+
+    What was suggested of a listing that is as it was, by the same champions, is suggested again (docs/adr/0035).
+    """
+    rows = job.rows.with_columns(made_from_all(job))
+    as_before = kept(job.before, rows)
+    context.log.info(f"{as_before.height:,} of {rows.height:,} open listings are as they were when they were priced")
+    new = rows.join(as_before, on="listing_id", how="anti", maintain_order="left")
+    suggested = [as_before, *newly_suggested(context, replace(job, rows=new))]
+    return pl.concat([frame for frame in suggested if frame.width], how="diagonal_relaxed")
+
+
+def made_from_all(job: ChampionJob) -> pl.Series:
+    """What each listing's suggestion is made from: the listing, the champions, and its ranges' miss rates."""
+    rates = {
+        f"miss rate of {inputs}": rates_as_of(job.range_adaptation, model_id, job.rows)
+        for inputs, model_id in job.champions.items()
+        if job.range_adaptation is not None
+    }
+    return made_from(job.rows.with_columns(**rates), job.version, job.champions)
+
+
+def newly_suggested(context: dg.OpExecutionContext, job: ChampionJob) -> list[pl.DataFrame]:
+    """Suggestions for the job's listings, each with what it was made from."""
+    if job.rows.is_empty():
+        return []
     from vps_ml.pricing.predictor import Predictor
 
     suggested: list[pl.DataFrame] = []
@@ -54,7 +84,7 @@ def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataF
         )
         instead = f", {by_words:,} of them by words alone" if by_words and inputs == "both" else ""
         context.log.info(f"{rows.height:,} open listings by {inputs}, {qualified:,} qualified{instead}")
-    return pl.concat(suggested, how="vertical_relaxed") if suggested else pl.DataFrame()
+    return suggested
 
 
 def suggestions_by(
@@ -80,10 +110,11 @@ def suggestions_by(
             "inputs": by,
             **suggestion(prediction, row),
             "model_id": loaded[by].model_id,
+            MADE_FROM: row[MADE_FROM],
         }
         for row, (by, prediction) in zip(rows.iter_rows(named=True), answers, strict=True)
     ]
-    return pl.DataFrame(said, infer_schema_length=None)
+    return pl.DataFrame(said, schema_overrides={MADE_FROM: pl.UInt64}, infer_schema_length=None)
 
 
 def predictions(job: ChampionJob, model: "Predictor", rows: pl.DataFrame) -> "list[Prediction]":

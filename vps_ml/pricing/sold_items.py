@@ -21,12 +21,13 @@ from torch import Tensor
 from vps_ml.artefacts import SOLD_ITEMS, Artefacts
 from vps_ml.cards import Contents
 from vps_ml.features.tabular import PRICES
+from vps_ml.features.unchanged import MADE_FROM, made_from
 from vps_ml.pricing.distances import input_scale
 from vps_ml.pricing.predictor import Predictor
 
 SHOWN = 5
 """Items that are shown beside a suggestion."""
-ITEMS, POINTS, SQUARES, SCALE = "items", "points", "squares", "scale"
+ITEMS, POINTS, SQUARES, SCALE, HASHES = "items", "points", "squares", "scale", "hashes"
 """Names of the frame and the arrays in the artefact."""
 COLUMNS = ("listing_id", "category", "sold_on", "sold_price", "group_key", "photo_hash")
 READ_ROWS = 4096
@@ -47,6 +48,8 @@ class SoldItems:
     """(M) squared norms, single precision."""
     scale: Float[np.ndarray, " F"]
     """What a feature is multiplied by."""
+    hashes: Int[np.ndarray, " M"]
+    """Of what each item's row was made from (`vps_ml.features.unchanged.made_from`), as signed numbers."""
 
     @classmethod
     def of(cls, model: Predictor, sold: pl.DataFrame) -> "SoldItems":
@@ -60,15 +63,17 @@ class SoldItems:
         sample = by_file.gather_every(max(1, -(-sold.height // READ_ROWS)))
         scale = input_scale(model.feature_map, model.matrix(sample), PRICES)
         parts = [np.float16(model.matrix(rows) * scale) for rows in by_file.iter_slices(READ_ROWS)]
-        numbered = by_file.with_row_index("number").sort("category", "sold_on", "listing_id")
+        hashed = by_file.with_columns(made_from(by_file))
+        numbered = hashed.with_row_index("number").sort("category", "sold_on", "listing_id")
         points = torch.from_numpy(np.concatenate(parts)[numbered["number"].to_numpy()])
         items = numbered.with_columns(sold_price=pl.col("log_price").exp().round(6)).select(COLUMNS)
         squares = torch.cat([part.float().square().sum(dim=1) for part in points.split(READ_ROWS)])
-        return cls(items, points, squares, scale)
+        return cls(items, points, squares, scale, numbered[MADE_FROM].to_numpy().view(np.int64))
 
     def contents(self, model_id: str) -> Contents:
         """The items as an artefact's contents."""
-        arrays = {POINTS: self.points.numpy(), SQUARES: self.squares.numpy(), SCALE: self.scale}
+        found = {POINTS: self.points, SQUARES: self.squares}
+        arrays = {name: tensor.numpy() for name, tensor in found.items()} | {SCALE: self.scale, HASHES: self.hashes}
         return Contents({"kind": SOLD_ITEMS, "model_id": model_id}, arrays={POINTS: arrays}, mapped={ITEMS: self.items})
 
     @classmethod
@@ -82,7 +87,9 @@ class SoldItems:
         items = artefacts.models.mapped_frame(items_id, ITEMS)
         with safe_open(artefacts.models.checked(items_id, f"{POINTS}.safetensors"), framework="pt") as file:
             points, squares, scale = (file.get_tensor(name) for name in (POINTS, SQUARES, SCALE))
-        return cls(items, points, squares, scale.numpy())
+            # Older code wrote none: then nothing tells whether an item has changed, and nothing matches a later hash.
+            hashes = file.get_tensor(HASHES).numpy() if HASHES in file.keys() else np.zeros(len(points), np.int64)  # noqa: SIM118
+        return cls(items, points, squares, scale.numpy(), hashes)
 
     @cached_property
     def categories(self) -> dict[str, tuple[int, int]]:
@@ -114,6 +121,20 @@ class SoldItems:
         start, stop = self.categories.get(category, (0, 0))
         number = (day - date(1970, 1, 1)).days
         return start, start + int(np.searchsorted(self.sold_day[start:stop], number))
+
+    def known_before(self, rows: pl.DataFrame) -> pl.Series:
+        """(UInt64) A hash of the items among which each listing's are searched, whatever came later.
+
+        What features are scaled by is not in it: that moves a little with every sale.
+
+        Args:
+            rows: with `category` and `listed_on`.
+        """
+        sums = np.concatenate([[0], np.cumsum(self.hashes)])  # which wraps around
+        slices = [self.sold_before(*row) for row in rows.select("category", "listed_on").iter_rows()]
+        first, after = np.array(slices, dtype=np.int64).reshape(-1, 2).T
+        counted = pl.DataFrame({"items": after - first, "hashes": sums[after] - sums[first]})
+        return counted.hash_rows()
 
     def nearest(self, point: Float[np.ndarray, " F"], start: int, stop: int, count: int) -> Int[np.ndarray, " K"]:
         """The numbers of the nearest items among those of a slice, nearest first; of equal ones the first.

@@ -36,7 +36,8 @@ def sold(
         }
     )
     half = torch.from_numpy(np.float16(points))
-    return SoldItems(items, half, half.float().square().sum(dim=1), np.ones(points.shape[1], dtype=np.float32))
+    norms, scale = half.float().square().sum(dim=1), np.ones(points.shape[1], dtype=np.float32)
+    return SoldItems(items, half, norms, scale, np.arange(count))
 
 
 def line(*values: float) -> np.ndarray:
