@@ -27,7 +27,7 @@ def said(listing: str, model: str, price: float | None, at: datetime = NOON, inp
         "qualified": price is not None, "inputs": inputs, "reason": None if price else "blurred", "model_id": model,
         "suggested_at": at,
     }  # fmt: skip
-    return conforming(pl.DataFrame([row]), TABLES["price_suggestions"])
+    return conforming(aligned(pl.DataFrame([row]), TABLES["price_suggestions"]), TABLES["price_suggestions"])
 
 
 def empty() -> pl.DataFrame:
