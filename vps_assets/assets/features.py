@@ -127,7 +127,15 @@ def with_features(
 def join_op(name: str, description: str, selection: Selection) -> dg.OpDefinition:
     """An op that joins the features of selected listings."""
 
-    @dg.op(name=name, description=description, ins={"clean_listings": dg.In(metadata=only(*OF_LISTING))})
+    read = {
+        "clean_listings": OF_LISTING,
+        "image_embeddings": ("listing_id", "tasks", "embedding_id", "path", "row", *QUALITY_COLUMNS),
+        "text_embeddings": ("listing_id", "text_id", "path", "row"),
+    }
+
+    @dg.op(
+        name=name, description=description, ins={table: dg.In(metadata=only(*names)) for table, names in read.items()}
+    )
     def join(
         settings: Settings,
         clean_listings: pl.DataFrame,

@@ -8,10 +8,11 @@ without running anything, after a crash too.
 from bisect import bisect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import polars as pl
 
-from vps_assets.lineage.graph import LINEAGE, STATISTICS, ancestors
+from vps_assets.lineage.graph import LINEAGE, STATISTICS, Node, ancestors
 from vps_ml.cards import identity
 from vps_ml.recipes import Recipe
 
@@ -66,7 +67,12 @@ def cumulative(digests: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def own_part(asset: str, recipe: Recipe) -> str:
     """The part of a basis that does not come from parents."""
-    node = LINEAGE[asset]
+    return part_of(asset, LINEAGE[asset], recipe)
+
+
+@cache
+def part_of(asset: str, node: Node, recipe: Recipe) -> str:
+    """The same of a node: a plan asks for it once for each partition and each asset below."""
     return identity(asset, node.code_version, node.recipe(recipe))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from vps_assets.errors import UserError
 from vps_ml.features.tabular import GROUP_OF
@@ -163,12 +164,11 @@ EVERYTHING_FITTED = ",".join(f"{asset}+" for asset, node in LINEAGE.items() if n
 """A selection that fits again whatever is kept, and makes what follows from it: naming an asset forces it."""
 
 
-def ancestors(asset: str) -> set[str]:
+@cache
+def ancestors(asset: str) -> frozenset[str]:
     """All assets that this one is made from, directly or not."""
-    found: set[str] = set()
-    for parent in LINEAGE[asset].parents:
-        found |= {parent} | ancestors(parent)
-    return found
+    parents = LINEAGE[asset].parents
+    return frozenset(parents).union(*(ancestors(parent) for parent in parents))
 
 
 def selected(selection: str | None) -> set[str]:

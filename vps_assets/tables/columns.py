@@ -22,6 +22,10 @@ def column(
     return pa.Column(dtype, list(checks), nullable=null, unique=unique, description=description)
 
 
+OF_WHAT = column(pl.UInt64, "Hash of what it was made from; null if older code did", null=True)
+"""`made_from` of tables that keep rows whose listing is as it was (`vps_ml.features.unchanged`)."""
+
+
 def fraction() -> pa.Check:
     """0 to 1."""
     return pa.Check.in_range(0, 1)

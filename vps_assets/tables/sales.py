@@ -3,9 +3,8 @@
 import pandera.polars as pa
 import polars as pl
 
-from vps_assets.tables.columns import column, fraction, table
+from vps_assets.tables.columns import OF_WHAT, column, fraction, table
 from vps_assets.tables.listings import LISTED_ON
-from vps_assets.tables.suggestions import OF_WHAT
 from vps_ml.backbones.tasks import INPUTS
 from vps_ml.features.unchanged import MADE_FROM
 

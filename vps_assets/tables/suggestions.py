@@ -3,7 +3,7 @@
 import pandera.polars as pa
 import polars as pl
 
-from vps_assets.tables.columns import UTC, column, fraction, table
+from vps_assets.tables.columns import OF_WHAT, UTC, column, fraction, table
 from vps_assets.tables.listings import LISTED_ON
 from vps_ml.backbones.tasks import INPUTS
 from vps_ml.features.unchanged import MADE_FROM
@@ -20,7 +20,6 @@ SUGGESTED = {
     "model_id": column(pl.String, "Which model priced it"),
     "suggested_at": column(UTC, "When, UTC"),
 }
-OF_WHAT = column(pl.UInt64, "Hash of what it was made from; null if older code did", null=True)
 PRICE_SUGGESTIONS = table(
     "price_suggestions",
     {

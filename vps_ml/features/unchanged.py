@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from vps_ml.artefacts import Artefacts
 from vps_ml.cards import identity
 
 MADE_FROM = "made_from"
@@ -28,9 +29,29 @@ def kept(before: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         before: with `listing_id` and `made_from`; None: nothing.
-        rows: the listings as they are, with the same columns.
+        rows: the listings as they are, with these and `listed_on`.
     """
-    now = rows.select("listing_id", MADE_FROM)
     if before is None or before.is_empty():
-        return now.clear()
+        return rows.select("listing_id", "listed_on", MADE_FROM).clear()
+    now = rows.select("listing_id", MADE_FROM)
     return before.join(now, on=["listing_id", MADE_FROM], how="semi", maintain_order="left")
+
+
+def whole_dates(before: pl.DataFrame | None, rows: pl.DataFrame, artefacts: Artefacts) -> pl.DataFrame:
+    """What was made before of dates that have the same listings as then, each as it was, and whose file is there.
+
+    Args:
+        before: with `listing_id`, `listed_on`, `made_from`, and `path`, the date's file; None: nothing.
+        rows: the listings as they are, with the first three.
+        artefacts: where the files are.
+    """
+    same = kept(before, rows)
+    if before is None or same.is_empty():
+        return same
+    was, now, alike = (frame.group_by("listed_on").len() for frame in (before, rows, same))
+    changed = alike.join(was, on=["listed_on", "len"], how="anti").vstack(
+        alike.join(now, on=["listed_on", "len"], how="anti")
+    )
+    files = same.select("listed_on", "path").unique()
+    gone = files.filter([not artefacts.embedding_file(path).exists() for path in files["path"]])
+    return same.join(changed, on="listed_on", how="anti").join(gone, on="listed_on", how="anti")
