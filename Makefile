@@ -12,7 +12,7 @@ OF_TORCH := torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+
 KNOWN_BAD := https://pypi.org/pypi/requests/2.25.0/json
 BENCHMARKS := statistics landing embedding embedding_files words training serving comparables lineage year million events
 
-.PHONY: install demo test test-scale test-hosts test-mlflow test-of-marketplace test-of-parts test-all check audit bench ui report clean
+.PHONY: install demo test test-scale test-hosts test-mlflow test-of-marketplace test-of-all-else test-all check audit bench ui report clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), f"Python 3.11 is needed, this is {sys.version}"'
@@ -35,15 +35,20 @@ demo: install
 report: install
 	$(BIN)/vps report
 
-# Two processes on two cores: making the tests' marketplace takes as long as all tests without it.
-test: install
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-of-marketplace test-of-parts
+# Two processes on two cores, of about as long: the tests' marketplace with those of landing, and all else. The first
+# reads only the files that it runs tests of; both keep what Python compiles, as hundreds of processes read it.
+BESIDE := tests/vps_assets/landing
+ON_MARKETPLACE = $(shell grep -rlw --include='test_*.py' marketplace tests)
 
-test-of-marketplace test-of-parts: export OMP_NUM_THREADS := 1
+test: install
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-of-marketplace test-of-all-else
+
+test-of-marketplace test-of-all-else: export OMP_NUM_THREADS := 1
+test-of-marketplace test-of-all-else: export PYTHONDONTWRITEBYTECODE :=
 test-of-marketplace:
-	$(BIN)/pytest -m "not slow and marketplace"
-test-of-parts:
-	$(BIN)/pytest -m "not slow and not marketplace and not scale"
+	$(BIN)/pytest $(ON_MARKETPLACE) $(BESIDE) -m "not slow and (marketplace or landing)"
+test-of-all-else:
+	$(BIN)/pytest --ignore=$(BESIDE) -m "not slow and not marketplace and not scale"
 
 # What an extra installs, `scale` or `mlflow`, laid over the other environment.
 .venv-%/.installed: .venv/.installed constraints-%.txt

@@ -35,10 +35,18 @@ LAST_DATE = date(2024, 7, 29)
 
 @pytest.hookimpl(tryfirst=True)  # before markers select
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests on the small marketplace: `make test` gives them a process, and all others one beside it."""
+    """Mark the tests on the small marketplace and those of landing: `make test` gives them one of its two processes.
+
+    Raises:
+        pytest.UsageError: a file that does not name the marketplace has a test on it, and no process would run that.
+    """
     for item in items:
         if "marketplace" in getattr(item, "fixturenames", ()):
             item.add_marker("marketplace")
+            if "marketplace" not in item.path.read_text():
+                raise pytest.UsageError(f"{item.nodeid} is on the marketplace, which `make test` looks for by its name")
+        if item.path.is_relative_to(REPOSITORY / "tests" / "vps_assets" / "landing"):
+            item.add_marker("landing")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,8 @@ import pytest
 from datasets import quick_recipe, sold_rows
 
 from vps_assets.assets.evaluation import reports, variants_of, with_male_of_landed
-from vps_assets.lineage.fingerprints import own_part
+from vps_assets.lineage.fingerprints import part_of
+from vps_assets.lineage.graph import LINEAGE
 from vps_assets.report.published import Published
 from vps_assets.report.tables import baseline_table
 from vps_ml.artefacts import Artefacts
@@ -134,14 +135,14 @@ def test_a_new_or_changed_baseline_makes_the_baselines_table_out_of_date_and_no_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assets = ("baseline_pricing_models", "percentile_pricing_models", "ablation_pricing_models")
-    before = [own_part(asset, quick_recipe()) for asset in assets]
+    before = [part_of.__wrapped__(asset, LINEAGE[asset], quick_recipe()) for asset in assets]
     monkeypatch.setitem(BASELINES, "always_the_mean", AlwaysTheMean())
-    added = [own_part(asset, quick_recipe()) for asset in assets]
+    added = [part_of.__wrapped__(asset, LINEAGE[asset], quick_recipe()) for asset in assets]
     monkeypatch.delitem(BASELINES, "always_the_mean")
     monkeypatch.setattr(BoostedTrees, "version", "9")
-    changed = [own_part(asset, quick_recipe()) for asset in assets]
+    changed = [part_of.__wrapped__(asset, LINEAGE[asset], quick_recipe()) for asset in assets]
     monkeypatch.delitem(BASELINES, "gaussian_network")
-    removed = [own_part(asset, quick_recipe()) for asset in assets]
+    removed = [part_of.__wrapped__(asset, LINEAGE[asset], quick_recipe()) for asset in assets]
     assert len({before[0], added[0], changed[0], removed[0]}) == 4
     assert before[1:] == added[1:] == changed[1:] == removed[1:]
 
