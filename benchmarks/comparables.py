@@ -54,7 +54,8 @@ def drawn(size: int) -> SoldItems:
         photo_hash=pl.format("{}", pl.col("number").cast(pl.String).str.zfill(64)),
     )
     half = torch.from_numpy(points)
-    return SoldItems(items, half, half.float().square().sum(dim=1), np.ones(FEATURES, dtype=np.float32))
+    norms, scale = half.float().square().sum(dim=1), np.ones(FEATURES, dtype=np.float32)
+    return SoldItems(items, half, norms, scale, np.zeros(len(half), dtype=np.int64))
 
 
 def naive(points: torch.Tensor, point: np.ndarray, start: int, stop: int) -> np.ndarray:
