@@ -135,7 +135,7 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
         ),
         "champion_history": Node(("champion_model",), code_version="3", follows_confirmation=True),
         # Its children follow the champion alone: prices that were suggested are not made anew at each sale.
-        "range_adaptation": Node((*PRICED_FROM, "champion_model"), content=("model_id",)),
+        "range_adaptation": Node((*PRICED_FROM, "champion_model"), code_version="2", content=("model_id",)),
         "comparable_items": Node((*PRICED_FROM, "champion_model"), content=("model_id",)),
     },
     {

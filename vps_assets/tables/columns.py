@@ -22,7 +22,9 @@ def column(
     return pa.Column(dtype, list(checks), nullable=null, unique=unique, description=description)
 
 
-OF_WHAT = column(pl.UInt64, "Hash of what it was made from; null if older code did", null=True)
+OF_WHAT = column(
+    pl.UInt64, "Hash of its inputs: with equal ones it is not made again; null: made before there was one", null=True
+)
 """`made_from` of tables that keep rows whose listing is as it was (`vps_ml.features.unchanged`)."""
 
 

@@ -18,7 +18,7 @@ SUGGESTED = {
     "inputs": BY_INPUTS,
     "reason": column(pl.String, "blurred, dark, overexposed or too_little_information; null if qualified", null=True),
     "model_id": column(pl.String, "Which model priced it"),
-    "suggested_at": column(UTC, "When, UTC"),
+    "suggested_at": column(UTC, "When a run last said so, UTC, also where nothing had changed"),
 }
 PRICE_SUGGESTIONS = table(
     "price_suggestions",

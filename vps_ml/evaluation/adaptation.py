@@ -94,8 +94,11 @@ class Replay:
 def replayed(sold: Sold, calibrating: Float[np.ndarray, " C"], level: float) -> Replay:
     """Walk the days: each day's ranges are given with what had sold before it, and learnt from once they have sold.
 
+    Every day from the first listing to the last sale, whatever was listed on it: so the state of a day is that of the
+    sales before it, and not of whether one of its own listings has sold since.
+
     Args:
-        sold: the items, in any order.
+        sold: the items, at least one, in any order.
         calibrating: scaled residuals of the items that calibrated the model.
         level: the range's nominal coverage.
     """
@@ -104,11 +107,12 @@ def replayed(sold: Sold, calibrating: Float[np.ndarray, " C"], level: float) -> 
     covered = np.zeros(len(sold.listed_day), dtype=bool)
     by_day: dict[int, MissRates] = {}
     waiting = np.lexsort((np.arange(len(sold.sold_day)), sold.sold_day)).tolist()
-    for day in np.unique(sold.listed_day):
-        waiting = learnt_until(int(day), waiting, sold, covered, rates)
-        by_day[int(day)] = MissRates(rates.target, rates.overall, dict(rates.by_category)).centred()
+    first, last = int(sold.listed_day.min()), int(max(sold.listed_day.max(), sold.sold_day.max()))
+    for day in range(first, last + 1):
+        waiting = learnt_until(day, waiting, sold, covered, rates)
+        by_day[day] = MissRates(rates.target, rates.overall, dict(rates.by_category)).centred()
         for item in np.flatnonzero(sold.listed_day == day):
-            ends = price_range(calibrating, 1 - by_day[int(day)].of(str(sold.category[item])))
+            ends = price_range(calibrating, 1 - by_day[day].of(str(sold.category[item])))
             low[item], high[item] = ends
             covered[item] = ends[0] <= sold.scaled_residual[item] <= ends[1]
     learnt_until(np.iinfo(np.int64).max, waiting, sold, covered, rates)

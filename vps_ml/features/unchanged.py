@@ -14,14 +14,16 @@ is another as soon as one of its listings has changed."""
 def made_from(rows: pl.DataFrame, *alike: object) -> pl.Series:
     """(UInt64) A hash of everything in each row but `WHERE_IT_LIES`; no other row's part in it.
 
-    Another version of polars may hash otherwise: then everything counts as changed, once.
+    Of numbers what single precision holds: a mean's last bits differ with how many rows are joined at once. Another
+    version of polars may hash otherwise: then everything counts as changed, once.
 
     Args:
         rows: of listings.
         alike: what else was made from, the same for all rows.
     """
     seed = int(identity(*alike), 16) % 2**63
-    return rows.drop(WHERE_IT_LIES, strict=False).hash_rows(seed).alias(MADE_FROM)
+    hashed = rows.drop(WHERE_IT_LIES, strict=False).cast({pl.Float64: pl.Float32})
+    return hashed.hash_rows(seed).alias(MADE_FROM)
 
 
 def kept(before: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:

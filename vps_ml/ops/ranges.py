@@ -74,15 +74,16 @@ def states(sold: Sold, replay: Replay, static: np.ndarray) -> pl.DataFrame:
     rows = []
     now = int(max(sold.listed_day.max(), sold.sold_day.max())) + 1
     for day, rates in {**replay.by_day, now: replay.now}.items():
+        of_day = np.flatnonzero(sold.listed_day == day)
         for segment, (rate, learnt_from) in complete(rates, replay.now).items():
-            chosen = (sold.listed_day == day) & ((segment == ALL) | (sold.category == segment))
+            chosen = of_day if segment == ALL else of_day[sold.category[of_day] == segment]
             rows.append(
                 {
                     "as_of": FIRST_DAY + timedelta(days=day),
                     "segment": segment,
                     "miss_rate": rate,
                     "learnt_from": learnt_from,
-                    "tested": int(chosen.sum()),
+                    "tested": len(chosen),
                     "covered": int(replay.covered[chosen].sum()),
                     "covered_static": int(static[chosen].sum()),
                 }

@@ -48,7 +48,7 @@ def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataF
     """
     rows = job.rows.with_columns(made_from_all(job))
     as_before = kept(job.before, rows)
-    context.log.info(f"{as_before.height:,} of {rows.height:,} open listings are as they were when they were priced")
+    context.log.info(f"{as_before.height:,} of these dates' {rows.height:,} open listings are as they were when priced")
     new = rows.join(as_before, on="listing_id", how="anti", maintain_order="left")
     suggested = [as_before, *newly_suggested(context, replace(job, rows=new))]
     return pl.concat([frame for frame in suggested if frame.width], how="diagonal_relaxed")
@@ -83,7 +83,7 @@ def newly_suggested(context: dg.OpExecutionContext, job: ChampionJob) -> list[pl
             for chosen in (pl.col("qualified"), pl.col("inputs") == "words")
         )
         instead = f", {by_words:,} of them by words alone" if by_words and inputs == "both" else ""
-        context.log.info(f"{rows.height:,} open listings by {inputs}, {qualified:,} qualified{instead}")
+        context.log.info(f"{rows.height:,} open listings priced by {inputs}, {qualified:,} qualified{instead}")
     return suggested
 
 

@@ -36,7 +36,7 @@ OWN_PARTS = {
     "model_comparisons": "90d9d0269c344253",
     "champion_model": "9a6b01b1103c66fd",
     "champion_history": "01119dff7af31b7f",
-    "range_adaptation": "2ce420c6a6dcac25",
+    "range_adaptation": "622ffbd4976194a0",
     "price_suggestions": "f66b81b11750dba1",
     "corruption_reports": "82d1f308cb31f0b4",
     "comparable_items": "0a82957f49acd9e8",

@@ -46,6 +46,18 @@ def test_one_item_moves_the_rate_by_a_step_and_from_the_day_after_its_sale() -> 
     assert replay.now.overall == pytest.approx(0.2 + STEP * (0.2 - 1) + 2 * STEP * 0.2)
 
 
+def test_the_state_of_a_day_is_that_of_the_sales_before_it_whether_or_not_its_own_listings_have_sold() -> None:
+    """A listing of a day that nothing has sold of is told what it is told once a neighbour has sold."""
+    sold, calibrating = market(1.5, days=12, a_day=6)
+    late = (sold.listed_day == 7) | (sold.sold_day >= 9)
+    before = Sold(*(values[~late] for values in vars(sold).values()))
+    one, other = replayed(before, calibrating, 0.8), replayed(sold, calibrating, 0.8)
+    assert 7 not in before.listed_day
+    early = range(8)
+    assert {day: one.by_day[day] for day in early} == {day: other.by_day[day] for day in early}
+    assert one.by_day[7] != one.by_day[5]
+
+
 @pytest.mark.parametrize("spread", [0.7, 1.0, 1.5])
 def test_whatever_the_market_does_the_range_comes_back_to_what_it_promises(spread: float) -> None:
     sold, calibrating = market(spread)

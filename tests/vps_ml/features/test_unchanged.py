@@ -98,3 +98,10 @@ def test_a_date_is_left_as_it_is_if_it_has_the_listings_that_it_had_and_its_file
     assert found["listing_id"].to_list() == left
     assert found.columns == before.columns
     assert whole_dates(None, LISTED, artefacts).is_empty()
+
+
+def test_the_last_bits_of_a_mean_are_no_change() -> None:
+    rows = pl.DataFrame({"listing_id": ["a", "a", "a"], "mean": [0.1 + 0.2, 0.3, 0.30001]})
+    one, same, other = made_from(rows)
+    assert rows["mean"][0] != rows["mean"][1]
+    assert one == same != other
