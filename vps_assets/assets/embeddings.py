@@ -4,8 +4,6 @@ import dagster as dg
 import polars as pl
 
 from vps_assets.assets.options import WAREHOUSE, WRITER, only, op_chain
-from vps_assets.assets.unchanged import made_before
-from vps_assets.lineage.fingerprints import own_part
 from vps_assets.warehouse.settings import Settings
 from vps_ml.ops.backbones import EmbeddingJob, embed_photos
 from vps_ml.ops.words import WordsJob, read_words
@@ -24,15 +22,7 @@ def embedding_job(
         raise dg.Failure("No backbone is trained: materialise task_backbones first.")
     context.log.info(f"{clean_listings.height:,} photos, {trained.height} backbones: {', '.join(trained['task'])}")
     backbones = dict(trained.select("task", "backbone_id").iter_rows())
-    return EmbeddingJob(
-        clean_listings,
-        backbones,
-        settings.recipe,
-        settings.artefacts,
-        settings.executor,
-        made_before(settings.warehouse, "image_embeddings", context.partition_keys),
-        own_part("image_embeddings", settings.recipe),
-    )
+    return EmbeddingJob(clean_listings, backbones, settings.recipe, settings.artefacts, settings.executor)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
@@ -53,15 +43,9 @@ Key: `listing_id`. Partition: `listed_on`, a UTC day.""",
 
 
 @dg.op(ins={"clean_listings": dg.In(metadata=only(*WORDS))})
-def words_job(context: dg.OpExecutionContext, settings: Settings, clean_listings: pl.DataFrame) -> WordsJob:
+def words_job(settings: Settings, clean_listings: pl.DataFrame) -> WordsJob:
     """What the sellers of the run's listings say."""
-    return WordsJob(
-        clean_listings,
-        settings.recipe,
-        settings.artefacts,
-        made_before(settings.warehouse, "text_embeddings", context.partition_keys),
-        own_part("text_embeddings", settings.recipe),
-    )
+    return WordsJob(clean_listings, settings.recipe, settings.artefacts)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

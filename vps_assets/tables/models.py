@@ -3,10 +3,9 @@
 import pandera.polars as pa
 import polars as pl
 
-from vps_assets.tables.columns import OF_WHAT, TEXTS, UTC, column, fraction, table
+from vps_assets.tables.columns import TEXTS, UTC, column, fraction, table
 from vps_assets.tables.listings import LISTED_ON
 from vps_ml.backbones.tasks import INPUTS, VISUAL_TASKS
-from vps_ml.features.unchanged import MADE_FROM
 
 DECISIONS = ["promoted", "refused", "rolled back"]
 
@@ -36,7 +35,6 @@ IMAGE_EMBEDDINGS = table(
         "brightness": column(pl.Float64, "Mean luminance, 0 to 1", fraction()),
         "contrast": column(pl.Float64, "Standard deviation of the luminance"),
         "overexposed_share": column(pl.Float64, "Share of pixels at the white end", fraction()),
-        MADE_FROM: OF_WHAT,
     },
 )
 TEXT_EMBEDDINGS = table(
@@ -49,7 +47,6 @@ TEXT_EMBEDDINGS = table(
         "row": column(pl.Int64, "Row of the file's matrices", pa.Check.ge(0)),
         "words": column(pl.Int64, "Of title and description; 0 without any", pa.Check.ge(0)),
         "price_masked": column(pl.Boolean, "Whether a price stood in them, which no model sees"),
-        MADE_FROM: OF_WHAT,
     },
 )
 VARIANT = {

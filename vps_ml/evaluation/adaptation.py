@@ -94,11 +94,11 @@ class Replay:
 def replayed(sold: Sold, calibrating: Float[np.ndarray, " C"], level: float) -> Replay:
     """Walk the days: each day's ranges are given with what had sold before it, and learnt from once they have sold.
 
-    Every day from the first listing to the last sale, whatever was listed on it: so the state of a day is that of the
-    sales before it, and not of whether one of its own listings has sold since.
+    On days on which something was listed, or that follow a sale: between them nothing changes. So the state of a day is
+    that of the sales before it, and not of whether one of its own listings has sold since.
 
     Args:
-        sold: the items, at least one, in any order.
+        sold: the items, in any order.
         calibrating: scaled residuals of the items that calibrated the model.
         level: the range's nominal coverage.
     """
@@ -107,8 +107,7 @@ def replayed(sold: Sold, calibrating: Float[np.ndarray, " C"], level: float) -> 
     covered = np.zeros(len(sold.listed_day), dtype=bool)
     by_day: dict[int, MissRates] = {}
     waiting = np.lexsort((np.arange(len(sold.sold_day)), sold.sold_day)).tolist()
-    first, last = int(sold.listed_day.min()), int(max(sold.listed_day.max(), sold.sold_day.max()))
-    for day in range(first, last + 1):
+    for day in np.union1d(sold.listed_day, sold.sold_day + 1).tolist():
         waiting = learnt_until(day, waiting, sold, covered, rates)
         by_day[day] = MissRates(rates.target, rates.overall, dict(rates.by_category)).centred()
         for item in np.flatnonzero(sold.listed_day == day):

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from vps_ml.artefacts import Artefacts
 from vps_ml.cards import identity
+from vps_ml.features.tabular import TABULAR
 
 MADE_FROM = "made_from"
 WHERE_IT_LIES = ("embedding_path", "embedding_row", "text_path", "text_row")
@@ -14,7 +14,7 @@ is another as soon as one of its listings has changed."""
 def made_from(rows: pl.DataFrame, *alike: object) -> pl.Series:
     """(UInt64) A hash of everything in each row but `WHERE_IT_LIES`; no other row's part in it.
 
-    Of numbers what single precision holds: a mean's last bits differ with how many rows are joined at once. Another
+    Of statistics what single precision holds: a mean's last bits differ with how many rows are joined at once. Another
     version of polars may hash otherwise: then everything counts as changed, once.
 
     Args:
@@ -22,8 +22,8 @@ def made_from(rows: pl.DataFrame, *alike: object) -> pl.Series:
         alike: what else was made from, the same for all rows.
     """
     seed = int(identity(*alike), 16) % 2**63
-    hashed = rows.drop(WHERE_IT_LIES, strict=False).cast({pl.Float64: pl.Float32})
-    return hashed.hash_rows(seed).alias(MADE_FROM)
+    statistics = [pl.col(name).cast(pl.Float32) for name in TABULAR if rows.schema.get(name) == pl.Float64]
+    return rows.drop(WHERE_IT_LIES, strict=False).with_columns(statistics).hash_rows(seed).alias(MADE_FROM)
 
 
 def kept(before: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
@@ -37,23 +37,3 @@ def kept(before: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.select("listing_id", "listed_on", MADE_FROM).clear()
     now = rows.select("listing_id", MADE_FROM)
     return before.join(now, on=["listing_id", MADE_FROM], how="semi", maintain_order="left")
-
-
-def whole_dates(before: pl.DataFrame | None, rows: pl.DataFrame, artefacts: Artefacts) -> pl.DataFrame:
-    """What was made before of dates that have the same listings as then, each as it was, and whose file is there.
-
-    Args:
-        before: with `listing_id`, `listed_on`, `made_from`, and `path`, the date's file; None: nothing.
-        rows: the listings as they are, with the first three.
-        artefacts: where the files are.
-    """
-    same = kept(before, rows)
-    if before is None or same.is_empty():
-        return same
-    was, now, alike = (frame.group_by("listed_on").len() for frame in (before, rows, same))
-    changed = alike.join(was, on=["listed_on", "len"], how="anti").vstack(
-        alike.join(now, on=["listed_on", "len"], how="anti")
-    )
-    files = same.select("listed_on", "path").unique()
-    gone = files.filter([not artefacts.embedding_file(path).exists() for path in files["path"]])
-    return same.join(changed, on="listed_on", how="anti").join(gone, on="listed_on", how="anti")

@@ -16,7 +16,6 @@ from vps_ml.backbones.tasks import UNTUNED
 from vps_ml.cards import Contents, identity
 from vps_ml.compute import Log
 from vps_ml.features.roles import ITEM, LEARNT
-from vps_ml.features.unchanged import MADE_FROM, made_from, whole_dates
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.photos.batches import in_batches
 from vps_ml.photos.quality import QUALITY_COLUMNS
@@ -46,10 +45,6 @@ class EmbeddingJob:
     recipe: Recipe
     artefacts: Artefacts
     executor: str = compute.HERE
-    before: pl.DataFrame | None = None
-    """What stands in the table of these dates."""
-    version: str = ""
-    """Of what the table is made by: of another one nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -189,34 +184,26 @@ def left_out_row(task: str, why: str) -> dict:
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def embed_photos(context: dg.OpExecutionContext, job: EmbeddingJob) -> pl.DataFrame:
-    """Embed the dates' photos with every task's backbone, a file per date; one row per listing.
-
-    Dates that have the photos that they had are left as they are.
-    """
+    """Embed the dates' photos with every task's backbone, a file per date; one row per listing."""
     artefacts = job.artefacts
     paths = {task: artefacts.model_path(backbone) for task, backbone in job.backbones.items()}
     embedding_id = identity("embedding", EMBEDDING_VERSION, sorted(paths.items()))
     card = {"backbones": paths, "backbone_recipe": vars(job.recipe.backbone)}
     artefacts.embeddings.make(embedding_id, lambda: Contents(card))
-    listings = job.rows.with_columns(made_from(job.rows.drop("listed_on"), embedding_id, job.version))
-    as_before = whole_dates(job.before, listings, artefacts)
-    changed = listings.join(as_before, on="listed_on", how="anti").sort("listed_on", "listing_id")
     dates = {}
-    for (day,), rows in changed.group_by("listed_on", maintain_order=True):
+    for (day,), rows in job.rows.sort("listed_on", "listing_id").group_by("listed_on", maintain_order=True):
         digest = identity(embedding_id, rows["photo_hash"].to_list())
         dates[artefacts.embedding_path(embedding_id, str(day), digest)] = rows
     missing = [(path, rows) for path, rows in dates.items() if not artefacts.embedding_file(path).exists()]
     shares = compute.parts(missing, compute.slots(job.executor)) if missing else []
     jobs = [MissingDates(dict(share), job.backbones, job.recipe.backbone, artefacts) for share in shares]
     compute.each(job.executor, embed_dates, jobs, context.log.info)
-    # Also those that a run embedded which was killed before it shared them.
-    artefacts.share_embeddings({*dates, *as_before["path"].unique()} if as_before.height else dates)
+    artefacts.share_embeddings(dates)  # also those that a run embedded which was killed before it shared them
     frames = [
         embedding_rows(path, rows, load_quality(artefacts.embedding_file(path)), embedding_id, list(job.backbones))
         for path, rows in dates.items()
     ]
-    frames += [as_before] if as_before.height else []
-    return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+    return pl.concat(frames) if frames else pl.DataFrame()
 
 
 def embed_dates(job: MissingDates, log: Log) -> None:
@@ -276,5 +263,4 @@ def embedding_rows(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
         pl.lit(list(tasks), dtype=pl.List(pl.String)).alias("tasks"),
         *(pl.Series(column, quality[:, i]) for i, column in enumerate(QUALITY_COLUMNS)),
-        MADE_FROM,
     )

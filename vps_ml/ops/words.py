@@ -12,7 +12,6 @@ import polars as pl
 
 from vps_ml.artefacts import Artefacts
 from vps_ml.cards import identity
-from vps_ml.features.unchanged import MADE_FROM, made_from, whole_dates
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.recipes import Recipe
 from vps_ml.words.masking import said_and_prices
@@ -29,28 +28,18 @@ class WordsJob:
     rows: pl.DataFrame
     recipe: Recipe
     artefacts: Artefacts
-    before: pl.DataFrame | None = None
-    """What stands in the table of these dates."""
-    version: str = ""
-    """Of what the table is made by: of another one nothing is kept."""
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def read_words(context: dg.OpExecutionContext, job: WordsJob) -> pl.DataFrame:
-    """Read the dates' words, a file per date, but those that a file of the date has; one row per listing.
-
-    Of dates whose sellers say what they said nothing is read.
-    """
+    """Read the dates' words, a file per date, but those that a file of the date has; one row per listing."""
     from vps_ml.words.files import save_words
     from vps_ml.words.reading import Reader, reader_id
 
     artefacts = job.artefacts
     text_id = reader_id(job.recipe.words, artefacts)
-    listings = job.rows.with_columns(made_from(job.rows.drop("listed_on"), text_id, job.version))
-    as_before = whole_dates(job.before, listings, artefacts)
-    changed = listings.join(as_before, on="listed_on", how="anti").sort("listed_on", "listing_id")
-    reader, frames, read = Reader(artefacts, text_id), [as_before] if as_before.height else [], 0
-    for (day,), rows in changed.group_by("listed_on", maintain_order=True):
+    reader, frames, read = Reader(artefacts, text_id), [], 0
+    for (day,), rows in job.rows.sort("listed_on", "listing_id").group_by("listed_on", maintain_order=True):
         heard = [said_and_prices(*parts) for parts in rows.select("title", "description").iter_rows()]
         texts = [text for text, _ in heard]
         hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
@@ -63,7 +52,7 @@ def read_words(context: dg.OpExecutionContext, job: WordsJob) -> pl.DataFrame:
     artefacts.share_embeddings({path for frame in frames for path in frame["path"].unique()})
     how = "hashed words" if reader.encoder_id is None else f"hashed words and the encoder {reader.encoder_id}"
     context.log.info(f"{read:,} of {job.rows.height:,} listings read: {how}")
-    return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+    return pl.concat(frames) if frames else pl.DataFrame()
 
 
 def words_of_date(
@@ -99,5 +88,4 @@ def words_rows(path: str, rows: pl.DataFrame, heard: Sequence[tuple[str, int]], 
         pl.int_range(pl.len(), dtype=pl.Int64).alias("row"),
         pl.Series("words", [len(text.split()) for text, _ in heard], dtype=pl.Int64),
         pl.Series("price_masked", [prices > 0 for _, prices in heard], dtype=pl.Boolean),
-        MADE_FROM,
     )

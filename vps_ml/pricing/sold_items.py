@@ -87,7 +87,7 @@ class SoldItems:
         items = artefacts.models.mapped_frame(items_id, ITEMS)
         with safe_open(artefacts.models.checked(items_id, f"{POINTS}.safetensors"), framework="pt") as file:
             points, squares, scale = (file.get_tensor(name) for name in (POINTS, SQUARES, SCALE))
-            # Older code wrote none: then nothing tells whether an item has changed, and nothing matches a later hash.
+            # Older code wrote none: then only their number tells whether items have changed.
             hashes = file.get_tensor(HASHES).numpy() if HASHES in file.keys() else np.zeros(len(points), np.int64)  # noqa: SIM118
         return cls(items, points, squares, scale.numpy(), hashes)
 

@@ -179,3 +179,21 @@ def test_what_waits_for_a_check_is_made_anew(tmp_path: Path) -> None:
         warehouse.replace("price_suggestions", rows, where, [day], {day: Fingerprint("f")}, Checks("r", names))
     found = made_before(warehouse, "price_suggestions", ["2024-01-01", "2024-01-02"])
     assert found["listed_on"].cast(pl.String).to_list() == ["2024-01-01"]
+
+
+def test_beside_all_listings_is_searched_again_once_what_had_sold_before_them_or_the_code_has_changed(
+    finding: ComparablesJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = new_ones(monkeypatch)
+    find_comparables(dg.build_op_context(), replace(finding, version="another"))
+    assert sorted(seen) == sorted(finding.rows["listing_id"])
+    seen.clear()
+    load = SoldItems.load
+
+    def changed(*arguments: object) -> SoldItems:
+        items = load(*arguments)
+        return replace(items, hashes=items.hashes + 1)
+
+    monkeypatch.setattr(SoldItems, "load", changed)
+    find_comparables(dg.build_op_context(), finding)
+    assert sorted(seen) == sorted(finding.rows["listing_id"])

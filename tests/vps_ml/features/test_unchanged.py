@@ -1,14 +1,12 @@
 """What tells that a listing is as it was."""
 
-from collections.abc import Callable
 from datetime import date
-from pathlib import Path
+from math import log
 
 import polars as pl
 import pytest
 
-from vps_ml.artefacts import Artefacts
-from vps_ml.features.unchanged import MADE_FROM, WHERE_IT_LIES, kept, made_from, whole_dates
+from vps_ml.features.unchanged import MADE_FROM, WHERE_IT_LIES, kept, made_from
 
 ROWS = pl.DataFrame(
     {
@@ -70,38 +68,9 @@ def test_kept_is_what_was_made_of_a_listing_from_the_same() -> None:
     assert kept(None, now).is_empty()
 
 
-LISTED = pl.DataFrame(
-    {
-        "listing_id": ["a", "b", "c", "d"],
-        "listed_on": [date(2024, 1, day) for day in (1, 1, 2, 3)],
-        MADE_FROM: pl.Series([1, 2, 3, 4], dtype=pl.UInt64),
-    }
-)
-CHANGES: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], list[str]]] = {
-    "nothing": (lambda rows: rows, ["a", "b", "c"]),
-    "one has gone": (lambda rows: rows.filter(pl.col("listing_id") != "b"), ["c"]),
-    "one has come": (lambda rows: pl.concat([rows, rows.tail(1).with_columns(listed_on=date(2024, 1, 2))]), ["a", "b"]),
-    "one is another": (lambda rows: rows.with_columns(pl.col(MADE_FROM).replace(1, 7)), ["c"]),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_date_is_left_as_it_is_if_it_has_the_listings_that_it_had_and_its_file(change: str, tmp_path: Path) -> None:
-    artefacts = Artefacts(tmp_path)
-    path = pl.col("listed_on").cast(pl.String)
-    before = LISTED.with_columns(path=path)
-    for name in ("2024-01-01", "2024-01-02"):  # the third date's file is gone
-        artefacts.embedding_file(name).parent.mkdir(parents=True, exist_ok=True)
-        artefacts.embedding_file(name).touch()
-    changed, left = CHANGES[change]
-    found = whole_dates(before, changed(LISTED), artefacts)
-    assert found["listing_id"].to_list() == left
-    assert found.columns == before.columns
-    assert whole_dates(None, LISTED, artefacts).is_empty()
-
-
-def test_the_last_bits_of_a_mean_are_no_change() -> None:
-    rows = pl.DataFrame({"listing_id": ["a", "a", "a"], "mean": [0.1 + 0.2, 0.3, 0.30001]})
+def test_the_last_bits_of_a_mean_are_no_change_and_a_cent_of_a_price_is() -> None:
+    rows = pl.DataFrame({"category_mean": [0.1 + 0.2, 0.3, 0.30001]})
     one, same, other = made_from(rows)
-    assert rows["mean"][0] != rows["mean"][1]
+    assert rows["category_mean"][0] != rows["category_mean"][1]
     assert one == same != other
+    assert made_from(pl.DataFrame({"log_price": [log(1e6), log(1e6 + 0.01)]})).n_unique() == 2

@@ -1,16 +1,13 @@
 """What is embedded and read when a date's listings change: what is new, and nothing else."""
 
 import hashlib
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
 from datasets import BACKBONES
-from polars.testing import assert_frame_equal
 from scenario import photo
 from worlds import TINY
 
@@ -19,9 +16,8 @@ from vps_ml.backbones.embedding import STATE
 from vps_ml.backbones.files import tensors
 from vps_ml.backbones.networks import resnet
 from vps_ml.cards import Contents
-from vps_ml.ops import backbones, words
-from vps_ml.ops.backbones import EmbeddingJob, MissingDates, embed_dates, embed_photos
-from vps_ml.ops.words import WordsJob, read_words, words_of_date
+from vps_ml.ops.backbones import MissingDates, embed_dates
+from vps_ml.ops.words import words_of_date
 from vps_ml.recipes import demo
 from vps_ml.training_loop import weights
 from vps_ml.words.files import save_words
@@ -101,80 +97,16 @@ def test_only_new_words_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     def made(path: Path, texts: list[str]) -> int:
         hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-        made, new = words_of_date(path, hashes, texts, reader)
+        words, new = words_of_date(path, hashes, texts, reader)
         expected = reader.read(texts)
-        assert (made.hashed != expected.hashed).nnz == 0
-        assert made.encoded.shape == expected.encoded.shape
-        save_words(path, made, hashes)
+        assert (words.hashed != expected.hashed).nnz == 0
+        assert words.encoded.shape == expected.encoded.shape
+        save_words(path, words, hashes)
         return new
 
     assert made(path, ["red coat", "an armchair", ""]) == 3
     assert made(path.with_name(f"{DAY}-b.safetensors"), ["a bicycle", "", "red coat", "", "a bicycle"]) == 1
     monkeypatch.setattr(Reader, "read", None)
     hashes = [hashlib.sha256(text.encode()).hexdigest() for text in ("an armchair", "a bicycle")]
-    of_date, new = words_of_date(path.with_name(f"{DAY}-c.safetensors"), hashes, ["", ""], reader)
-    assert (of_date.hashed.shape[0], new) == (2, 0)
-
-
-def two_dates(**changed: str) -> pl.DataFrame:
-    """Three listings on two dates; `changed` gives listings other words."""
-    titles = {"a": "red coat", "b": "armchair £5", "c": "a bicycle"} | changed
-    days = [DAY, DAY, date(2026, 1, 2)]
-    return pl.DataFrame(
-        {"listing_id": list(titles), "listed_on": days, "title": list(titles.values()), "description": [None] * 3},
-        schema_overrides={"description": pl.String},
-    )
-
-
-def test_words_of_a_date_whose_sellers_say_what_they_said_are_not_looked_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = WordsJob(two_dates(), demo(), Artefacts(tmp_path), version="1")
-    first = read_words(dg.build_op_context(), job)
-    masked, heard = words.said_and_prices, []
-    monkeypatch.setattr(words, "said_and_prices", lambda *parts: heard.append(parts[0]) or masked(*parts))
-
-    def again(**changed: object) -> pl.DataFrame:
-        heard.clear()
-        found = read_words(dg.build_op_context(), replace(job, before=first, **changed))
-        assert_frame_equal(
-            found.sort("listing_id"),
-            read_words(dg.build_op_context(), replace(job, **{**changed, "before": None})).sort("listing_id"),
-        )
-        return found
-
-    asked = len(two_dates())
-    again()
-    assert len(heard) == asked, "but for what was made anew beside it"
-    again(rows=two_dates(c="a tricycle"))
-    assert sorted(heard[:1]) == ["a tricycle"]
-    assert len(heard) == 1 + asked
-    again(version="2")
-    assert len(heard) == 2 * asked
-    artefacts_file = job.artefacts.embedding_file(first["path"][0])
-    artefacts_file.unlink()
-    again()
-    assert artefacts_file.exists(), "a file that is gone is written again"
-
-
-def test_photos_of_a_date_that_has_those_that_it_had_are_not_looked_at(
-    artefacts: Artefacts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    photos = [landed(artefacts, seed) for seed in range(4)]
-    rows = pl.DataFrame(
-        {"listing_id": ["a", "b", "c"], "listed_on": [DAY, DAY, date(2026, 1, 2)], "photo_hash": photos[:3]}
-    )
-    recipe = replace(demo(), backbone=TINY)
-    job = EmbeddingJob(rows, BACKBONES, recipe, artefacts)
-    first = embed_photos(dg.build_op_context(), job)
-    read, measured = backbones.load_quality, []
-    monkeypatch.setattr(backbones, "load_quality", lambda path: measured.append(path) or read(path))
-    again = embed_photos(dg.build_op_context(), replace(job, before=first))
-    assert measured == []
-    assert_frame_equal(again.sort("listing_id"), first.sort("listing_id"))
-    other = rows.with_columns(photo_hash=pl.Series([*photos[:2], photos[3]]))
-    changed = embed_photos(dg.build_op_context(), replace(job, rows=other, before=first))
-    assert len(measured) == 1
-    assert_frame_equal(
-        changed.sort("listing_id"), embed_photos(dg.build_op_context(), replace(job, rows=other)).sort("listing_id")
-    )
+    words, new = words_of_date(path.with_name(f"{DAY}-c.safetensors"), hashes, ["", ""], reader)
+    assert (words.hashed.shape[0], new) == (2, 0)
