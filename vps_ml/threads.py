@@ -1,17 +1,20 @@
 """How many threads share an operation."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from threadpoolctl import threadpool_limits
 
 WORTH_SHARING = 2**26
 """Multiplications of a training step from which threads share its operations."""
+ROWS_WORTH_SHARING = 8192
+"""Rows that are predicted at once (`vps_ml.features.matrix.READ_ROWS`): of fewer, operations are small."""
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Meanwhile one thread of this process does each of torch's operations.
+    """Meanwhile one thread of this process does each operation of torch, BLAS and OpenMP.
 
     Several wait for each other after each. Where these are small that gains a tenth at rest; and beside another process
     that takes a core for a moment, which a UI does, it made the demo's networks learn 5 to 25 times more slowly.
@@ -19,6 +22,12 @@ def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)
+
+
+def threads_for(rows: int) -> AbstractContextManager[None]:
+    """Meanwhile as many threads share an operation as predicting so many rows is worth."""
+    return one_thread() if rows < ROWS_WORTH_SHARING else nullcontext()

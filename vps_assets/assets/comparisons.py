@@ -1,12 +1,13 @@
 """Which model is better, and whether another draw of listings would say so too."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 import dagster as dg
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from vps_assets.assets.evaluation import ITEMS, each_once, variants_of
 from vps_assets.assets.options import table_options
@@ -21,10 +22,10 @@ from vps_ml.evaluation.resampling import (
     Judged,
     Metric,
     Resampled,
+    all_resampled,
     difference,
     male_at_coverage,
     numbered,
-    resampled,
     simultaneous,
     verdict,
 )
@@ -178,6 +179,10 @@ class Figures:
     metrics: dict[str, Resampled]
 
 
+Key = tuple[object, ...]
+"""A kind's values."""
+
+
 class Evaluated:
     """All models' predictions of their test rows, from which each kind's figures are computed once."""
 
@@ -187,7 +192,7 @@ class Evaluated:
         self.by_model = ordered.partition_by("model_id", as_dict=True)
         self.kinds = [dict(kind) for kind in models.select(KIND).unique(maintain_order=True).iter_rows(named=True)]
         self._draws: dict[str, Draws] = {}
-        self._figures: dict[tuple[object, ...], Figures] = {}
+        self._figures: dict[Key, Figures] = {}
         self._metrics: dict[str, dict[str, Metric]] = {}
 
     def ids(self, kind: dict[str, object]) -> list[str]:
@@ -216,24 +221,42 @@ class Evaluated:
             self._metrics[split_kind] = {**METRICS, **own}
         return self._metrics[split_kind]
 
+    @threadpool_limits.wrap(limits=1)  # products of a few numbers: threads would wait for each other
+    def measure(self, claimed: Sequence[Claim]) -> None:
+        """Compute what the claims are about; all kinds of a split in the same draws, each of which is made once."""
+        wanted: dict[str, dict[Key, tuple[dict[str, object], set[str]]]] = {}
+        for claim in claimed:
+            for kind in (claim.first, claim.second):
+                of_split = wanted.setdefault(str(kind["split_kind"]), {})
+                of_split.setdefault(tuple(kind.values()), (kind, set()))[1].update(claim.metrics)
+        for split_kind, asked in wanted.items():
+            ids = [self.ids(kind) for kind, _ in asked.values()]
+            models = [
+                ([self.judged(model_id) for model_id in of_kind], self.those_of(kind, names))
+                for of_kind, (kind, names) in zip(ids, asked.values(), strict=True)
+            ]
+            found = all_resampled(models, self.draws(split_kind))
+            for key, model_ids, metrics in zip(asked, ids, found, strict=True):
+                self._figures[key] = Figures(model_ids, metrics)
+
+    def those_of(self, kind: dict[str, object], names: Collection[str]) -> dict[str, Metric]:
+        """Of these metrics those that the kind has: of a baseline without a gate, the one that needs none."""
+        gated = is_gated(str(kind["constraint_kind"]), str(kind["objective"]))
+        metrics = self.metrics(str(kind["split_kind"]))
+        return {name: metrics[name] for name in metrics if name in names and (gated or name == "male_of_all")}
+
     def figures(self, kind: dict[str, object]) -> Figures:
-        """The kind's metrics; of a baseline without a gate, the one that needs none."""
-        key = tuple(kind.values())
-        if key not in self._figures:
-            split_kind, model_ids = str(kind["split_kind"]), self.ids(kind)
-            gated = is_gated(str(kind["constraint_kind"]), str(kind["objective"]))
-            metrics = self.metrics(split_kind)
-            chosen = metrics if gated else {"male_of_all": metrics["male_of_all"]}
-            seeds = [self.judged(model_id) for model_id in model_ids]
-            self._figures[key] = Figures(model_ids, resampled(seeds, chosen, self.draws(split_kind)))
-        return self._figures[key]
+        """The kind's metrics, as far as they are measured."""
+        return self._figures[tuple(kind.values())]
 
 
 def comparison_rows(evaluated: Evaluated) -> pl.DataFrame:
     """Every claim's differences, with an interval for each by itself and one that holds for its family at once."""
+    claimed = list(claims(evaluated.kinds))
+    evaluated.measure(claimed)
     compared = [
         (claim, metric)
-        for claim in claims(evaluated.kinds)
+        for claim in claimed
         for metric in claim.metrics
         if all(known(evaluated.figures(kind), metric) for kind in (claim.first, claim.second))
     ]

@@ -1,5 +1,6 @@
 """How good the models are: predictions on test rows, reports, ablations."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
@@ -26,6 +28,7 @@ ITEMS = {"clean_listings": ("listing_id", "category", "group_key")}
 """What the evaluation has to know of a listing beside the models' predictions."""
 
 
+@threadpool_limits.wrap(limits=1)  # most segments are small: threads would wait for each other
 def reports(
     predictions: pl.DataFrame, models: pl.DataFrame, items: pl.DataFrame, range_level: float, run_id: str
 ) -> pl.DataFrame:
@@ -33,7 +36,7 @@ def reports(
 
     `models` has the variants by `model_id`, `items` the category and the group by `listing_id`.
     """
-    frames = []
+    columns: dict[str, list[Any]] = defaultdict(list)
     ordered = predictions.join(items, on="listing_id", how="left").sort("listing_id")
     by_model = ordered.partition_by("model_id", as_dict=True)
     for of_split in models.partition_by("split_kind"):
@@ -47,11 +50,14 @@ def reports(
             among = np.flatnonzero(np.full(len(category), True) if segment == ALL else category == segment)
             draws = Draws(numbered(group[among]))  # one segment's at a time: they are many numbers
             figures = figures_of(tested.among(among), gated, own_gate.to_numpy(), draws)
-            frames.append(pl.DataFrame({"model_id": ids, "segment": segment, **figures}, schema_overrides=DTYPES))
-    if not frames:
+            for name, values in {"model_id": ids, "segment": [segment] * len(ids), **figures}.items():
+                columns[name] += values
+    if not columns:
         return pl.DataFrame()
     run = {"run_id": run_id, "range_level": range_level, "evaluated_at": datetime.now(UTC)}
-    figures_by_model = pl.concat(frames).with_columns(**{name: pl.lit(value) for name, value in run.items()})
+    figures_by_model = pl.DataFrame(columns, schema_overrides=DTYPES).with_columns(
+        **{name: pl.lit(value) for name, value in run.items()}
+    )
     return figures_by_model.join(models, on="model_id", how="left", maintain_order="left")
 
 

@@ -23,6 +23,10 @@ TEXT = ("text_path", "text_row", "text_id", "title", "description")
 OF_LISTING = (*OF_ROLES, "category", "seller_id", "listed_at", "sold_at", "price", "sold_price", *SAID)
 """What is joined to its features of a listing; the join reads no other column."""
 
+SAMPLES: dict[tuple[object, ...], pl.DataFrame] = {}
+"""(listings, their digest, `most_sold`) -> `roles_of_sample`, as this process was asked last: five ops of a run ask for
+the same, and of a million listings the hashes of their groups take longer than all else of the join."""
+
 
 def share_taken(sold: int, most: int) -> float:
     """The share of so many sold listings that makes about `most`; 1 if there are no more."""
@@ -41,8 +45,20 @@ def sampled(listings: pl.DataFrame, share: float) -> pl.DataFrame:
 
 def sold_listings(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
     """The sold listings with their roles, by id; of very many a sample (`sampled`)."""
-    sold = with_roles(clean_listings).filter(pl.col("log_price").is_not_null())
-    return sampled(sold, share_taken(sold.height, recipe.pricing.most_sold)).sort("listing_id")
+    listings, most_sold = clean_listings.select(OF_ROLES), recipe.pricing.most_sold
+    asked = listings.height, listings.hash_rows().sum(), most_sold
+    sample = SAMPLES.get(asked)
+    if sample is None:
+        sample = roles_of_sample(listings, most_sold)
+        SAMPLES.clear()
+        SAMPLES[asked] = sample
+    return clean_listings.join(sample, on="listing_id", how="inner").sort("listing_id")
+
+
+def roles_of_sample(listings: pl.DataFrame, most_sold: int) -> pl.DataFrame:
+    """Which of the listings (columns `OF_ROLES`) are sold and in the sample of about `most_sold`, and their roles."""
+    sold = with_roles(listings).filter(pl.col("log_price").is_not_null())
+    return sampled(sold, share_taken(sold.height, most_sold)).drop(set(OF_ROLES) - {"listing_id"})
 
 
 def open_listings(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from vps_assets.warehouse.named_files import EMBEDDINGS
 from vps_assets.warehouse.publication import publication_of
 from vps_ml.artefacts import id_in_path
 from vps_ml.atomic import whole_file
-from vps_ml.evaluation.resampling import EQUAL_COVERAGES, Draws, Judged, aurc, male_at, male_of_all, middle, numbered
+from vps_ml.evaluation.resampling import EQUAL_COVERAGES, Drawn, Draws, Judged, aurc, male_of_all, middle, numbered
 from vps_ml.features.others import WithOthers, embedded_now
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import GROUP_OF
@@ -183,12 +183,12 @@ def figures(name: str, rows: pl.DataFrame, draws: Draws, gated: bool) -> tuple[f
     """(MALE of all, how far off a model is, in one line; without a gate, at full coverage alone)."""
     error = (rows["predicted_log_price"] - rows["log_price"]).abs().to_numpy()
     model, qualified = Judged(error, rows["qualification"].to_numpy()), rows["qualified"].to_numpy()
-    once = np.ones((1, len(error)))
+    once = Drawn(model, np.ones((1, len(error))))
     inside = rows.select(pl.col("log_price").is_between("low_log_price", "high_log_price")).to_series().to_numpy()
-    low, high = middle(np.concatenate([male_of_all(model, weights) for weights in draws]))
-    at = " ".join(f"{male_at(model, once, share)[0]:.4f}" for share in EQUAL_COVERAGES)
+    low, high = middle(np.concatenate([male_of_all(Drawn(model, weights)) for weights in draws]))
+    at = " ".join(f"{once.running.male_at(share)[0, 0]:.4f}" for share in EQUAL_COVERAGES)
     held = f"{inside[qualified].mean():.3f}" if qualified.any() else "–"
-    ordered = f"at .3 .5 .7 {at}, AURC {aurc(model, once)[0]:.4f}, " if gated else ""
+    ordered = f"at .3 .5 .7 {at}, AURC {aurc(once)[0]:.4f}, " if gated else ""
     return float(error.mean()), (
         f"{name:58} MALE {error.mean():.4f} [{low:.3f}, {high:.3f}], {ordered}"
         f"coverage {qualified.mean():.3f}, in range {held}"

@@ -12,8 +12,9 @@ rows that an earlier file of the date has are taken from there (`taken_over`).
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,19 @@ def tensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndar
     return found
 
 
+Read = Callable[[Path, tuple[str, ...] | None], dict[str, np.ndarray]]
+"""What reads the named matrices of a date's file."""
+
+
+def keeping_open() -> Read:
+    """`tensors`, whose files stay mapped as long as this reader is there.
+
+    A job that reads the same rows for a dozen matrices opens each date's file once: that takes longer than reading a
+    date's few test rows.
+    """
+    return cache(tensors)
+
+
 def file_key(path: Path) -> tuple[str | int, ...]:
     """What tells the file from another that stood or will stand in its place."""
     stat = path.stat()
@@ -158,12 +172,12 @@ def damaged(path: Path) -> DamagedArtefact:
 
 
 def load_embeddings(
-    path: Path, tasks: Sequence[str], rows: Int[np.ndarray, " row"]
+    path: Path, tasks: Sequence[str], rows: Int[np.ndarray, " row"], read: Read = tensors
 ) -> Float16[np.ndarray, "row feature"]:
     """Rows of the tasks' features, side by side, as they are on disk; without tasks, empty rows."""
     if not tasks:
         return np.empty((len(rows), 0), dtype=np.float16)
-    return np.concatenate([matrix[rows] for matrix in tensors(path, tasks).values()], axis=1)
+    return np.concatenate([matrix[rows] for matrix in read(path, tuple(tasks)).values()], axis=1)
 
 
 def load_quality(path: Path) -> Float[np.ndarray, "photo 4"]:
@@ -171,7 +185,9 @@ def load_quality(path: Path) -> Float[np.ndarray, "photo 4"]:
     return tensors(path, [QUALITY])[QUALITY]
 
 
-def blocks(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def blocks(
+    paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str], read: Read = tensors
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(positions among the requested rows, their features), file by file: each is read once, one is held at a time."""
     if not paths:
         return
@@ -180,7 +196,7 @@ def blocks(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> 
     order = np.argsort(file_of, kind="stable")
     ends = np.cumsum(np.bincount(file_of))
     for path, where in zip(path_of[first], np.split(order, ends[:-1]), strict=True):
-        yield where, load_embeddings(Path(str(path)), tasks, row_of[where])
+        yield where, load_embeddings(Path(str(path)), tasks, row_of[where], read)
 
 
 def gathered(paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str]) -> np.ndarray:

@@ -9,6 +9,7 @@ Axes: N item, R resample, S seed, C comparison.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,6 +17,8 @@ from jaxtyping import Float, Int
 RESAMPLES = 2000
 WEIGHTS_AT_ONCE = 2_000_000
 """Bounds memory: numbers held, one weight per listing and draw."""
+WIDE = 256
+"""Numbers in a row from which on adding one row to the next is quicker than `np.cumsum`."""
 LEVEL = 0.95
 CANNOT_TELL = "cannot tell"
 EQUAL_COVERAGES = (0.3, 0.5, 0.7)
@@ -30,10 +33,15 @@ class Judged:
     """|predicted - actual|, in ln units."""
     qualification: Float[np.ndarray, " N"]
 
+    @cached_property
+    def order(self) -> Int[np.ndarray, " N"]:
+        """The items' numbers, the most qualified first."""
+        return np.argsort(-self.qualification, kind="stable")
+
 
 Weights = Float[np.ndarray, "R N"]
 """How often each item was drawn."""
-Metric = Callable[[Judged, Weights], Float[np.ndarray, " R"]]
+Metric = Callable[["Drawn"], Float[np.ndarray, " R"]]
 
 
 @dataclass(frozen=True)
@@ -82,18 +90,73 @@ def weighted_mean(values: Float[np.ndarray, " N"], weights: Weights) -> Float[np
     return np.divide(weights @ values, total, out=np.full(len(weights), np.nan), where=total > 0)
 
 
-def male_of_all(judged: Judged, weights: Weights) -> Float[np.ndarray, " R"]:
-    """Mean absolute log error of all items."""
-    return weighted_mean(judged.log_error, weights)
+@dataclass(frozen=True)
+class Running:
+    """Models' items in some draws, each model's most qualified first, and sums over the items up to each.
 
-
-def aurc(judged: Judged, weights: Weights) -> Float[np.ndarray, " R"]:
-    """Area under the risk-coverage curve; an item that was drawn twice stands in two places next to each other.
-
-    Ties of qualification keep the order of the items, which is that of `listing_id` in the contract's definition.
+    Ties of qualification keep the order of the items, which is that of `listing_id` in the contract's definition. An
+    item that was drawn twice stands in two places next to each other.
     """
-    order = np.argsort(-judged.qualification, kind="stable")
-    return aurcs(judged.log_error[None], order[None], weights)[0]
+
+    error: Float[np.ndarray, "N M"]
+    """|predicted - actual|, in ln units."""
+    taken: Float[np.ndarray, "N M R"]
+    """How often the item was drawn."""
+    items: Float[np.ndarray, "N M R"]
+    errors: Float[np.ndarray, "N M R"]
+
+    @classmethod
+    def of(cls, log_error: Float[np.ndarray, "M N"], order: Int[np.ndarray, "M N"], weights: Weights) -> "Running":
+        """Of items whose errors are by number, in each model's order (`Judged.order`)."""
+        taken = np.ascontiguousarray(weights.T)[order.T]  # all draws of an item side by side
+        error = np.take_along_axis(log_error, order, axis=1).T
+        return cls(error, taken, summed_up(taken.copy()), summed_up(taken * error[:, :, None]))
+
+    def aurc(self) -> Float[np.ndarray, "M R"]:
+        """Area under the risk-coverage curve."""
+        risk = self.errors / np.maximum(self.items, 1)
+        risk *= self.taken
+        return risk.sum(axis=0) / self.items[-1]
+
+    def male_at(self, coverage: float) -> Float[np.ndarray, "M R"]:
+        """Mean absolute log error of this share of the items; the last one counts with the part that is needed."""
+        needed = coverage * self.items[-1]
+        last = (self.items < needed).sum(axis=0)[None]
+        taken, items, errors = (
+            np.take_along_axis(values, last, axis=0)[0] for values in (self.taken, self.items, self.errors)
+        )
+        error = np.take_along_axis(self.error, last[0].T, axis=0).T
+        return (errors + (needed - items) * error) / needed
+
+
+def summed_up(values: Float[np.ndarray, "N M R"]) -> Float[np.ndarray, "N M R"]:
+    """Sums along the first axis, in place: those of `np.cumsum`, which takes five times as long with many draws."""
+    if values[0].size < WIDE:
+        return np.cumsum(values, axis=0, out=values)
+    for before, following in pairwise(values):
+        following += before
+    return values
+
+
+class Drawn:
+    """A model's items in some draws; what several metrics need is computed once."""
+
+    def __init__(self, judged: Judged, weights: Weights) -> None:
+        self.judged, self.weights = judged, weights
+
+    @cached_property
+    def running(self) -> Running:
+        return Running.of(self.judged.log_error[None], self.judged.order[None], self.weights)
+
+
+def male_of_all(drawn: Drawn) -> Float[np.ndarray, " R"]:
+    """Mean absolute log error of all items."""
+    return weighted_mean(drawn.judged.log_error, drawn.weights)
+
+
+def aurc(drawn: Drawn) -> Float[np.ndarray, " R"]:
+    """Area under the risk-coverage curve."""
+    return drawn.running.aurc()[0]
 
 
 def aurcs(
@@ -106,45 +169,29 @@ def aurcs(
         order: each model's items, the most qualified first.
         weights: how often each item was drawn.
     """
-    drawn, found = np.ascontiguousarray(weights.T), [np.empty((0, len(weights)))]
     at_once = max(1, WEIGHTS_AT_ONCE // max(weights.size, 1))
-    for start in range(0, len(order), at_once):
-        chosen = order[start : start + at_once]
-        taken = drawn[chosen.T]  # an item of each model after the other, all draws side by side
-        items = np.cumsum(taken, axis=0)
-        errors = taken * np.take_along_axis(log_error[start : start + at_once], chosen, axis=1).T[:, :, None]
-        np.cumsum(errors, axis=0, out=errors)
-        risk = np.divide(errors, items, out=np.zeros_like(errors), where=items > 0)
-        risk *= taken
-        found.append(risk.sum(axis=0) / items[-1])
-    return np.concatenate(found)
+    parts = [slice(start, start + at_once) for start in range(0, len(order), at_once)]
+    found = [Running.of(log_error[part], order[part], weights).aurc() for part in parts]
+    return np.concatenate([np.empty((0, len(weights))), *found])
 
 
 def male_at(judged: Judged, weights: Weights, coverage: float) -> Float[np.ndarray, " R"]:
-    """Mean absolute log error of the most qualified share of the items, each counted as often as its weight.
-
-    Ties of qualification keep the order of the items; the last item counts with the part of it that is needed.
-    """
-    order = np.argsort(-judged.qualification, kind="stable")
-    taken = weights[:, order]
-    needed = coverage * taken.sum(axis=1, keepdims=True)
-    before = np.cumsum(taken, axis=1) - taken
-    counted = np.clip(needed - before, 0, taken)
-    return (counted * judged.log_error[order]).sum(axis=1) / needed[:, 0]
+    """Mean absolute log error of the most qualified share of the items, each counted as often as its weight."""
+    return Drawn(judged, weights).running.male_at(coverage)[0]
 
 
 def male_at_coverage(coverage: float) -> Metric:
-    return lambda judged, weights: male_at(judged, weights, coverage)
+    return lambda drawn: drawn.running.male_at(coverage)[0]
 
 
-def male(judged: Judged, weights: Weights) -> Float[np.ndarray, " R"]:
+def male(drawn: Drawn) -> Float[np.ndarray, " R"]:
     """Mean absolute log error of the items that the model's own threshold takes; NaN of none."""
-    return weighted_mean(judged.log_error, weights * (judged.qualification >= 0.5))
+    return weighted_mean(drawn.judged.log_error, drawn.weights * (drawn.judged.qualification >= 0.5))
 
 
-def coverage(judged: Judged, weights: Weights) -> Float[np.ndarray, " R"]:
+def coverage(drawn: Drawn) -> Float[np.ndarray, " R"]:
     """The share of items that the model's own threshold takes."""
-    return weighted_mean((judged.qualification >= 0.5).astype(float), weights)
+    return weighted_mean((drawn.judged.qualification >= 0.5).astype(float), drawn.weights)
 
 
 COMPARED = ("aurc", "male_of_all", *(f"male_at_{coverage}" for coverage in EQUAL_COVERAGES))
@@ -170,13 +217,33 @@ class Resampled:
 
 def resampled(seeds: Sequence[Judged], metrics: Mapping[str, Metric], draws: Draws) -> dict[str, Resampled]:
     """The metrics of a kind of model, trained with these seeds, on the same items."""
+    return all_resampled([(seeds, metrics)], draws)[0]
+
+
+def all_resampled(
+    kinds: Sequence[tuple[Sequence[Judged], Mapping[str, Metric]]], draws: Draws
+) -> list[dict[str, Resampled]]:
+    """Of each kind of model the metrics that are asked for: all in the same draws, each of which is made once."""
     once = np.ones((1, draws.group.size))
-    measured = {name: np.array([metric(judged, once)[0] for judged in seeds]) for name, metric in metrics.items()}
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+    drawn = [{name: [values] for name, values in in_draws(*kind, once).items()} for kind in kinds]
     for weights in draws:
-        for name, metric in metrics.items():
-            parts[name].append(np.stack([metric(judged, weights) for judged in seeds]))
-    return {name: Resampled(measured[name], np.concatenate(parts[name], axis=1)) for name in metrics}
+        for kind, parts in zip(kinds, drawn, strict=True):
+            for name, values in in_draws(*kind, weights).items():
+                parts[name].append(values)
+    return [
+        {name: Resampled(measured[:, 0], np.concatenate(parts, axis=1)) for name, (measured, *parts) in one.items()}
+        for one in drawn
+    ]
+
+
+def in_draws(
+    seeds: Sequence[Judged], metrics: Mapping[str, Metric], weights: Weights
+) -> dict[str, Float[np.ndarray, "S R"]]:
+    """Each metric of a kind of model in some draws, for each seed."""
+    by_seed = [
+        {name: metric(drawn) for name, metric in metrics.items()} for drawn in (Drawn(j, weights) for j in seeds)
+    ]
+    return {name: np.stack([found[name] for found in by_seed]) for name in metrics}
 
 
 def middle(drawn: Float[np.ndarray, " R"]) -> tuple[float, float]:

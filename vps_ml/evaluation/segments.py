@@ -55,8 +55,10 @@ class Outcomes:
         if not all(rows["listing_id"].equals(predictions[0]["listing_id"]) for rows in predictions):
             raise ValueError("models of one split are to be judged on the same listings, in the same order")
 
+        everything, models = pl.concat(predictions), len(predictions)
+
         def each(column: str | pl.Expr) -> np.ndarray:
-            return np.stack([rows.select(column).to_series().to_numpy() for rows in predictions])
+            return everything.select(column).to_series().to_numpy().reshape(models, -1)
 
         actual = pl.col("log_price")
         ends = ("predicted_log_price", "low_log_price", "high_log_price")
@@ -135,12 +137,29 @@ def drawn_figures(
     accepted = qualified.astype(float)
     every = {"male": off, "rmsle": np.square(off), "range_coverage": in_range}
     of_accepted = {name: np.where(qualified, values, 0.0) for name, values in every.items()}
+    first, alike = distinct(off, order)
     parts: dict[str, list[np.ndarray]] = {name: [] for name in INTERVALS}
     for weights in draws:
         taken = accepted @ weights.T
         for name, values in of_accepted.items():
             none = np.full(taken.shape, np.nan)
             parts[name].append(np.divide(values @ weights.T, taken, out=none, where=taken > 0))
-        parts["aurc"].append(aurcs(off, order, weights))
+        parts["aurc"].append(aurcs(off[first], order[first], weights)[alike])
     found = {name: np.concatenate(drawn, axis=1) for name, drawn in parts.items()}
     return {**found, "rmsle": np.sqrt(found["rmsle"])}
+
+
+def distinct(off: Float[np.ndarray, "M N"], order: Int[np.ndarray, "M N"]) -> tuple[list[int], list[int]]:
+    """(one of all models with the same curve, for each model the place of its own among them).
+
+    A baseline that is read at five coverages has one curve.
+    """
+    places: dict[bytes, int] = {}
+    first: list[int] = []
+    alike: list[int] = []
+    for model, rows in enumerate(zip(off, order, strict=True)):
+        place = places.setdefault(b"".join(row.tobytes() for row in rows), len(places))
+        if place == len(first):
+            first.append(model)
+        alike.append(place)
+    return first, alike

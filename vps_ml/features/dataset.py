@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from vps_ml.artefacts import Artefacts
-from vps_ml.backbones.files import blocks
+from vps_ml.backbones.files import blocks, keeping_open
 from vps_ml.backbones.tasks import VISUAL_TASKS, sees_words, words_in
 from vps_ml.cards import Contents, identity
 from vps_ml.features.matrix import Block, FeatureMatrix, MatrixRows, WordsBlock
@@ -45,6 +45,7 @@ class PricingDataset:
         self.recipe = recipe
         self.artefacts = artefacts
         self._matrices: dict[tuple[str, bytes], FeatureMatrix] = {}
+        self._read = keeping_open()
 
     @cached_property
     def data_id(self) -> str:
@@ -126,13 +127,13 @@ class PricingDataset:
         trained = set(self.rows["tasks"][0])
         tasks = [task for task in VISUAL_TASKS[features] if task in trained]
         paths, numbers = (self.rows[column][rows].to_list() for column in ("embedding_path", "embedding_row"))
-        return blocks([self.artefacts.embedding_file(path) for path in paths], numbers, tasks)
+        return blocks([self.artefacts.embedding_file(path) for path in paths], numbers, tasks, self._read)
 
     def word_blocks(self, rows: np.ndarray) -> Iterator[WordsBlock]:
         """What is said of these rows, a file at a time."""
         assert self.text_id, "all rows have words of one kind"
         paths, numbers = (self.rows[column][rows].to_list() for column in ("text_path", "text_row"))
-        return word_blocks([self.artefacts.embedding_file(path) for path in paths], numbers)
+        return word_blocks([self.artefacts.embedding_file(path) for path in paths], numbers, self._read)
 
     def words_of(self, rows: np.ndarray) -> WordFeatures:
         """What is said of these rows, in their order."""

@@ -1,12 +1,13 @@
 """Ops that train price models and baselines, and predict their test rows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import dagster as dg
+import numpy as np
 import polars as pl
 
 from vps_ml import compute
@@ -137,8 +138,10 @@ def table_id(variant: Variant, artefact_id: str | None) -> str:
 def predict_test_rows(context: dg.OpExecutionContext, job: PredictionJob) -> pl.DataFrame:
     """Each model's predictions for the test rows of its split; one row per model and listing."""
     from vps_ml.features.dataset import PricingDataset
+    from vps_ml.threads import threads_for
 
-    predictions = predictions_of_test_rows(PricingDataset(job.rows, job.recipe, job.artefacts), job.models)
+    with threads_for(job.rows.height):
+        predictions = predictions_of_test_rows(PricingDataset(job.rows, job.recipe, job.artefacts), job.models)
     context.log.info(f"{job.models.height} models predicted their test rows")
     return predictions
 
@@ -168,7 +171,7 @@ def predictions_of_test_rows(dataset: "PricingDataset", models: pl.DataFrame) ->
 def predict_out_of_bounds(context: dg.OpExecutionContext, job: OutOfBoundsJob) -> pl.DataFrame:
     """Each model's price for the test listings whose sold price cleaning took for irrational; one row per both."""
     from vps_ml.features.others import WithOthers, embedded_now
-    from vps_ml.pricing.models import Predictions
+    from vps_ml.threads import threads_for
 
     rows, artefacts = job.prediction.rows, job.prediction.artefacts
     if job.beyond.is_empty() or rows.is_empty():
@@ -189,6 +192,16 @@ def predict_out_of_bounds(context: dg.OpExecutionContext, job: OutOfBoundsJob) -
     for split in models["split_kind"].unique():
         rows_of_split = beyond.with_row_index("_number").filter(pl.col(f"{split}_role") == "test")
         tested[split] = dataset.others[unseen(rows_of_split, artefacts, cards, split)["_number"].to_numpy()]
+    with threads_for(rows.height):
+        return predictions_of_others(dataset, models, tested)
+
+
+def predictions_of_others(
+    dataset: "PricingDataset", models: pl.DataFrame, tested: Mapping[str, np.ndarray]
+) -> pl.DataFrame:
+    """The models' prices for the rows of their splits with these numbers, which may be none."""
+    from vps_ml.pricing.models import Predictions
+
     predictions = Predictions(dataset)
     frames = []
     for row in models.iter_rows(named=True):

@@ -42,6 +42,7 @@ def replay_ranges(context: dg.OpExecutionContext, job: RangeJob) -> pl.DataFrame
 def replayed_by(context: dg.OpExecutionContext, job: RangeJob, model_id: str) -> pl.DataFrame:
     """One model's rows; none if nothing has sold that it has not learnt from."""
     from vps_ml.pricing.predictor import Predictor
+    from vps_ml.threads import threads_for
 
     card = job.artefacts.models.card(model_id)
     rows = job.rows
@@ -51,7 +52,8 @@ def replayed_by(context: dg.OpExecutionContext, job: RangeJob, model_id: str) ->
     model = Predictor.load(job.artefacts, model_id)
     if rows.is_empty() or model.calibrating is None:
         return pl.DataFrame()
-    judged = model.judge(model.visual_features(rows), rows)
+    with threads_for(rows.height):
+        judged = model.judge(model.visual_features(rows), rows)
     kept = model.calibration.qualification(judged) >= 0.5
     rows, residual = rows.filter(pl.Series(kept)), (rows["log_price"].to_numpy() - judged.log_price)[kept]
     if rows.is_empty():

@@ -69,6 +69,7 @@ def newly_suggested(context: dg.OpExecutionContext, job: ChampionJob) -> list[pl
     if job.rows.is_empty():
         return []
     from vps_ml.pricing.predictor import Predictor
+    from vps_ml.threads import threads_for
 
     suggested: list[pl.DataFrame] = []
     loaded = {inputs: Predictor.load(job.artefacts, model_id) for inputs, model_id in job.champions.items()}
@@ -76,7 +77,8 @@ def newly_suggested(context: dg.OpExecutionContext, job: ChampionJob) -> list[pl
     served = given.replace_strict({name: name if name in job.champions else "photo" for name in ("photo", "both")})
     for inputs in served.unique(maintain_order=True):
         rows = job.rows.filter(served == inputs)
-        parts = [suggestions_by(inputs, job, loaded, part) for part in rows.iter_slices(PREDICTED_AT_ONCE)]
+        with threads_for(rows.height):
+            parts = [suggestions_by(inputs, job, loaded, part) for part in rows.iter_slices(PREDICTED_AT_ONCE)]
         suggested += parts
         qualified, by_words = (
             sum(part.filter(chosen).height for part in parts)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float16
 
-from vps_ml.backbones.files import save_arrays, tensors
+from vps_ml.backbones.files import Read, save_arrays, tensors
 from vps_ml.words.hashing import HASHES
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ def save_words(path: Path, words: WordFeatures, text_hashes: Sequence[str] = ())
     save_arrays(path, arrays, text_hashes)
 
 
-def load_words(path: Path) -> WordFeatures:
+def load_words(path: Path, read: Read = tensors) -> WordFeatures:
     """A date's words.
 
     Raises:
         DamagedArtefact: the file is not what was written, or is gone.
     """
-    return as_words(tensors(path))
+    return as_words(read(path, None))
 
 
 def as_words(arrays: Mapping[str, np.ndarray]) -> WordFeatures:
@@ -77,9 +77,11 @@ def stacked(parts: Sequence[WordFeatures]) -> WordFeatures:
     return WordFeatures(hashed, np.concatenate([words.encoded for words in parts]))
 
 
-def word_blocks(paths: Sequence[Path], rows: Sequence[int]) -> Iterator[tuple[np.ndarray, WordFeatures]]:
+def word_blocks(
+    paths: Sequence[Path], rows: Sequence[int], read: Read = tensors
+) -> Iterator[tuple[np.ndarray, WordFeatures]]:
     """(positions among the requested rows, their words), file by file: each is read once, one is held at a time."""
     path_of, row_of = np.asarray([str(path) for path in paths]), np.asarray(rows, dtype=np.int64)
     for path in np.unique(path_of):
         where = np.flatnonzero(path_of == path)
-        yield where, load_words(Path(str(path))).rows(row_of[where])
+        yield where, load_words(Path(str(path)), read).rows(row_of[where])

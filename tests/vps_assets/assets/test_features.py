@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from sales import CLEAN, tables_of
 
+from vps_assets.assets import features
 from vps_assets.assets.backbones import training_photos
 from vps_assets.assets.features import (
     OF_LISTING,
@@ -133,9 +134,10 @@ def test_of_very_many_sold_listings_a_fixed_sample_of_whole_groups_is_taken() ->
     assert set(some["group_key"]) == {key for key in more["group_key"] if not key.startswith("new")}
 
 
-def test_backbones_learn_from_the_sample_that_price_models_see() -> None:
+def sold_on_the_first_day() -> pl.DataFrame:
+    """300 listings, all of them training rows, each a group of its own."""
     absent = {name: pl.Series(name, [None] * 300, dtype) for name, dtype in types(CLEAN_LISTINGS).items()}
-    sold = pl.DataFrame(absent).with_columns(
+    return pl.DataFrame(absent).with_columns(
         listing_id=pl.format("L{}", pl.int_range(300)),
         group_key=pl.format("g{}", pl.int_range(300)),
         photo_hash=pl.format("p{}", pl.int_range(300)),
@@ -145,10 +147,44 @@ def test_backbones_learn_from_the_sample_that_price_models_see() -> None:
         split=pl.lit("train"),
         time_split=pl.lit("train"),
     )
+
+
+def test_backbones_learn_from_the_sample_that_price_models_see() -> None:
+    sold = sold_on_the_first_day()
     few = replace(demo(), pricing=replace(demo().pricing, most_sold=100))
     learnt = training_photos(sold, few)
     assert learnt["photo_hash"].to_list() == sold_listings(sold, few)["photo_hash"].to_list()
     assert 60 < learnt.height < 140 and training_photos(sold, demo()).height == 300
+
+
+def test_the_roles_of_the_same_listings_are_found_once_and_those_of_others_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever they differ in, a photo that came twice, a price, a day of sale, the sample; but not in their order."""
+    found, with_roles = list[int](), features.with_roles
+    monkeypatch.setattr(features, "SAMPLES", {})
+    monkeypatch.setattr(features, "with_roles", lambda rows: found.append(1) or with_roles(rows))
+    sold = sold_on_the_first_day()
+    first = pl.col("listing_id") == "L0"
+    few = replace(demo(), pricing=replace(demo().pricing, most_sold=100))
+    for rows, recipe in (
+        (sold, demo()),
+        (sold.with_columns(photo_hash=pl.when(first).then(pl.lit("p1")).otherwise("photo_hash")), demo()),
+        (sold.with_columns(log_price=pl.when(~first).then("log_price")), demo()),
+        (sold.with_columns(sold_on=pl.when(first).then(date(2024, 1, 2)).otherwise("sold_on")), demo()),
+        (sold.with_columns(split=pl.when(first).then(pl.lit("test")).otherwise("split")), demo()),
+        (sold.head(299), demo()),
+        (sold, few),
+    ):
+        before = len(found)
+        anew = sold_listings(rows, recipe)
+        again = sold_listings(rows.reverse(), recipe)
+        assert len(found) == before + 1
+        assert again.equals(anew)
+        assert anew.drop("served_role", "group_role", "time_role").equals(
+            rows.filter(pl.col("listing_id").is_in(anew["listing_id"].implode())).sort("listing_id")
+        )
+    assert len(found) == 7
 
 
 def test_of_the_offers_the_newest_are_taken_those_whose_seller_says_anything_too_and_the_one_that_sold_last() -> None:

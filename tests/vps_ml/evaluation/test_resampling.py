@@ -4,8 +4,10 @@ import pytest
 from vps_ml.evaluation import metrics, resampling
 from vps_ml.evaluation.resampling import (
     METRICS,
+    Drawn,
     Draws,
     Judged,
+    all_resampled,
     aurc,
     aurcs,
     difference,
@@ -15,6 +17,7 @@ from vps_ml.evaluation.resampling import (
     numbered,
     resampled,
     simultaneous,
+    summed_up,
     verdict,
 )
 
@@ -52,13 +55,13 @@ def test_an_item_that_is_drawn_twice_counts_twice() -> None:
     ones = np.ones((1, len(repeated)))
     assert male_at(model, drawn[None].astype(float), 0.6) == pytest.approx(male_at(longer, ones, 0.6))
     in_the_end = np.cumsum(longer.log_error[np.argsort(-longer.qualification, kind="stable")])[-1] / len(repeated)
-    assert METRICS["male_of_all"](model, drawn[None].astype(float)) == pytest.approx(in_the_end)
+    assert METRICS["male_of_all"](Drawn(model, drawn[None].astype(float))) == pytest.approx(in_the_end)
 
 
 def test_every_item_once_gives_the_aurc_of_the_tables() -> None:
     model = judged(np.random.default_rng(1).normal(size=50))
     curve = metrics.risk_coverage(model.log_error, model.qualification, np.arange(50))
-    assert aurc(model, np.ones((1, 50)))[0] == pytest.approx(metrics.aurc(curve))
+    assert aurc(Drawn(model, np.ones((1, 50))))[0] == pytest.approx(metrics.aurc(curve))
 
 
 def test_listings_of_one_group_are_drawn_together() -> None:
@@ -167,3 +170,43 @@ def test_draws_that_are_too_many_to_keep_are_the_same_each_time(monkeypatch: pyt
     first, second = np.concatenate(list(draws)), np.concatenate(list(draws))
     assert draws.whole is None and first.shape == (400, 50)
     assert (first == second).all()
+
+
+@pytest.mark.parametrize("coverage", [0.05, 0.3, 0.7, 1.0])
+def test_the_error_at_a_coverage_is_that_of_going_through_the_items_one_by_one(coverage: float) -> None:
+    """In draws in which the most qualified items are not, others are several times, and items tie."""
+    rng = np.random.default_rng(9)
+    model = Judged(rng.random(25), rng.integers(0, 6, 25) / 6)
+    weights = np.where(rng.random((60, 25)) < 0.5, 0, rng.integers(0, 4, (60, 25))).astype(float)
+    for drawn, value in zip(weights, male_at(model, weights, coverage), strict=True):
+        left, total = coverage * drawn.sum(), 0.0
+        for item in sorted(range(25), key=lambda item: -model.qualification[item]):
+            counted = min(left, drawn[item])
+            left, total = left - counted, total + counted * model.log_error[item]
+        assert value == pytest.approx(total / (coverage * drawn.sum()))
+
+
+def test_kinds_that_are_measured_together_have_the_figures_of_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each the metrics that it is asked for, and the draws are made once for all of them."""
+    monkeypatch.setattr(resampling, "WEIGHTS_AT_ONCE", 1500)
+    rng, made, draw = np.random.default_rng(10), list[int](), Draws.drawn
+    kinds = [([judged(rng.normal(size=50), seed)], {name: METRICS[name]}) for seed, name in enumerate(METRICS)]
+    alone = [resampled(*kind, Draws(np.arange(50) // 2)) for kind in kinds]
+    monkeypatch.setattr(Draws, "drawn", lambda draws, rng, count: made.append(count) or draw(draws, rng, count))
+    together = all_resampled(kinds, Draws(np.arange(50) // 2))
+    assert sum(made) == 400
+    for (_, asked), one, other in zip(kinds, alone, together, strict=True):
+        assert one.keys() == other.keys() == asked.keys()
+        for name in asked:
+            assert (one[name].measured == other[name].measured).all()
+            assert (one[name].drawn == other[name].drawn).all()
+
+
+@pytest.mark.parametrize("wide", [1, 10**9])
+def test_sums_up_to_each_row_are_those_of_numpy_of_wide_rows_and_of_narrow_ones(
+    wide: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resampling, "WIDE", wide)
+    values = np.random.default_rng(11).normal(size=(40, 3, 7))
+    expected = np.cumsum(values, axis=0)
+    assert (summed_up(values) == expected).all()

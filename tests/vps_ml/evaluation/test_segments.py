@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from vps_ml.evaluation import resampling
+from vps_ml.evaluation import resampling, segments
 from vps_ml.evaluation.metrics import aurc, male, risk_coverage
 from vps_ml.evaluation.resampling import Draws
-from vps_ml.evaluation.segments import DTYPES, Outcomes, figures_of
+from vps_ml.evaluation.segments import DTYPES, Outcomes, distinct, figures_of
 
 IDS = np.arange(200)
 GATED, OWN = np.array([True, True, False]), np.array([True, False, False])
@@ -121,3 +121,20 @@ def test_a_segment_is_judged_by_its_items_alone_and_fits_the_table() -> None:
     assert found == figures_of(Outcomes.of_models([rows[few] for rows in frames]), GATED[:2], OWN[:2], draws)
     assert pl.DataFrame(found, schema_overrides=DTYPES).columns == list(found)
     assert set(found) == set(DTYPES)
+
+
+def test_readings_of_one_baseline_share_a_curve_and_have_its_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read at several coverages it qualifies others, in the same order; another model's curve is its own."""
+    rows, other = predictions(80, 1), predictions(80, 2).with_columns(predictions(80, 1)["log_price"])
+    fewer = rows.with_columns(qualified=pl.col("qualification") >= 0.8)
+    curves, aurcs = list[int](), segments.aurcs
+    monkeypatch.setattr(segments, "aurcs", lambda off, *rest: curves.append(len(off)) or aurcs(off, *rest))
+    found = figures_of(Outcomes.of_models([rows, other, fewer]), np.full(3, True), np.full(3, False), Draws(IDS[:80]))
+    assert set(curves) == {2}
+    assert found["aurc_low"][0] == found["aurc_low"][2] != found["aurc_low"][1]
+    assert found["male_low"][0] != found["male_low"][2]
+
+
+def test_a_curve_is_another_if_its_errors_or_its_order_are() -> None:
+    off, order = np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 3.0], [1.0, 2.0]]), np.array([[0, 1], [1, 0], [0, 1], [0, 1]])
+    assert distinct(off, order) == ([0, 1, 2], [0, 1, 2, 0])

@@ -8,6 +8,7 @@ from datasets import quick_recipe, sold_rows
 from worlds import columns_of, tabular_rows
 
 from vps_ml.artefacts import Artefacts
+from vps_ml.backbones import files
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.features.matrix import FeatureMatrix, JoinedRows, together
 from vps_ml.features.scaling import FeatureMap, VisualMoments, principal_axes, tabular_moments
@@ -69,3 +70,15 @@ def test_rows_of_two_matrices_are_read_as_if_they_were_of_one() -> None:
     assert len(joined) == 33
     assert joined.batch(places)[:, :5].numpy() == pytest.approx(expected[places])
     assert torch.cat(list(joined.parts()))[:, :5].numpy() == pytest.approx(expected)
+
+
+def test_a_dataset_opens_each_file_once_for_all_of_its_matrices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artefacts, recipe = Artefacts(tmp_path), quick_recipe()
+    rows, opened, read = sold_rows(artefacts), list[tuple](), files.tensors
+    monkeypatch.setattr(files, "tensors", lambda path, names=None: opened.append((path, names)) or read(path, names))
+    dataset = PricingDataset(rows, recipe, artefacts)
+    for split in ("group", "time"):
+        dataset.matrix("MSTFE+WORDS", split)
+    assert len(opened) == len(set(opened)) == 2, "the photos' and the words'"
