@@ -5,17 +5,10 @@ import re
 import signal
 from contextlib import suppress
 
-import uvicorn
-
 from vps_assets.errors import UserError, tell
 from vps_assets.home import Home
 from vps_assets.orchestration.guard import LOOPBACK, allowed_hosts
 from vps_assets.orchestration.listening import listening_on
-from vps_assets.serving.app import create_app
-from vps_assets.serving.gate import Gate
-from vps_assets.serving.observed import Metrics, log_as_json
-from vps_assets.serving.renewal import Renewal
-from vps_assets.serving.snapshot import Snapshot
 
 DRAINS_WITHIN_S = 10
 WAITING_CONNECTIONS = 256
@@ -33,6 +26,15 @@ def serve(home: Home, host: str, port: int, requests_a_minute: int) -> None:
         raise UserError("VPS_API_KEY has spaces or letters that a header cannot carry: choose one of ASCII")
     if host not in LOOPBACK and key is None:
         raise UserError(f"others can reach {host}: set VPS_API_KEY to a key that clients have to send")
+    # Not before: they bring torch, and a mistake is to be said at once.
+    import uvicorn
+
+    from vps_assets.serving.app import create_app
+    from vps_assets.serving.gate import Gate
+    from vps_assets.serving.observed import Metrics, log_as_json
+    from vps_assets.serving.renewal import Renewal
+    from vps_assets.serving.snapshot import Snapshot
+
     Snapshot.read(home)  # refuses before anything is bound
     metrics, renewal = Metrics(), Renewal(home)
     app = Gate(create_app(renewal, metrics, requests_a_minute), metrics, allowed_hosts() | {host}, key)
