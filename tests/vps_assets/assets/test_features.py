@@ -134,6 +134,14 @@ def test_of_very_many_sold_listings_a_fixed_sample_of_whole_groups_is_taken() ->
     assert set(some["group_key"]) == {key for key in more["group_key"] if not key.startswith("new")}
 
 
+def test_a_sample_has_at_most_as_many_as_are_wanted_and_stays_that_of_the_day_before_for_weeks() -> None:
+    shares = [share_taken(sold, 1000) for sold in range(1001, 8001)]
+    for sold, share in enumerate(shares, 1001):
+        assert 0.91 * 1000 < share * sold <= 1000.001
+    assert shares == sorted(shares, reverse=True)
+    assert len(set(shares)) == 3 * 8, "three octaves"
+
+
 def sold_on_the_first_day() -> pl.DataFrame:
     """300 listings, all of them training rows, each a group of its own."""
     absent = {name: pl.Series(name, [None] * 300, dtype) for name, dtype in types(CLEAN_LISTINGS).items()}

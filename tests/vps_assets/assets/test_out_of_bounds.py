@@ -8,7 +8,7 @@ import pytest
 from scenario import listing, rows_landed
 
 from vps_assets.assets.evaluation import with_male_of_landed
-from vps_assets.assets.features import sampled
+from vps_assets.assets.features import sampled, share_taken
 from vps_assets.assets.listings import cleaned, fitted_bounds
 from vps_assets.assets.out_of_bounds import beyond_bounds
 from vps_assets.home import Home
@@ -52,7 +52,7 @@ def test_test_listings_with_an_absurd_price_alone_are_judged(home: Home, tmp_pat
     sold = own["log_price"].count()
     for most in (sold // 2, sold // 10, sold // 30):  # models that are judged on a sample are so on one of these, too
         some = beyond_bounds(raw, bounds, own, statistics(), most)
-        assert some.equals(sampled(beyond, most / sold))
+        assert some.equals(sampled(beyond, share_taken(sold, most)))
     assert some.height < beyond.height
 
 
