@@ -6,8 +6,7 @@ import polars as pl
 from vps_assets.assets.champion_decisions import champions_by_inputs, served_by_inputs
 from vps_assets.assets.features import open_features, sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
-from vps_assets.assets.unchanged import made_before
-from vps_assets.lineage.fingerprints import own_part
+from vps_assets.assets.unchanged import earlier
 from vps_assets.warehouse.settings import Settings
 from vps_ml.artefacts import id_in_path
 from vps_ml.ops.comparables import (
@@ -59,8 +58,7 @@ def comparables_job(
         rows.join(priced.select("listing_id", "model_id"), on="listing_id", maintain_order="left"),
         items,
         settings.artefacts,
-        made_before(settings.warehouse, "suggestion_comparables", context.partition_keys),
-        own_part("suggestion_comparables", settings.recipe),
+        **earlier(settings, "suggestion_comparables", context.partition_keys),
     )
 
 

@@ -10,8 +10,7 @@ from vps_assets.assets.champion import champion_jobs
 from vps_assets.assets.features import open_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
 from vps_assets.assets.suggestion_history import secure
-from vps_assets.assets.unchanged import made_before
-from vps_assets.lineage.fingerprints import own_part
+from vps_assets.assets.unchanged import earlier
 from vps_assets.warehouse.settings import Settings
 from vps_ml.ops.suggestions import ChampionJob, suggest_prices
 
@@ -29,8 +28,7 @@ def suggestion_job(
     return replace(
         champion_jobs(settings, rows, champion_model),
         range_adaptation=range_adaptation,
-        before=made_before(settings.warehouse, "price_suggestions", context.partition_keys),
-        version=own_part("price_suggestions", settings.recipe),
+        **earlier(settings, "price_suggestions", context.partition_keys),
     )
 
 

@@ -1,12 +1,23 @@
 """What an asset has made before of the dates that it makes again."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
+from vps_assets.lineage.fingerprints import own_part
 from vps_assets.tables.schemas import TABLES, aligned
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.io_manager import output_window
+from vps_assets.warehouse.settings import Settings
+
+
+def earlier(settings: Settings, asset: str, dates: Sequence[str]) -> dict[str, Any]:
+    """What a job that makes these dates again needs to keep what is as it was: `before` and `version` of its fields."""
+    return {
+        "before": made_before(settings.warehouse, asset, dates),
+        "version": own_part(asset, settings.recipe),
+    }
 
 
 def made_before(warehouse: Warehouse, asset: str, dates: Sequence[str]) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
 import polars as pl
@@ -11,15 +12,16 @@ from champions import settings_of
 from conftest import Marketplace
 from polars.testing import assert_frame_equal
 
-from vps_assets.assets.champion import champion_jobs
+from vps_assets.assets.comparables import comparables_job
 from vps_assets.assets.features import OPEN, with_features
+from vps_assets.assets.suggestions import suggestion_job
 from vps_assets.assets.unchanged import made_before
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, own_part
+from vps_assets.orchestration.internals import written
 from vps_assets.tables.schemas import TABLES, conforming
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.unchecked import Checks
-from vps_ml.artefacts import id_in_path
 from vps_ml.features.tabular import GROUP_OF
 from vps_ml.features.unchanged import MADE_FROM
 from vps_ml.ops import comparables, suggestions
@@ -35,31 +37,31 @@ def open_rows(marketplace: Marketplace) -> pl.DataFrame:
     return with_features(OPEN, *tables, statistics, recipe)
 
 
+def of_all_dates(marketplace: Marketplace) -> SimpleNamespace:
+    """What the ops take of a run's context."""
+    return SimpleNamespace(
+        partition_keys=[str(day) for day in sorted(marketplace.frame("clean_listings")["listed_on"].unique())]
+    )
+
+
 @pytest.fixture(scope="module")
 def pricing(marketplace: Marketplace) -> ChampionJob:
     """As `price_suggestions` is made of all dates, after it was."""
+    tables = (marketplace.frame(name) for name in ("champion_model", "range_adaptation"))
     settings = settings_of(marketplace.home)
-    return replace(
-        champion_jobs(settings, open_rows(marketplace), marketplace.frame("champion_model")),
-        range_adaptation=marketplace.frame("range_adaptation"),
-        before=marketplace.frame("price_suggestions"),
-        version=own_part("price_suggestions", settings.recipe),
-    )
+    job = written(suggestion_job)(of_all_dates(marketplace), settings, open_rows(marketplace), *tables)
+    assert job.version == own_part("price_suggestions", settings.recipe)
+    return job
 
 
 @pytest.fixture(scope="module")
 def finding(marketplace: Marketplace, pricing: ChampionJob) -> ComparablesJob:
     """As `suggestion_comparables` is."""
+    tables = (marketplace.frame(name) for name in ("price_suggestions", "comparable_items"))
     settings = settings_of(marketplace.home)
-    priced = marketplace.frame("price_suggestions").filter("qualified").select("listing_id", "model_id")
-    kept = marketplace.frame("comparable_items").select("model_id", "path").iter_rows()
-    return ComparablesJob(
-        pricing.rows.join(priced, on="listing_id", maintain_order="left"),
-        {model_id: id_in_path(path) for model_id, path in kept},
-        settings.artefacts,
-        marketplace.frame("suggestion_comparables"),
-        own_part("suggestion_comparables", settings.recipe),
-    )
+    job = written(comparables_job)(of_all_dates(marketplace), settings, pricing.rows, *tables)
+    assert job.version == own_part("suggestion_comparables", settings.recipe)
+    return job
 
 
 def new_ones(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -148,15 +150,15 @@ def test_beside_a_listing_stays_what_was_found(finding: ComparablesJob, monkeypa
 def test_it_is_searched_again_where_an_item_that_had_sold_before_has_changed(finding: ComparablesJob) -> None:
     (model_id, items_id), *_ = finding.items.items()
     items = SoldItems.load(finding.artefacts, items_id)
-    category, day = items.items.row(items.items.height // 2, named=True), timedelta(days=1)
     number = items.items.height // 2
+    item, day = items.items.row(number, named=True), timedelta(days=1)
     hashes = items.hashes.copy()
     hashes[number] += 1
     changed = replace(items, hashes=hashes)
     asked = pl.DataFrame(
         {
-            "category": [category["category"], category["category"], "no such"],
-            "listed_on": [category["sold_on"], category["sold_on"] + day, category["sold_on"] + day],
+            "category": [item["category"], item["category"], "no such"],
+            "listed_on": [item["sold_on"], item["sold_on"] + day, item["sold_on"] + day],
         }
     )
     differ = items.known_before(asked) != changed.known_before(asked)
