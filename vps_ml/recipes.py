@@ -67,6 +67,11 @@ class PricingRecipe:
     surrogate: str = "straight_through"
     """Replaces the step C1 (docs/adr/0003): `straight_through`, or its alternative, `sigmoid`."""
 
+    @property
+    def features_seen(self) -> int:
+        """About how many features price models take of a photo: of all, a ResNet-50's of four tasks."""
+        return self.reduced_features or 8192
+
 
 @dataclass(frozen=True, kw_only=True)
 class WordsRecipe:

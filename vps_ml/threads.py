@@ -8,8 +8,8 @@ from threadpoolctl import threadpool_limits
 
 WORTH_SHARING = 2**26
 """Multiplications of a training step from which threads share its operations."""
-ROWS_WORTH_SHARING = 8192
-"""Rows that are predicted at once (`vps_ml.features.matrix.READ_ROWS`): of fewer, operations are small."""
+NUMBERS_WORTH_SHARING = 2**22
+"""Numbers of a matrix that is predicted from: of fewer, operations are small. 8,192 rows of 512 features."""
 
 
 @contextmanager
@@ -28,6 +28,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def threads_for(rows: int) -> AbstractContextManager[None]:
-    """Meanwhile as many threads share an operation as predicting so many rows is worth."""
-    return one_thread() if rows < ROWS_WORTH_SHARING else nullcontext()
+def threads_for(rows: int, features: int) -> AbstractContextManager[None]:
+    """Meanwhile as many threads share an operation as predicting so many rows of so many features is worth."""
+    return one_thread() if rows * features < NUMBERS_WORTH_SHARING else nullcontext()

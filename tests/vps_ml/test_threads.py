@@ -9,15 +9,15 @@ import polars as pl
 import pytest
 import torch
 from datasets import quick_recipe, sold_rows
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 from worlds import QUICK, examples, quiet, world
 
 from vps_ml import training_loop
 from vps_ml.artefacts import Artefacts
-from vps_ml.ops import pricing
-from vps_ml.ops.pricing import PredictionJob, predict_test_rows
+from vps_ml.ops.pricing import PredictionJob, model_rows, predict_test_rows
+from vps_ml.pricing.baselines import baseline_variants
 from vps_ml.pricing.learners import regressor, train_alone
-from vps_ml.threads import ROWS_WORTH_SHARING, one_thread, threads_for
+from vps_ml.threads import one_thread, threads_for
 from vps_ml.training_loop import Session
 
 
@@ -25,7 +25,8 @@ from vps_ml.training_loop import Session
 def two_threads() -> object:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    yield
+    with threadpool_limits(2):  # whatever the environment says
+        yield
     torch.set_num_threads(before)
 
 
@@ -37,24 +38,30 @@ def test_one_thread_works_meanwhile_and_as_many_as_before_afterwards() -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_few_rows_are_predicted_by_one_thread_and_many_by_all() -> None:
-    for rows, threads in ((0, 1), (ROWS_WORTH_SHARING - 1, 1), (ROWS_WORTH_SHARING, 2)):
-        with threads_for(rows):
-            assert torch.get_num_threads() == threads
+@pytest.mark.parametrize(
+    "rows,features,threads", [(0, 128, 1), (600, 320, 1), (600, 8204, 2), (2**13 - 1, 2**9, 1), (2**13, 2**9, 2)]
+)
+def test_predicting_few_numbers_is_one_threads_and_many_are_shared(rows: int, features: int, threads: int) -> None:
+    with threads_for(rows, features):
+        assert torch.get_num_threads() == threads
 
 
-def test_models_predict_few_test_rows_by_one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("numbers,threads", [(2**22, 1), (1, 2)])
+def test_models_predict_few_test_rows_by_one_thread(
+    numbers: int, threads: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     seen = list[int]()
 
-    def predictions(*_: object) -> pl.DataFrame:
+    def predicted(*_: object) -> pl.DataFrame:
         seen.append(torch.get_num_threads())
-        return pl.DataFrame({"model_id": ["m"]})
+        return pl.DataFrame({"listing_id": ["L"]})
 
-    monkeypatch.setattr(pricing, "predictions_of_test_rows", predictions)
+    monkeypatch.setattr("vps_ml.threads.NUMBERS_WORTH_SHARING", numbers)
+    monkeypatch.setattr("vps_ml.pricing.models.Predictions.of", predicted)
     rows = sold_rows(artefacts := Artefacts(tmp_path), 40)
-    job = PredictionJob(rows, pl.DataFrame({"model_id": ["m"]}), quick_recipe(), artefacts)
-    predict_test_rows(dg.build_op_context(), job)
-    assert seen == [1]
+    models = model_rows([baseline_variants(1, "MSTFE")[0]], [None], artefacts)
+    predict_test_rows(dg.build_op_context(), PredictionJob(rows, models, quick_recipe(), artefacts))
+    assert seen == [threads]
 
 
 @pytest.mark.parametrize("worth_sharing,threads", [(2**26, 1), (1, 2)])

@@ -27,7 +27,9 @@ def training_photos(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFram
     """
     both = pl.col("group_role") == "train", pl.col("time_role") == "train"
     labels = {name: pl.col(label) for name, label in LABELS.items()}
-    return sold_listings(clean_listings, recipe).filter(*both).select("group_key", "photo_hash", **labels)
+    return (
+        sold_listings(clean_listings, clean_listings, recipe).filter(*both).select("group_key", "photo_hash", **labels)
+    )
 
 
 @dg.op(ins={"clean_listings": dg.In(metadata=only(*dict.fromkeys((*OF_ROLES, *LABELS.values()))))})

@@ -27,12 +27,12 @@ OF_LISTING = (*OF_ROLES, "category", "seller_id", "listed_at", "sold_at", "price
 STEPS_AN_OCTAVE = 8
 """In which the share of a sample is halved."""
 SAMPLES: dict[tuple[object, ...], pl.DataFrame] = {}
-"""(listings, their digest, `most_sold`) -> `roles_of_sample`, as this process was asked last: five ops of a run ask for
+"""(digest of listings, share) -> `roles_of_sample`, as this process was asked last: five ops of a run ask for
 the same, and of a million listings the hashes of their groups take longer than all else of the join."""
 
 
 def share_taken(sold: int, most: int) -> float:
-    """The share of so many sold listings that makes about `most`, no more; 1 if there are no more.
+    """The share of so many sold listings that makes about `most`, on average no more; 1 if there are no more.
 
     It falls in steps of 8%: on nearly all days the sample is that of the day before and what has sold since, so that
     what was found on it stands.
@@ -50,35 +50,38 @@ def sampled(listings: pl.DataFrame, share: float) -> pl.DataFrame:
     return listings.filter(fixed_shares("sample:" + listings["group_key"]) < share)
 
 
-def sold_listings(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
-    """The sold listings with their roles, by id; of very many a sample (`sampled`)."""
-    listings, most_sold = clean_listings.select(OF_ROLES), recipe.pricing.most_sold
-    asked = listings.height, listings.hash_rows().sum(), most_sold
+def sold_listings(there: pl.DataFrame, clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
+    """The sold listings with their roles, by id; of very many a sample (`sampled`), by the number of all sales."""
+    share = share_taken(clean_listings["log_price"].count(), recipe.pricing.most_sold)
+    listings = there.select(OF_ROLES)
+    asked = listings.hash_rows().sum(), share
     sample = SAMPLES.get(asked)
     if sample is None:
-        sample = roles_of_sample(listings, most_sold)
+        sample = roles_of_sample(listings, share)
         SAMPLES.clear()
         SAMPLES[asked] = sample
-    return clean_listings.join(sample, on="listing_id", how="inner").sort("listing_id")
+    return there.join(sample, on="listing_id", how="inner").sort("listing_id")
 
 
-def roles_of_sample(listings: pl.DataFrame, most_sold: int) -> pl.DataFrame:
-    """Which of the listings (columns `OF_ROLES`) are sold and in the sample of about `most_sold`, and their roles."""
+def roles_of_sample(listings: pl.DataFrame, share: float) -> pl.DataFrame:
+    """Which of the listings (columns `OF_ROLES`) are sold and in the sample that is this share, and their roles."""
     sold = with_roles(listings).filter(pl.col("log_price").is_not_null())
-    return sampled(sold, share_taken(sold.height, most_sold)).drop(set(OF_ROLES) - {"listing_id"})
+    return sampled(sold, share).drop(set(OF_ROLES) - {"listing_id"})
 
 
-def open_listings(clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
+def open_listings(there: pl.DataFrame, clean_listings: pl.DataFrame, recipe: Recipe) -> pl.DataFrame:
     """The listings that have not sold."""
-    return clean_listings.filter(pl.col("sold_on").is_null())
+    return there.filter(pl.col("sold_on").is_null())
 
 
-def newest_offers(clean_listings: pl.DataFrame, recipe: Recipe, most: int = MOST_LISTINGS) -> pl.DataFrame:
+def newest_offers(
+    there: pl.DataFrame, clean_listings: pl.DataFrame, recipe: Recipe, most: int = MOST_LISTINGS
+) -> pl.DataFrame:
     """The newest listings with an asking price: `most` of all, and `most` whose seller says anything.
 
     And the one that sold last, which tells until when sales are known.
     """
-    offered = clean_listings.filter(pl.col("price").is_not_null())
+    offered = there.filter(pl.col("price").is_not_null())
     by_age = offered.with_row_index("_order").sort("listed_at", "listing_id")
     newest = [by_age, by_age.filter(inputs_of_rows(by_age) == "both")]
     last = by_age.sort("sold_at", nulls_last=False)
@@ -90,8 +93,9 @@ def newest_offers(clean_listings: pl.DataFrame, recipe: Recipe, most: int = MOST
 class Selection:
     """Which listings are joined to their features, and which columns of the join are taken."""
 
-    listings: Callable[[pl.DataFrame, Recipe], pl.DataFrame]
-    """(rows of `clean_listings` that have features, recipe) -> those that are wanted: before the join, which costs."""
+    listings: Callable[[pl.DataFrame, pl.DataFrame, Recipe], pl.DataFrame]
+    """(rows of `clean_listings` that have features, all of them, recipe) -> those that are wanted: before the join,
+    which costs."""
     columns: tuple[str, ...]
 
 
@@ -141,7 +145,7 @@ def with_features(
     )
     words = text_embeddings.select("listing_id", "text_id", text_path="path", text_row="row")
     there = clean_listings.join(files, on="listing_id", how="semi", maintain_order="left")
-    chosen = selection.listings(there, recipe)
+    chosen = selection.listings(there, clean_listings, recipe)
     embedded = chosen.join(files, on="listing_id", how="inner", maintain_order="left")
     embedded = embedded.join(words, on="listing_id", how="left", maintain_order="left")
     return with_statistics(embedded, statistics).select(*dict.fromkeys(selection.columns))

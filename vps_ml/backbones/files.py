@@ -107,8 +107,8 @@ Read = Callable[[Path, tuple[str, ...] | None], dict[str, np.ndarray]]
 def keeping_open() -> Read:
     """`tensors`, whose files stay mapped as long as this reader is there.
 
-    A job that reads the same rows for a dozen matrices opens each date's file once: that takes longer than reading a
-    date's few test rows.
+    A job that reads the same rows for a dozen matrices opens each date's file once for a set of networks: that takes
+    longer than reading a date's few test rows.
     """
     return cache(tensors)
 
@@ -188,7 +188,7 @@ def load_quality(path: Path) -> Float[np.ndarray, "photo 4"]:
 def blocks(
     paths: Sequence[Path], rows: Sequence[int], tasks: Sequence[str], read: Read = tensors
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(positions among the requested rows, their features), file by file: each is read once, one is held at a time."""
+    """(positions among the requested rows, their features), file by file."""
     if not paths:
         return
     path_of, row_of = np.asarray([str(path) for path in paths]), np.asarray(rows, dtype=np.int64)

@@ -122,9 +122,7 @@ class Running:
         """Mean absolute log error of this share of the items; the last one counts with the part that is needed."""
         needed = coverage * self.items[-1]
         last = (self.items < needed).sum(axis=0)[None]
-        taken, items, errors = (
-            np.take_along_axis(values, last, axis=0)[0] for values in (self.taken, self.items, self.errors)
-        )
+        items, errors = (np.take_along_axis(values, last, axis=0)[0] for values in (self.items, self.errors))
         error = np.take_along_axis(self.error, last[0].T, axis=0).T
         return (errors + (needed - items) * error) / needed
 

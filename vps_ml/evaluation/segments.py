@@ -55,7 +55,9 @@ class Outcomes:
         if not all(rows["listing_id"].equals(predictions[0]["listing_id"]) for rows in predictions):
             raise ValueError("models of one split are to be judged on the same listings, in the same order")
 
-        everything, models = pl.concat(predictions), len(predictions)
+        needed = ("log_price", "predicted_log_price", "low_log_price", "high_log_price", "gate_logit", "qualification")
+        everything = pl.concat([rows.select(*needed, "qualified") for rows in predictions])
+        models = len(predictions)
 
         def each(column: str | pl.Expr) -> np.ndarray:
             return everything.select(column).to_series().to_numpy().reshape(models, -1)

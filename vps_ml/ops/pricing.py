@@ -138,10 +138,8 @@ def table_id(variant: Variant, artefact_id: str | None) -> str:
 def predict_test_rows(context: dg.OpExecutionContext, job: PredictionJob) -> pl.DataFrame:
     """Each model's predictions for the test rows of its split; one row per model and listing."""
     from vps_ml.features.dataset import PricingDataset
-    from vps_ml.threads import threads_for
 
-    with threads_for(job.rows.height):
-        predictions = predictions_of_test_rows(PricingDataset(job.rows, job.recipe, job.artefacts), job.models)
+    predictions = predictions_of_test_rows(PricingDataset(job.rows, job.recipe, job.artefacts), job.models)
     context.log.info(f"{job.models.height} models predicted their test rows")
     return predictions
 
@@ -153,6 +151,7 @@ def predictions_of_test_rows(dataset: "PricingDataset", models: pl.DataFrame) ->
         ValueError: an objective or baseline is not registered; nothing has been predicted then.
     """
     from vps_ml.pricing.models import Predictions, check_registered
+    from vps_ml.threads import threads_for
 
     variants = [variant_of(row) for row in models.iter_rows(named=True)]
     check_registered(variants)
@@ -160,10 +159,11 @@ def predictions_of_test_rows(dataset: "PricingDataset", models: pl.DataFrame) ->
     rows = {split: dataset.unseen_test(split, cards) for split in models["split_kind"].unique()}
     predictions = Predictions(dataset)
     frames = []
-    for row, variant in zip(models.iter_rows(named=True), variants, strict=True):
-        artefact_id = id_in_path(row["path"]) if row["path"] else None
-        predicted = predictions.of(variant, artefact_id, rows[variant.split_kind])
-        frames.append(predicted.with_columns(model_id=pl.lit(row["model_id"])))
+    with threads_for(max(map(len, rows.values())), dataset.recipe.pricing.features_seen):
+        for row, variant in zip(models.iter_rows(named=True), variants, strict=True):
+            artefact_id = id_in_path(row["path"]) if row["path"] else None
+            predicted = predictions.of(variant, artefact_id, rows[variant.split_kind])
+            frames.append(predicted.with_columns(model_id=pl.lit(row["model_id"])))
     return pl.concat(frames)
 
 
@@ -192,7 +192,8 @@ def predict_out_of_bounds(context: dg.OpExecutionContext, job: OutOfBoundsJob) -
     for split in models["split_kind"].unique():
         rows_of_split = beyond.with_row_index("_number").filter(pl.col(f"{split}_role") == "test")
         tested[split] = dataset.others[unseen(rows_of_split, artefacts, cards, split)["_number"].to_numpy()]
-    with threads_for(rows.height):
+    assert len(dataset.read) == beyond.height, "read before, by as many threads as there are"
+    with threads_for(beyond.height, job.prediction.recipe.pricing.features_seen):
         return predictions_of_others(dataset, models, tested)
 
 

@@ -52,7 +52,7 @@ def replayed_by(context: dg.OpExecutionContext, job: RangeJob, model_id: str) ->
     model = Predictor.load(job.artefacts, model_id)
     if rows.is_empty() or model.calibrating is None:
         return pl.DataFrame()
-    with threads_for(rows.height):
+    with threads_for(rows.height, model.feature_map.width):
         judged = model.judge(model.visual_features(rows), rows)
     kept = model.calibration.qualification(judged) >= 0.5
     rows, residual = rows.filter(pl.Series(kept)), (rows["log_price"].to_numpy() - judged.log_price)[kept]

@@ -77,7 +77,7 @@ def newly_suggested(context: dg.OpExecutionContext, job: ChampionJob) -> list[pl
     served = given.replace_strict({name: name if name in job.champions else "photo" for name in ("photo", "both")})
     for inputs in served.unique(maintain_order=True):
         rows = job.rows.filter(served == inputs)
-        with threads_for(rows.height):
+        with threads_for(rows.height, loaded[inputs].feature_map.width):
             parts = [suggestions_by(inputs, job, loaded, part) for part in rows.iter_slices(PREDICTED_AT_ONCE)]
         suggested += parts
         qualified, by_words = (

@@ -80,7 +80,7 @@ def stacked(parts: Sequence[WordFeatures]) -> WordFeatures:
 def word_blocks(
     paths: Sequence[Path], rows: Sequence[int], read: Read = tensors
 ) -> Iterator[tuple[np.ndarray, WordFeatures]]:
-    """(positions among the requested rows, their words), file by file: each is read once, one is held at a time."""
+    """(positions among the requested rows, their words), file by file."""
     path_of, row_of = np.asarray([str(path) for path in paths]), np.asarray(rows, dtype=np.int64)
     for path in np.unique(path_of):
         where = np.flatnonzero(path_of == path)

@@ -83,3 +83,12 @@ def test_a_model_that_qualifies_nothing_has_no_error_to_compare_and_stops_nothin
     rows = conforming(comparison_rows(made), MODEL_COMPARISONS)
     assert rows.height == 3  # .4 to .5, .5 to .6, .6 to .7
     assert not rows["claim"].str.contains("0.3").any()
+
+
+def test_a_kind_that_several_claims_are_about_has_the_metrics_of_each() -> None:
+    """At δ = .7 the served kind is held against its rivals, and is the last of the series of δ."""
+    series = [kind("blended", value, split_kind="group") for value in COVERAGE_TARGETS]
+    trees = kind("boosted_trees", constraint_kind="baseline", split_kind="group")
+    rows = comparison_rows(evaluated(*series, trees, error={"blended": 1.0, "boosted_trees": 1.5}))
+    assert rows.filter(pl.col("claim").str.starts_with("blended: MALE")).height == len(COVERAGE_TARGETS)
+    assert rows.filter(pl.col("claim") == "blended beats boosted_trees")["metric"].n_unique() == 6

@@ -134,12 +134,13 @@ def test_of_very_many_sold_listings_a_fixed_sample_of_whole_groups_is_taken() ->
     assert set(some["group_key"]) == {key for key in more["group_key"] if not key.startswith("new")}
 
 
-def test_a_sample_has_at_most_as_many_as_are_wanted_and_stays_that_of_the_day_before_for_weeks() -> None:
+def test_a_sample_is_on_average_no_larger_than_wanted_and_stays_that_of_the_day_before_for_weeks() -> None:
     shares = [share_taken(sold, 1000) for sold in range(1001, 8001)]
     for sold, share in enumerate(shares, 1001):
         assert 0.91 * 1000 < share * sold <= 1000.001
     assert shares == sorted(shares, reverse=True)
     assert len(set(shares)) == 3 * 8, "three octaves"
+    assert [share_taken(1000 * 2**octave, 1000) for octave in range(12)] == [0.5**octave for octave in range(12)]
 
 
 def sold_on_the_first_day() -> pl.DataFrame:
@@ -161,7 +162,7 @@ def test_backbones_learn_from_the_sample_that_price_models_see() -> None:
     sold = sold_on_the_first_day()
     few = replace(demo(), pricing=replace(demo().pricing, most_sold=100))
     learnt = training_photos(sold, few)
-    assert learnt["photo_hash"].to_list() == sold_listings(sold, few)["photo_hash"].to_list()
+    assert learnt["photo_hash"].to_list() == sold_listings(sold, sold, few)["photo_hash"].to_list()
     assert 60 < learnt.height < 140 and training_photos(sold, demo()).height == 300
 
 
@@ -185,14 +186,25 @@ def test_the_roles_of_the_same_listings_are_found_once_and_those_of_others_anew(
         (sold, few),
     ):
         before = len(found)
-        anew = sold_listings(rows, recipe)
-        again = sold_listings(rows.reverse(), recipe)
+        anew = sold_listings(rows, rows, recipe)
+        again = sold_listings(rows.reverse(), rows, recipe)
         assert len(found) == before + 1
         assert again.equals(anew)
         assert anew.drop("served_role", "group_role", "time_role").equals(
             rows.filter(pl.col("listing_id").is_in(anew["listing_id"].implode())).sort("listing_id")
         )
     assert len(found) == 7
+    assert len(features.SAMPLES) == 1, "of many listings one would be as large as another"
+
+
+def test_a_sample_is_as_large_a_share_as_of_all_sales_where_some_have_no_features() -> None:
+    """Those out of bounds, which have none, are sampled by the same."""
+    sold = sold_on_the_first_day()
+    few = replace(demo(), pricing=replace(demo().pricing, most_sold=100))
+    everything, there = sold_listings(sold, sold, few), sold.head(40)
+    assert set(sold_listings(there, sold, few)["listing_id"]) == set(everything["listing_id"]) & set(
+        there["listing_id"]
+    )
 
 
 def test_of_the_offers_the_newest_are_taken_those_whose_seller_says_anything_too_and_the_one_that_sold_last() -> None:
@@ -206,5 +218,5 @@ def test_of_the_offers_the_newest_are_taken_those_whose_seller_says_anything_too
             "title": ["a bag" if number in (2, 4) else None for number in range(10)],
         }
     ).with_columns(pl.lit(None, pl.String).alias(name) for name in SAID if name != "title")
-    assert newest_offers(rows, demo(), 2)["listing_id"].to_list() == ["L0", "L2", "L4", "L7", "L8"]
-    assert newest_offers(rows, demo(), 100).equals(rows.head(9))
+    assert newest_offers(rows, rows, demo(), 2)["listing_id"].to_list() == ["L0", "L2", "L4", "L7", "L8"]
+    assert newest_offers(rows, rows, demo(), 100).equals(rows.head(9))

@@ -7,8 +7,9 @@ import polars as pl
 import pytest
 from scenario import listing, rows_landed
 
+from vps_assets.assets import out_of_bounds
 from vps_assets.assets.evaluation import with_male_of_landed
-from vps_assets.assets.features import sampled, share_taken
+from vps_assets.assets.features import sampled
 from vps_assets.assets.listings import cleaned, fitted_bounds
 from vps_assets.assets.out_of_bounds import beyond_bounds
 from vps_assets.home import Home
@@ -26,7 +27,9 @@ def statistics() -> dict[str, pl.DataFrame]:
     }
 
 
-def test_test_listings_with_an_absurd_price_alone_are_judged(home: Home, tmp_path: Path) -> None:
+def test_test_listings_with_an_absurd_price_alone_are_judged(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sixty listings over twenty days; every sixth sold for a million, one of an item that sold before for less."""
     rows = [
         listing(
@@ -50,10 +53,11 @@ def test_test_listings_with_an_absurd_price_alone_are_judged(home: Home, tmp_pat
     assert all(day > bounds["validation_until"][0] for day in beyond.filter(pl.col("time_role") == "test")["listed_on"])
     assert isinstance(beyond["listed_on"][0], date)
     sold = own["log_price"].count()
-    for most in (sold // 2, sold // 10, sold // 30):  # models that are judged on a sample are so on one of these, too
-        some = beyond_bounds(raw, bounds, own, statistics(), most)
-        assert some.equals(sampled(beyond, share_taken(sold, most)))
-    assert some.height < beyond.height
+    asked = list[tuple]()
+    monkeypatch.setattr(out_of_bounds, "share_taken", lambda *counts: asked.append(counts) or 0.03)
+    some = beyond_bounds(raw, bounds, own, statistics(), sold // 2)
+    assert asked == [(sold, sold // 2)], "models that are judged on a sample are so on one of these by the same share"
+    assert some.equals(sampled(beyond, 0.03)) and some.height < beyond.height
 
 
 def test_the_error_over_all_landed_prices_counts_what_cleaning_took_out() -> None:

@@ -6,10 +6,12 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from threading import Barrier
 
@@ -18,6 +20,7 @@ import pytest
 from conftest import REPOSITORY, VPS, Marketplace, vps
 from publications import published_again
 
+from vps_assets.errors import UserError
 from vps_assets.home import Home
 
 
@@ -78,6 +81,15 @@ def test_what_an_operator_gets_wrong_is_said_in_one_line(marketplace: Marketplac
         ran = vps("serve", *arguments, home=home)
         assert (ran.returncode, ran.stderr.count("\n")) == (code, 1), ran.stderr
         assert said in ran.stderr
+
+
+def test_a_wrong_setting_is_said_before_what_serves_is_loaded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VPS_API_KEY", raising=False)
+    for module in ("torch", "uvicorn", "vps_assets.serving.snapshot"):
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "vps_assets.commands.serve", raising=False)
+    with pytest.raises(UserError, match="VPS_API_KEY"):
+        import_module("vps_assets.commands.serve").serve(home, "192.0.2.1", 0, 60)
 
 
 @pytest.mark.slow
