@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 RESAMPLES = 2000
-WEIGHTS_AT_ONCE = 2_000_000
+WEIGHTS_AT_ONCE = 8_000_000
 """Bounds memory: numbers held, one weight per listing and draw."""
 WIDE = 256
 """Numbers in a row from which on adding one row to the next is quicker than `np.cumsum`."""
