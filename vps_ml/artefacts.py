@@ -62,7 +62,23 @@ class Artefacts:
 
     def usable(self, model_id: str) -> bool:
         """Whether a model and everything that it needs are there, and whole by the length of their files."""
-        return model_id in self.models and all(needed in store for store, needed in self.needed_by(model_id))
+        return not self.unusable([model_id])
+
+    def unusable(self, model_ids: Collection[str]) -> set[str]:
+        """Those of these models that cannot be used; what several of them need is looked at once."""
+        whole: dict[tuple[str, str], bool] = {}
+
+        def there(store: Store, artefact_id: str) -> bool:
+            key = (store.folder.name, artefact_id)
+            if key not in whole:
+                whole[key] = artefact_id in store
+            return whole[key]
+
+        return {
+            one
+            for one in model_ids
+            if not (there(self.models, one) and all(there(*needed) for needed in self.needed_by(one)))
+        }
 
     def make_usable(self, model_id: str, fill: Callable[[], Contents]) -> str:
         """Make the model unless it can be used; its id. `fill` makes also what the model needs."""

@@ -56,9 +56,10 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
         index = landed_index(home)
         if nothing := without_listings(sorted(index.fingerprints), request):
             progress(nothing)
+        state = lineage_state(index, recipe, warehouse)
         for layer in LAYERS:
-            state = lineage_state(index, recipe, warehouse)
-            for plan in plans(layer, request, state.stale, state.days):
+            planned = plans(layer, request, state.stale, state.days)
+            for plan in planned:
                 span = f", {plan.first} to {plan.last}" if plan.first else ""
                 progress(f"{', '.join(plan.assets)}{span}")
                 execute(home, instance, plan, seeds=request.seeds, all_dates=request.all_dates)
@@ -66,6 +67,8 @@ def run_lineage(home: Home, recipe: Recipe, request: Request, progress: Progress
             if "raw_listings" in layer:  # what lands while the run goes on is left to the next run
                 taken_in = warehouse.records().made.get("raw_listings", {})
                 index = LandedIndex(taken_in, warehouse.good_sales())
+            if planned or "raw_listings" in layer:
+                state = lineage_state(index, recipe, warehouse)
     publication_of(warehouse).publish()
     return done
 

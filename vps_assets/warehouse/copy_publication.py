@@ -15,9 +15,9 @@ from vps_assets.home import Home
 from vps_assets.settling import settle
 from vps_assets.tables.schemas import TABLES
 from vps_assets.warehouse import unchecked
-from vps_assets.warehouse.database import columns_of, quoted
+from vps_assets.warehouse.database import quoted
 from vps_assets.warehouse.erasure import Said, delete
-from vps_assets.warehouse.file import File, log_of, quoted_path
+from vps_assets.warehouse.file import File, beside, log_of, quoted_path
 from vps_assets.warehouse.lake import quoted_text
 from vps_ml import durable
 from vps_ml.atomic import locked, temporary_folder, whole_file
@@ -156,15 +156,9 @@ def identity_of(file: Path) -> object | None:
 
 def renew(file: File, copy: Path, before: Path) -> dict[str, str]:
     """Let a copy of what was published before have what is in the warehouse now; the digests of its tables."""
-    home = file.home
-    # Before the file is attached: whoever closes a file gives up all locks that its process has on it.
-    version = version_of(home)
-    with duckdb.connect() as connection:
-        settle(connection, home.path)
-        source = quoted_path(home.warehouse)
-        file.waiting(lambda: connection.execute(f"attach {source} as warehouse (read_only)"))
-        connection.execute(f"attach {quoted_path(copy)} as published")
-        connection.execute("use warehouse")
+    # Before the file is opened: whoever closes a file gives up all locks that its process has on it.
+    version = version_of(file.home)
+    with file.connect(read_only=True) as connection, beside(connection, copy, "published"):
         withheld = sorted(unchecked.read(connection))
         connection.execute("use published")
         digests = copy_changed(connection, withheld, DIGESTS.get(identity_of(before), {}))
@@ -178,8 +172,6 @@ def renew(file: File, copy: Path, before: Path) -> dict[str, str]:
             "create or replace table lineage.published as select ? as version, ? as withheld, now() as published_at",
             [version, withheld],
         )
-        connection.execute("use memory")
-        connection.execute("detach published")
     otherwise = {*unchecked.COMPACTED, *(OF_AN_ASSET if withheld else ())}  # written since, and not as the warehouse's
     return {name: digest for name, digest in digests.items() if name not in otherwise}
 
@@ -245,18 +237,19 @@ def in_quotes(name: str) -> str:
 
 
 def comment(connection: duckdb.DuckDBPyConnection) -> None:
-    """Let each table and column of the open copy say what it is."""
-    here = "select table_name from duckdb_tables() where database_name = current_catalog() and schema_name = 'main'"
+    """Let each table and column of the open copy say what it is, where it does not already."""
+    here = "where database_name = current_catalog() and schema_name = 'main'"
+    of_tables = f"select table_name, comment from duckdb_tables() {here}"  # noqa: S608
+    of_columns = f"select table_name, column_name, comment from duckdb_columns() {here}"  # noqa: S608
+    tables, columns = (connection.execute(query).fetchall() for query in (of_tables, of_columns))
     connection.execute("begin")
-    for (name,) in connection.execute(here).fetchall():
-        if (schema := TABLES.get(name)) is None:
-            continue
-        connection.execute(f"comment on table {quoted(name)} is {quoted_text(schema.description)}")
-        have = columns_of(connection, name)
-        for column, spec in schema.columns.items():
-            if column in have:
-                what = quoted_text(spec.description)
-                connection.execute(f"comment on column {quoted(name)}.{quoted(column)} is {what}")
+    for name, said in tables:
+        if name in TABLES and said != (what := TABLES[name].description):
+            connection.execute(f"comment on table {quoted(name)} is {quoted_text(what)}")
+    for name, column, said in columns:
+        spec = TABLES[name].columns.get(column) if name in TABLES else None
+        if spec is not None and said != spec.description:
+            connection.execute(f"comment on column {quoted(name)}.{quoted(column)} is {quoted_text(spec.description)}")
     connection.execute("commit")
 
 
@@ -270,17 +263,16 @@ def keep_readers(before: Path, after: Path) -> None:
 
 def record_as_before(connection: duckdb.DuckDBPyConnection, before: Path, assets: Collection[str]) -> None:
     """Let what the open copy records of these assets be what the copy before does."""
-    if before.exists():
-        connection.execute(f"attach {quoted_path(before)} as before (read_only)")
-    for asset in assets:
-        for table, column in OF_AN_ASSET.items():
-            if not exists(connection, "published", table):
-                continue
-            connection.execute(f"delete from {table} where {column} = ?", [asset])  # noqa: S608
-            if before.exists() and alike(connection, table):
-                connection.execute(f"insert into {table} by name from before.{table} where {column} = ?", [asset])  # noqa: S608
-    if before.exists():
-        connection.execute("detach before")
+    with beside(connection, before, "before") if before.exists() else contextlib.nullcontext():
+        connection.execute("use published")
+        for asset in assets:
+            for table, column in OF_AN_ASSET.items():
+                if not exists(connection, "published", table):
+                    continue
+                connection.execute(f"delete from {table} where {column} = ?", [asset])  # noqa: S608
+                if before.exists() and alike(connection, table):
+                    connection.execute(f"insert into {table} by name from before.{table} where {column} = ?", [asset])  # noqa: S608
+    connection.execute("use published")
 
 
 def columns(connection: duckdb.DuckDBPyConnection, database: str, table: str) -> set[str]:

@@ -174,25 +174,23 @@ class Warehouse:
 
 
 def table_exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    query = """
-        select count(*) from information_schema.tables
-        where table_catalog = current_catalog() and table_schema = coalesce(?, current_schema()) and table_name = ?
-    """
-    schema, _, name = table.rpartition(".")
-    return bool(connection.execute(query, [schema or None, name]).fetchall()[0][0])
+    return bool(columns_of(connection, table))
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
-    """The columns of a table that exists."""
-    return {column for (column, *_) in connection.execute(f"describe {quoted(table)}").fetchall()}
+    """The columns of a table; none if there is no such table."""
+    name = ".".join(map(quoted, table.split(".")))
+    try:  # the catalogue's own tables of columns take ten times as long
+        return {column for (column, *_) in connection.execute(f"describe {name}").fetchall()}
+    except duckdb.CatalogException:
+        return set()
 
 
 def read_table(
     connection: duckdb.DuckDBPyConnection, table: str, where: str, parameters: Sequence, columns: Sequence[str] = ()
 ) -> pl.DataFrame | None:
-    if not table_exists(connection, table):
+    if not (there := columns_of(connection, table)):
         return None
-    there = columns_of(connection, table) if columns else ()
     names = ", ".join(quoted(name) for name in columns if name in there) or "*"
     query = f"select {names} from {quoted(table)} where {where}"  # noqa: S608
     return pl.DataFrame(connection.execute(query, list(parameters)).to_arrow_table())

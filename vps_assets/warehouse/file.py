@@ -1,9 +1,12 @@
 """The default engine: one DuckDB file, short connections that wait for its lock."""
 
 import contextlib
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +21,8 @@ from vps_ml.atomic import temporary_name
 Result = TypeVar("Result")
 LOCKED = "Could not set lock"
 """In DuckDB's message if another process holds the file; that of a broken file has "block" in it."""
+WAREHOUSE = "warehouse"
+"""The name of the attached file, which is that of a file that is opened."""
 
 
 class WarehouseBusy(Failure):
@@ -51,12 +56,15 @@ class File:
         if not read_only:
             self.refuse_if_lost()
         file = str(self.home.warehouse)
-        connection = self.waiting(lambda: duckdb.connect(file, read_only=read_only))
+        with HELD_LOCK:
+            attached = held(file, os.getpid())
+        connection = self.waiting(lambda: attached.cursor(read_only=read_only))
         try:
+            connection.execute(f"use {WAREHOUSE}")
             settle(connection, self.home.path, file)
             yield connection
         finally:
-            connection.close()
+            attached.close(connection)
             if not read_only:
                 durable.sync(self.home.path)  # the files' names; DuckDB writes their content through
 
@@ -105,13 +113,73 @@ class File:
         try:
             with self.connect(read_only=False) as connection:  # nobody else has it open, or can open it
                 connection.execute("checkpoint")  # moves what a killed writer left in the log into the file
-                connection.execute(f"attach {quoted_path(temporary)} as rewritten")
-                connection.execute("copy from database warehouse to rewritten")
-                connection.execute("detach rewritten")
+                with beside(connection, temporary, "rewritten"):
+                    connection.execute(f"copy from database {WAREHOUSE} to rewritten")
                 durable.sync(temporary)
                 durable.move(temporary, self.home.warehouse)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def beside(connection: duckdb.DuckDBPyConnection, file: Path, name: str) -> Iterator[None]:
+    """Attach another file to a connection's DuckDB, which the process keeps: it is detached whatever happens."""
+    connection.execute(f"attach {quoted_path(file)} as {name}")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(duckdb.TransactionException):  # none is at work
+            connection.execute("rollback")
+        connection.execute(f"use {WAREHOUSE}")
+        connection.execute(f"detach {name}")
+
+
+@dataclass
+class Attached:
+    """A DuckDB of this process, to which the file is attached while somebody has a connection to it.
+
+    A run opens the file hundreds of times, since whoever has it open keeps writers away. To attach it costs a third of
+    opening it, which makes a DuckDB each time.
+    """
+
+    file: str
+    database: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    connections: int = 0
+    read_only: bool = True
+
+    def cursor(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        """A connection to the file, beside others of the same kind.
+
+        Raises:
+            duckdb.IOException: another process holds it, or another thread in the other way.
+        """
+        with self.lock:
+            if not self.connections:
+                how = " (read_only)" if read_only else ""
+                self.database.execute(f"attach {quoted_path(Path(self.file))} as {WAREHOUSE}{how}")
+                self.read_only = read_only
+            elif self.read_only != read_only:
+                raise duckdb.IOException(f"{LOCKED}: process {os.getpid()} has {self.file} open in another thread")
+            self.connections += 1
+            return self.database.cursor()
+
+    def close(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Close a connection; the last one gives the file up, once what its log has is in it."""
+        with self.lock:
+            connection.close()
+            self.connections -= 1
+            if not self.connections:
+                self.database.execute(f"detach {WAREHOUSE}")
+
+
+@lru_cache(maxsize=2)
+def held(file: str, process: int) -> Attached:
+    """This process's DuckDB for a file; one of its own in each process, since none survives a fork."""
+    return Attached(file)
+
+
+HELD_LOCK = threading.Lock()
 
 
 def quoted_path(path: Path) -> str:

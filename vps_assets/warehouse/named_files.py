@@ -46,10 +46,10 @@ def lost(named: NamedFiles, artefacts: Artefacts) -> dict[str, set[str]]:
     """Asset -> partitions that name what is gone or, by the length of its files, damaged."""
     found: dict[str, set[str]] = {}
     embeddings = set().union(*(paths for (asset, _), paths in named.items() if asset in EMBEDDINGS))
-    usable = dict.fromkeys(embeddings, True) | dict.fromkeys(artefacts.lost_embeddings(embeddings), False)
+    models = {path: id_in_path(path) for path in set().union(*named.values()) - embeddings}
+    unusable = artefacts.unusable(set(models.values()))
+    gone = {*artefacts.lost_embeddings(embeddings), *(path for path, one in models.items() if one in unusable)}
     for (asset, partition), paths in named.items():
-        for path in paths - usable.keys():
-            usable[path] = artefacts.usable(id_in_path(path))
-        if not all(usable[path] for path in paths):
+        if paths & gone:
             found.setdefault(asset, set()).add(partition)
     return found

@@ -88,15 +88,16 @@ def read_records(connection: duckdb.DuckDBPyConnection, assets: Iterable[str] | 
     if made_query is None:
         return Records()
     digest_query = AS_TEXT_DIGESTS if made_query == AS_TEXT_MADE else "from lineage.digests"
-    chosen = None if assets is None else set(assets)
+    chosen = [None if assets is None else list(assets)]
+    of_these = "where $1 is null or list_contains($1, asset)"
     records = Records({}, {})
-    for asset, partition, basis, sales, content, *_ in connection.execute(made_query).fetchall():
-        if basis is not None and (chosen is None or asset in chosen) and not removed(asset, partition):
+    rows = connection.execute(f"from ({made_query}) {of_these}", chosen).fetchall()  # noqa: S608
+    for asset, partition, basis, sales, content, *_ in rows:
+        if basis is not None and not removed(asset, partition):
             records.made.setdefault(asset, {})[partition] = Fingerprint(basis, sales, content)
     digests: dict[str, list[tuple[str, str]]] = {}
-    for asset, as_of, digest in connection.execute(digest_query).fetchall():
-        if chosen is None or asset in chosen:
-            digests.setdefault(asset, []).append((as_of, digest))
+    for asset, as_of, digest in connection.execute(f"from ({digest_query}) {of_these}", chosen).fetchall():  # noqa: S608
+        digests.setdefault(asset, []).append((as_of, digest))
     return Records(records.made, {asset: cumulative(rows) for asset, rows in digests.items()})
 
 
