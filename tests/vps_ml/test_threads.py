@@ -17,6 +17,8 @@ from vps_ml.artefacts import Artefacts
 from vps_ml.ops.pricing import PredictionJob, model_rows, predict_test_rows
 from vps_ml.pricing.baselines import baseline_variants
 from vps_ml.pricing.learners import regressor, train_alone
+from vps_ml.pricing.models import Predictions
+from vps_ml.pricing.variants import Variant
 from vps_ml.threads import one_thread, threads_for
 from vps_ml.training_loop import Session
 
@@ -52,9 +54,9 @@ def test_models_predict_few_test_rows_by_one_thread(
 ) -> None:
     seen = list[int]()
 
-    def predicted(*_: object) -> pl.DataFrame:
+    def predicted(predictions: Predictions, variant: Variant, model_id: str | None, rows: np.ndarray) -> pl.DataFrame:
         seen.append(torch.get_num_threads())
-        return pl.DataFrame({"listing_id": ["L"]})
+        return pl.DataFrame({"listing_id": predictions.dataset.listing_id[rows]})
 
     monkeypatch.setattr("vps_ml.threads.NUMBERS_WORTH_SHARING", numbers)
     monkeypatch.setattr("vps_ml.pricing.models.Predictions.of", predicted)

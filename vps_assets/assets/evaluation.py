@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain, table_options
+from vps_assets.assets.unchanged import earlier
 from vps_assets.orchestration.tracking import log_reports
 from vps_assets.report.figures import risk_coverage_curves
 from vps_assets.warehouse.settings import Settings
@@ -138,7 +139,8 @@ def prediction_job(
         ablation_pricing_models,
         words_pricing_models,
     ]
-    return PredictionJob(rows, each_once(tables), settings.recipe, settings.artefacts)
+    before = earlier(settings, "evaluation_predictions")
+    return PredictionJob(rows, each_once(tables), settings.recipe, settings.artefacts, **before)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

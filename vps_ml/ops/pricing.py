@@ -14,6 +14,7 @@ from vps_ml import compute
 from vps_ml.artefacts import Artefacts, id_in_path
 from vps_ml.compute import Log
 from vps_ml.features.roles import unseen
+from vps_ml.features.unchanged import MADE_FROM, kept, made_from
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.pricing.variants import CALIBRATION, Variant, variant_of
 from vps_ml.recipes import Recipe
@@ -44,6 +45,10 @@ class PredictionJob:
     models: pl.DataFrame
     recipe: Recipe
     artefacts: Artefacts
+    before: pl.DataFrame | None = None
+    """Predictions that were made earlier, with what they were made from; null: they are made anew each time."""
+    version: str = ""
+    """Of what predicts, beside the models: by another one nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -136,16 +141,29 @@ def table_id(variant: Variant, artefact_id: str | None) -> str:
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
 def predict_test_rows(context: dg.OpExecutionContext, job: PredictionJob) -> pl.DataFrame:
-    """Each model's predictions for the test rows of its split; one row per model and listing."""
+    """Each model's predictions for the test rows of its split; one row per model and listing.
+
+    What a model has predicted of a listing that is as it was is kept (docs/adr/0035).
+    """
     from vps_ml.features.dataset import PricingDataset
 
-    predictions = predictions_of_test_rows(PricingDataset(job.rows, job.recipe, job.artefacts), job.models)
+    dataset = PricingDataset(job.rows, job.recipe, job.artefacts)
+    predictions = predictions_of_test_rows(dataset, job.models, job.before, job.version)
     context.log.info(f"{job.models.height} models predicted their test rows")
     return predictions
 
 
-def predictions_of_test_rows(dataset: "PricingDataset", models: pl.DataFrame) -> pl.DataFrame:
+def predictions_of_test_rows(
+    dataset: "PricingDataset", models: pl.DataFrame, before: pl.DataFrame | None = None, version: str = ""
+) -> pl.DataFrame:
     """The models' predictions for their splits' test rows, without rows that any of the models has learnt from.
+
+    Args:
+        dataset: what the models were trained on, with what has sold since.
+        models: rows of the model tables.
+        before: predictions of earlier, of which those by these models of rows that are as they were are kept. Not those
+            of baselines: how sure they are is read off today's validation rows.
+        version: of what predicts.
 
     Raises:
         ValueError: an objective or baseline is not registered; nothing has been predicted then.
@@ -158,13 +176,32 @@ def predictions_of_test_rows(dataset: "PricingDataset", models: pl.DataFrame) ->
     cards = [dataset.artefacts.models.card(id_in_path(path)) for path in models["path"].drop_nulls().unique()]
     rows = {split: dataset.unseen_test(split, cards) for split in models["split_kind"].unique()}
     predictions = Predictions(dataset)
+    tested = {
+        (split, baseline): hashed(dataset, numbers, version, keep=not baseline)
+        for split, numbers in rows.items()
+        for baseline in (False, True)
+    }
+    earlier = {} if before is None else before.partition_by("model_id", as_dict=True)
     frames = []
     with threads_for(max(map(len, rows.values())), dataset.recipe.pricing.features_seen):
         for row, variant in zip(models.iter_rows(named=True), variants, strict=True):
             artefact_id = id_in_path(row["path"]) if row["path"] else None
-            predicted = predictions.of(variant, artefact_id, rows[variant.split_kind])
-            frames.append(predicted.with_columns(model_id=pl.lit(row["model_id"])))
-    return pl.concat(frames)
+            test = tested[variant.split_kind, variant.constraint_kind == "baseline"]
+            as_before = kept(earlier.get((row["model_id"],)), test)
+            new = test.join(as_before, on="listing_id", how="anti", maintain_order="left")
+            made = [as_before.drop("listed_on", strict=False)]
+            if new.height or as_before.is_empty():
+                made += [predictions.of(variant, artefact_id, new["number"].to_numpy()).with_columns(new[MADE_FROM])]
+            predicted = pl.concat(made, how="diagonal").with_columns(model_id=pl.lit(row["model_id"]))
+            frames.append(test.select("listing_id").join(predicted, on="listing_id", maintain_order="left"))
+    return pl.concat(frames, how="diagonal")
+
+
+def hashed(dataset: "PricingDataset", rows: np.ndarray, version: str, *, keep: bool) -> pl.DataFrame:
+    """What the predictions for the rows with these numbers are made from, beside the model; null: none are kept."""
+    found = dataset.rows[rows]
+    hashes = made_from(found, version) if keep else pl.lit(None, pl.UInt64).alias(MADE_FROM)
+    return found.select("listing_id", "listed_on").with_columns(hashes, number=pl.Series(rows))
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)

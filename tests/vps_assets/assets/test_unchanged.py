@@ -13,12 +13,14 @@ from conftest import Marketplace
 from polars.testing import assert_frame_equal
 
 from vps_assets.assets.comparables import comparables_job
+from vps_assets.assets.evaluation import prediction_job
 from vps_assets.assets.features import OPEN, with_features
 from vps_assets.assets.suggestions import suggestion_job
 from vps_assets.assets.unchanged import made_before
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, own_part
 from vps_assets.orchestration.internals import written
+from vps_assets.tables.partitions import WHOLE
 from vps_assets.tables.schemas import TABLES, conforming
 from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.unchecked import Checks
@@ -28,6 +30,8 @@ from vps_ml.ops import comparables, suggestions
 from vps_ml.ops.comparables import ComparablesJob, find_comparables
 from vps_ml.ops.suggestions import ChampionJob, suggest_prices
 from vps_ml.pricing.sold_items import SoldItems
+
+KINDS = ("percentile", "threshold", "baseline", "ablation", "words")
 
 
 def open_rows(marketplace: Marketplace) -> pl.DataFrame:
@@ -181,6 +185,28 @@ def test_what_waits_for_a_check_is_made_anew(tmp_path: Path) -> None:
         warehouse.replace("price_suggestions", rows, where, [day], {day: Fingerprint("f")}, Checks("r", names))
     found = made_before(warehouse, "price_suggestions", ["2024-01-01", "2024-01-02"])
     assert found["listed_on"].cast(pl.String).to_list() == ["2024-01-01"]
+
+
+def test_of_a_table_without_partitions_that_waits_for_a_check_all_is_made_anew(tmp_path: Path) -> None:
+    warehouse = Warehouse(Home(tmp_path / "home"))
+    asset, numbers = "evaluation_predictions", dict.fromkeys(TABLES["evaluation_predictions"].columns, 0.5)
+    row = numbers | {"model_id": "m", "listing_id": "L1", "qualified": True, MADE_FROM: 7}
+    rows = conforming(pl.DataFrame([row]), TABLES[asset])
+    for names, kept in (((), [7]), (("schema",), [])):
+        warehouse.replace(asset, rows, "true", [], {WHOLE: Fingerprint("f")}, Checks("r", names))
+        assert made_before(warehouse, asset, [WHOLE])[MADE_FROM].to_list() == kept
+
+
+def test_the_op_that_predicts_test_rows_is_given_what_was_predicted_before(marketplace: Marketplace) -> None:
+    settings = settings_of(marketplace.home)
+    rows = pl.DataFrame({"listing_id": ["L"]})
+    models = [marketplace.frame(f"{kind}_pricing_models") for kind in KINDS]
+    job = written(prediction_job)(settings, rows, *models)
+    assert job.version == own_part("evaluation_predictions", settings.recipe)
+    assert job.before is not None
+    before = job.before.join(pl.concat(models).unique("model_id"), on="model_id", how="left")
+    assert (before[MADE_FROM].is_null() == (before["constraint_kind"] == "baseline")).all()
+    assert before.height == marketplace.frame("evaluation_predictions").height
 
 
 def test_beside_all_listings_is_searched_again_once_what_had_sold_before_them_or_the_code_has_changed(

@@ -1,5 +1,6 @@
 """The working tables: replaced in one transaction, and waited for."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from prices import COMMITTED, ROWS, X, Y, Z, killed_after_commit, with_prices
 from vps_assets.home import Home
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.file import WarehouseBusy, log_of
+from vps_assets.warehouse.file import File, WarehouseBusy, beside, log_of
 from vps_assets.warehouse.publication import publication_of
 
 
@@ -114,3 +115,47 @@ def test_a_warehouse_that_was_rewritten_has_the_same_tables_and_no_deleted_row_i
     assert warehouse.records().made == {"raw_listings": {WHOLE: Y}}
     publication_of(warehouse).publish()
     assert secret.encode() not in home.analytics.read_bytes()
+
+
+def test_a_thread_that_writes_waits_for_one_that_reads_and_no_reader_for_another(tmp_path: Path) -> None:
+    """One process has one lock on a file: without this the two would share it."""
+    file = File(Home(tmp_path), lock_timeout_s=0.2)
+    with file.connect(read_only=False) as connection:
+        connection.execute("create table x as select 1 as y")
+    with file.connect(read_only=True), file.connect(read_only=True) as second:
+        assert second.execute("from x").fetchall() == [(1,)]
+        with pytest.raises(WarehouseBusy, match=f"process {os.getpid()} has .*warehouse.duckdb open in another thread"):
+            file.transact(lambda connection: connection.execute("insert into x values (2)"))
+    file.transact(lambda connection: connection.execute("insert into x values (2)"))
+    with file.connect(read_only=True) as connection:
+        assert connection.execute("select sum(y) from x").fetchall() == [(3,)]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_between_two_connections_a_process_does_not_hold_the_file(tmp_path: Path, read_only: bool) -> None:
+    file = File(Home(tmp_path))
+    other = f"import duckdb; duckdb.connect({str(file.home.warehouse)!r}).execute('insert into x values (1)')"
+    file.transact(lambda connection: connection.execute("create table x (y integer)"))
+    for count in (0, 1):
+        with file.connect(read_only=read_only) as connection:
+            assert connection.execute("select count(*) from x").fetchall() == [(count,)]
+        assert not log_of(file.home).exists()
+        subprocess.run([sys.executable, "-c", other], check=True)
+
+
+def test_what_fails_leaves_no_transaction_and_no_other_file_attached(tmp_path: Path) -> None:
+    file = File(Home(tmp_path))
+    file.transact(lambda connection: connection.execute("create table x (y integer)"))
+    for _ in range(2):
+        with (
+            pytest.raises(ZeroDivisionError),
+            file.connect(read_only=False) as connection,
+            beside(connection, tmp_path / "other.duckdb", "other"),
+        ):
+            connection.execute("use other")
+            connection.execute("begin")
+            connection.execute("insert into warehouse.x values (1)")
+            raise ZeroDivisionError
+    with file.connect(read_only=True) as connection:
+        assert connection.execute("from x").fetchall() == []
+        assert connection.execute("select current_catalog()").fetchall() == [("warehouse",)]

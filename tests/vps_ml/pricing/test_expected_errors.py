@@ -1,5 +1,7 @@
 """How far off a price will be: from what similar items sold for."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from worlds import rows
@@ -39,6 +41,18 @@ def test_nearest_items_are_those_of_a_plain_search_however_many_are_asked_at_onc
     found = Comparables(np.float16(sold * scale), rng.normal(size=80), scale).nearest(items)
     apart = np.square(np.float16(sold * scale) - (items * scale)[:, None]).sum(axis=2)
     assert [set(row) for row in found] == [set(row) for row in np.argsort(apart)[:, :10]]
+
+
+def test_searching_holds_a_few_items_distances_and_nothing_of_those_before() -> None:
+    """Ten nearest of 20,000 each: the other numbers would be 160 KB an item."""
+    rng = np.random.default_rng(0)
+    sold = Comparables(np.float16(rng.normal(size=(20_000, 2))), rng.normal(size=20_000), np.ones(2))
+    sold.nearest(rng.normal(size=(8, 2)))
+    tracemalloc.start()
+    assert sold.nearest(rng.normal(size=(3000, 2))).shape == (3000, 10)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 80e6
 
 
 def test_few_of_many_wide_items_are_held_and_a_group_too_large_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 from datasets import quick_recipe, sold_rows
+from polars.testing import assert_frame_equal
 
 from vps_assets.assets.evaluation import reports, variants_of, with_male_of_landed
 from vps_assets.lineage.fingerprints import part_of
@@ -157,6 +158,39 @@ def test_the_gaussian_network_and_the_ensemble_are_read_from_one_artefact(tmp_pa
     predictions = predictions_of_test_rows(dataset, models)
     one, five = predictions.partition_by("model_id", maintain_order=True)
     assert not one["predicted_log_price"].equals(five["predicted_log_price"])
+
+
+def test_a_model_keeps_what_it_predicted_of_rows_that_are_as_they_were_and_predicts_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Baselines predict all anew: how sure they are is read off today's validation rows."""
+    median = Variant(constraint_kind="baseline", constraint_value=1.0, objective="category_median")
+    made = job(tmp_path, model_variants("percentile", 0.5, 1)[0], model_variants("percentile", 0.7, 1)[0], median)
+    dataset, models = PricingDataset(made.rows, made.recipe, made.artefacts), trained(made)
+    first = predictions_of_test_rows(dataset, models, version="1")
+    ids = first["listing_id"].unique().sort().to_list()
+    assert first["made_from"].null_count() == len(ids), "the baseline's"
+    asked: dict[str | None, list[str]] = {}
+    predict = Predictions.of
+
+    def asking(self: Predictions, variant: Variant, model_id: str | None, rows: np.ndarray) -> pl.DataFrame:
+        asked[model_id] = sorted(self.dataset.listing_id[rows])
+        return predict(self, variant, model_id, rows)
+
+    monkeypatch.setattr(Predictions, "of", asking)
+    sold_more = pl.when(pl.col("listing_id") == ids[0]).then(99).otherwise(pl.col("marketplace_sales"))
+    later = PricingDataset(made.rows.with_columns(marketplace_sales=sold_more), made.recipe, made.artefacts)
+    marked = pl.when(pl.col("listing_id") == ids[1]).then(-7.0).otherwise(pl.col("predicted_log_price"))
+    second = predictions_of_test_rows(later, models, first.with_columns(predicted_log_price=marked), "1")
+    assert asked.pop(None) == ids
+    assert list(asked.values()) == [[ids[0]]] * 2
+    assert second.columns == first.columns and second["listing_id"].equals(first["listing_id"])
+    assert second.filter(predicted_log_price=-7.0)["listing_id"].to_list() == [ids[1]] * 2
+    anew = predictions_of_test_rows(later, models, version="1")
+    assert_frame_equal(predictions_of_test_rows(later, models, first, "1"), anew)
+    asked.clear()
+    predictions_of_test_rows(dataset, models, second, "2")
+    assert list(asked.values()) == [ids] * 3, "by other code"
 
 
 @pytest.mark.parametrize("objective", ["cross_fitted", "blended"])
