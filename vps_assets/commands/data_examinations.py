@@ -164,7 +164,7 @@ def damaged_artefacts(artefacts: Artefacts) -> list[str]:
                 found.append(f"{store.folder.name}/{artefact_id}/{faults[0]}")
     for path in sorted(artefacts.embeddings.folder.glob("[!.]*/[!.]*.safetensors")):
         try:
-            tensors(path)
+            tensors(path, mapped=False)
         except DamagedArtefact:
             found.append(f"embeddings/{path.parent.name}/{path.name}")
     return found

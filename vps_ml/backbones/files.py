@@ -77,19 +77,21 @@ def as_written(name: str, array: np.ndarray, header: Mapping[str, str]) -> bool:
     return written is None or digest(array) == written
 
 
-def tensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+def tensors(path: Path, names: Sequence[str] | None = None, *, mapped: bool = True) -> dict[str, np.ndarray]:
     """The named matrices of a date's file, all by default, mapped: a write to them does not reach the file.
 
-    What a disk cannot read of a mapping any more, after it was checked, ends the process (SIGBUS).
+    What a disk cannot read of a mapping any more, after it was checked, ends the process (SIGBUS). `mapped` imports
+    torch: who only looks whether the file is whole has them read instead.
 
     Raises:
         DamagedArtefact: one is not what was written, or the file is gone.
     """
     try:
         before = file_key(path)
-        with safe_open(path, framework="pt") as file:  # which maps, where framework="numpy" copies
+        with safe_open(path, framework="pt" if mapped else "numpy") as file:
             header = file.metadata() or {}
-            found = {name: file.get_tensor(name).numpy() for name in (file.keys() if names is None else names)}
+            found = {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
+        found = {name: array.numpy() for name, array in found.items()} if mapped else found
         key = file_key(path)
     except (SafetensorError, FileNotFoundError) as error:
         raise damaged(path) from error
