@@ -1,5 +1,6 @@
 """A clean environment for every test, and one small marketplace run through the real command line."""
 
+import gc
 import os
 import re
 import shutil
@@ -48,6 +49,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 raise pytest.UsageError(f"{item.nodeid} is on the marketplace, which `make test` looks for by its name")
         if item.path.is_relative_to(REPOSITORY / "tests" / "vps_assets" / "landing"):
             item.add_marker("landing")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of all collections of garbage: they took a twentieth of the tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

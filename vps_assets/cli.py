@@ -151,7 +151,7 @@ def print_landings(landings: "list[Landing]") -> None:
             unknown = printable(", ".join(landing.unknown_columns))
             tell(f"warning: {name}: unknown columns are kept out: {unknown}")
         again = ", all of it landed before: nothing changed" if landing.already_landed else ""
-        print(f"{name}: {landing.rows:,} rows, {landing.bad:,} of them bad (to be quarantined){again}")
+        print(f"{name}: {printable(landing.told)}{again}")
 
 
 @app.command()

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ import duckdb
 
 from vps_assets.assets.champion_decisions import BEHIND, champion_of, champion_rows
 from vps_assets.commands.findings import BAD, FRESH_WITHIN, LEAST_FREE_GIB, LITTLE_FREE_GIB, LOOK, Examined, Finding, ok
+from vps_assets.definitions import defs
 from vps_assets.errors import one_line
 from vps_assets.home import Home
 from vps_assets.landing.inbox import dropped
@@ -22,6 +23,7 @@ from vps_assets.landing.landed import landed_index
 from vps_assets.landing.landings import ForeignFile, is_damaged, landed_files, unreadable
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration.instance import UNFINISHED, alive
+from vps_assets.orchestration.internals import newest_evaluations
 from vps_assets.orchestration.state import lineage_state
 from vps_assets.warehouse.database import Warehouse, quoted
 from vps_assets.warehouse.named_files import lost
@@ -76,13 +78,25 @@ def examine_copy(examined: Examined) -> Finding:
     if withheld and runs_under_way(examined):
         return Finding(LOOK, f"a run is under way and has not checked yet: {', '.join(withheld)}")
     if withheld:
-        message = f"published as they were before, since their checks failed or did not run: {', '.join(withheld)}"
-        return Finding(BAD, message, "read the check in the UI, mend what it names, vps run")
+        as_before = f"published as they were before: {', '.join(withheld)}"
+        if check_failed(examined, withheld):
+            return Finding(BAD, f"{as_before}; a check failed", "read the check in the UI, mend what it names, vps run")
+        return Finding(BAD, f"{as_before}; a run broke off before it had checked them", "vps run")
     if is_current:
         return ok("the analysts' copy is current")
     return Finding(
         LOOK, "the analysts' copy is behind the warehouse", "it is renewed when a run ends; vps run does it now"
     )
+
+
+def check_failed(examined: Examined, assets: Collection[str]) -> bool:
+    """Whether a blocking check of these assets failed when it last ran, as far as Dagster's records can be read."""
+    keys = [key for key in defs().resolve_asset_graph().asset_check_keys if key.asset_key.to_user_string() in assets]
+    try:
+        latest = newest_evaluations(examined.instance, keys)
+    except Exception:  # that is another line's finding
+        return False
+    return any(not one.passed and one.severity == dg.AssetCheckSeverity.ERROR for one in latest.values())
 
 
 def runs_under_way(examined: Examined) -> bool:

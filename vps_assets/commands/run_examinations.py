@@ -8,7 +8,7 @@ import dagster as dg
 from vps_assets.commands.findings import BAD, DAEMON_SILENT_S, LATELY_S, LOOK, Examined, Finding, ok
 from vps_assets.definitions import defs
 from vps_assets.orchestration import alerts
-from vps_assets.orchestration.instance import UNFINISHED, alive
+from vps_assets.orchestration.instance import BROKE_OFF, UNFINISHED, alive
 from vps_assets.orchestration.internals import newest_evaluations
 from vps_assets.orchestration.sensors import SENSOR_NAMES, is_running
 from vps_assets.orchestration.standing import UP_TO_DATE
@@ -17,10 +17,12 @@ from vps_assets.orchestration.standing import UP_TO_DATE
 def examine_runs(examined: Examined) -> Finding:
     instance = examined.instance
     since = datetime.now().astimezone() - timedelta(seconds=LATELY_S)
-    failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since))
+    ended = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=since))
+    failed = [run for run in ended if BROKE_OFF not in run.tags]
     unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     dead = [run for run in unfinished if not alive(instance, run.run_id)]
-    message = f"{len(unfinished) - len(dead)} under way, {len(dead)} dead, {len(failed)} failed in the last day"
+    counts = f"{len(unfinished) - len(dead)} under way, {len(dead)} dead, {len(failed)} failed"
+    message = f"{counts}, {len(ended) - len(failed)} broken off in the last day"
     if dead:
         return Finding(LOOK, message, "a daemon or the next vps run frees what the dead hold")
     return Finding(LOOK, message, "read the newest failure in the UI (make ui)") if failed else ok(message)

@@ -4,7 +4,8 @@ Never touches the warehouse, so that landing works while runs go on.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -32,6 +33,8 @@ from vps_ml.cards import ID_LENGTH, identity
 
 NEXT = timedelta(microseconds=1)
 """Between two landings at least."""
+MOST_REASONS = 5
+"""Why rows are bad: so many are named."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,19 @@ class Landing:
     source_file: str
     rows: int
     bad: int
+    why: Mapping[str, int]
+    """Reason -> how many rows have it; a row may have several."""
     already_landed: bool
     unknown_columns: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        """How many rows there are, how many of them are bad, and most often why."""
+        often = sorted(self.why.items(), key=lambda one: (-one[1], one[0]))
+        named = [f"{reason} {count:,}" for reason, count in often[:MOST_REASONS]]
+        named += [f"{len(often) - MOST_REASONS} other reasons"] if len(often) > MOST_REASONS else []
+        reasons = f": {', '.join(named)}" if named else ""
+        return f"{self.rows:,} rows, {self.bad:,} of them bad (to be quarantined{reasons})"
 
 
 def land(files: Sequence[Path], images: Path | None, home: Home, progress: Progress) -> list[Landing]:
@@ -109,13 +123,14 @@ class Staged:
     landed_at: datetime
     rows: int
     bad: int
+    why: Mapping[str, int]
 
 
 def stage(file: ListingFile, images: Path, home: Home, landed_at: datetime, progress: Progress) -> Staged:
     """Check a file's rows and photos, batch by batch, and write them under a hidden name."""
     written = home.landing / temporary_name(file.path.stem)
     now = datetime.now(UTC)
-    digest, writer, rows, bad = hashlib.sha256(), None, 0, 0
+    digest, writer, rows, bad, why = hashlib.sha256(), None, 0, 0, Counter[str]()
     try:
         for typed in file.batches():
             checked = checked_rows(typed, file, images, home, now, rows, progress).with_columns(
@@ -124,17 +139,18 @@ def stage(file: ListingFile, images: Path, home: Home, landed_at: datetime, prog
             for content, reasons in checked.select("content", "landing_reasons").iter_rows():
                 digest.update(f"{content} {reasons}\n".encode())
                 bad += bool(reasons)
+                why.update(reasons)
             table = checked.to_arrow()
             writer = writer or ParquetWriter(written, table.schema, compression="zstd")
             writer.write_table(table)
             rows += checked.height
-            progress(f"{file.path.name}: {rows:,} rows and their photos verified")
+            progress(f"{file.path.name}: {rows:,} rows and their photos looked at, {bad:,} bad")
         if writer:
             writer.close()
     except BaseException:
         written.unlink(missing_ok=True)
         raise
-    return Staged(file, written, digest.hexdigest()[:ID_LENGTH], landed_at, rows, bad)
+    return Staged(file, written, digest.hexdigest()[:ID_LENGTH], landed_at, rows, bad, why)
 
 
 def checked_rows(
@@ -172,7 +188,7 @@ def settle(staged: Staged, home: Home) -> Landing:
     already = landing_id in landed
     if not already and staged.rows:
         put(home, staged.written, f"{landing_id}.parquet")
-    return Landing(staged.file.path.name, staged.rows, staged.bad, already, staged.file.unknown_columns)
+    return Landing(staged.file.path.name, staged.rows, staged.bad, staged.why, already, staged.file.unknown_columns)
 
 
 def in_force(written: Path, landed: Sequence[str]) -> bool:

@@ -55,6 +55,10 @@ def open_instance(home: Home) -> dg.DagsterInstance:
         raise WrongInstance(f"{file}: {wrong}: correct it, or `rm {file}`: the default takes its place") from error
 
 
+BROKE_OFF = "vps/broke_off"
+"""Tag of a failed run whose process is gone: nothing in it failed."""
+
+
 def free_dead_runs(instance: dg.DagsterInstance, *, wait: bool = False) -> list[str]:
     """Fail runs whose process is gone, and free the pool slots that no living run holds; the runs' ids.
 
@@ -65,6 +69,7 @@ def free_dead_runs(instance: dg.DagsterInstance, *, wait: bool = False) -> list[
     for run in instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED, NOT_STARTED])):
         if not alive(instance, run.run_id, wait=wait):
             instance.report_run_failed(run, "Its process is gone: killed, or the machine went down.")
+            instance.add_run_tags(run.run_id, {BROKE_OFF: "yes"})
             dead.append(run.run_id)
     storage = instance.event_log_storage
     for pool in storage.get_concurrency_keys():

@@ -63,7 +63,7 @@ def take_in_files(context: dg.OpExecutionContext, config: Files, settings: Setti
     note_process(context.instance, context.run_id)
     taken = take_in(config.files, settings.home, context.log.info, config.given_up)
     for name, landing in taken.landed.items():
-        context.log.info(f"{name}: {landing.rows:,} rows landed, {landing.bad:,} of them bad (to be quarantined)")
+        context.log.info(f"{name}: {landing.told}")
     wrong = {"refused (now in inbox/refused)": taken.refused, "not landed (stays in the inbox)": taken.failed}
     lines = [f"{what}: {reason}" for what, files in wrong.items() for reason in files.values()]
     if lines:

@@ -22,12 +22,13 @@ class Shape:
     """yes, no, cannot tell, or not measured."""
     otherwise: str = ""
     """The likeliest reason if it does not hold."""
+    undecided: str = ""
+    """What it takes to tell."""
 
     @property
     def explanation(self) -> str:
         """What to show beside the verdict."""
-        tells = self.verdict == "no" or (self.verdict == CANNOT_TELL and self.otherwise == FEW_TESTED)
-        return self.otherwise if tells else ""
+        return {"no": self.otherwise, CANNOT_TELL: self.undecided}.get(self.verdict, "")
 
 
 FEW_ITEMS = (
@@ -87,7 +88,8 @@ def coverage_lands(published: Published, objective: str) -> Shape:
         return Shape(claim, figures, NOT_MEASURED)
     if not all(abs(c - d) <= bar for d, c, bar in judged):
         return Shape(claim, figures, "no")
-    return Shape(claim, figures, "yes" if all(bar <= WIDE for *_, bar in judged) else CANNOT_TELL, FEW_TESTED)
+    narrow = all(bar <= WIDE for *_, bar in judged)
+    return Shape(claim, figures, "yes" if narrow else CANNOT_TELL, undecided=FEW_TESTED)
 
 
 def raw_coverage_lands(published: Published, objective: str) -> Shape:
@@ -100,7 +102,7 @@ def raw_coverage_lands(published: Published, objective: str) -> Shape:
     chance = max(3 * (d * (1 - d) / tested[d]) ** 0.5 for d, _ in raw)
     off, figures = max(abs(r - d) for d, r in raw), listed([r for _, r in raw])
     if chance > WIDE and off <= chance:
-        return Shape(claim, figures, CANNOT_TELL, FEW_TESTED)
+        return Shape(claim, figures, CANNOT_TELL, undecided=FEW_TESTED)
     return Shape(claim, figures, verdict(off <= WIDE), RAW.get(objective, OTHER_MIX))
 
 
@@ -141,23 +143,31 @@ def falls_with_severity(corruptions: pl.DataFrame) -> list[Shape]:
     for (name,), rows in parts.items():
         for what, figure, prefix in CLOSES:
             claim = f"the champion {what} the worse photos are made: {name}"
-            claims.append(Shape(claim, listed(rows[figure].to_list()), closes(rows, prefix), UNSEEN))
+            verdict, undecided = closes(rows, prefix)
+            claims.append(Shape(claim, listed(rows[figure].to_list()), verdict, UNSEEN, undecided))
     return claims
 
 
-def closes(rows: pl.DataFrame, prefix: str) -> str:
-    """The verdict on one figure of one corruption's rows, by severity."""
+def closes(rows: pl.DataFrame, prefix: str) -> tuple[str, str]:
+    """(the verdict on one figure of one corruption's rows, by severity; what it takes to tell, where it does not)."""
     names = ("rise", "rise_error", "change", "change_error")
     figures = rows.select(prefix + name for name in names).drop_nulls().to_numpy()
     if not len(figures):
-        return NOT_MEASURED
+        return NOT_MEASURED, ""
     if rows["photos"].min() < FEWEST_PHOTOS:  # type: ignore[operator]
-        return CANNOT_TELL
+        return CANNOT_TELL, f"fewer than {FEWEST_PHOTOS} photos were made worse"
     rise, rise_error, change, change_error = figures.T
     if (rise - SURELY * rise_error).max() > A_LITTLE or change[-1] > SURELY * change_error[-1]:
-        return "no"
-    falls = change[-1] < -SURELY * change_error[-1] and (rise + SURELY * rise_error).max() <= A_LITTLE
-    return "yes" if falls else CANNOT_TELL
+        return "no", ""
+    if change[-1] >= -SURELY * change_error[-1]:
+        return CANNOT_TELL, "so few photos: the worst may be no lower than the photos as they are"
+    highest = (rise + SURELY * rise_error).max()
+    if highest > A_LITTLE:
+        return (
+            CANNOT_TELL,
+            f"one severity may lie {highest:.2f} above a milder one: more photos would tell",
+        )
+    return "yes", ""
 
 
 WORDS = {"aurc": "AURC", "male_of_all": "MALE of all", "male_at_0.5": "MALE of the top half (equal coverage)"}

@@ -1,5 +1,7 @@
 """What only the demo marketplace can show: its oracle, and which photos have a fault."""
 
+from math import sqrt
+
 import numpy as np
 import polars as pl
 
@@ -130,6 +132,21 @@ def auroc_within(judged: pl.DataFrame) -> float | None:
     return float(np.average(scores, weights=weights)) if scores else None
 
 
+def with_interval(auroc: float, judged: pl.DataFrame) -> str:
+    """An AUROC within categories (`auroc_within`) with its 95% interval.
+
+    By the standard error of Hanley and McNeil, "The meaning and use of the area under a ROC curve", Radiology 1982, in
+    each category, at the AUROC of all.
+    """
+    faulty, sound = pl.col("fault").count(), pl.col("fault").null_count()
+    sizes = judged.group_by("category").agg(one=faulty, other=sound).filter(pl.col("one") > 0, pl.col("other") > 0)
+    one, other = (sizes[name].cast(pl.Float64).to_numpy() for name in ("one", "other"))
+    squared, q1, q2 = auroc**2, auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
+    variance = (auroc * (1 - auroc) + (one - 1) * (q1 - squared) + (other - 1) * (q2 - squared)) / (one * other)
+    error = 1.96 * sqrt((variance * (one / one.sum()) ** 2).sum())
+    return f"{auroc:.2f} ({max(auroc - error, 0):.2f} to {min(auroc + error, 1):.2f})"
+
+
 def fault_table(published: Published, truth: pl.DataFrame) -> Table:
     """How well each gate separates sound photos from faulty ones of the same category."""
     reports = overall(published["evaluation_reports"], Models(constraint_value=0.5, split_kind="group"))
@@ -140,8 +157,12 @@ def fault_table(published: Published, truth: pl.DataFrame) -> Table:
     for (kind, objective), models in reports.group_by("constraint_kind", "objective", maintain_order=True):
         mine = [judged.filter(pl.col("model_id") == model_id) for model_id in models["model_id"]]
         scores = [score for score in map(auroc_within, mine) if score is not None]
-        rows.append((str(objective).replace("_", " "), str(kind), shown(float(np.mean(scores)) if scores else None)))
-    note = "0.5 is chance; only the demo marketplace knows which photos have a fault, and no model does."
-    return Table(
-        "Does the gate see faulty photos? (AUROC within category)", ("model", "constraint", "AUROC"), rows, note
+        score = with_interval(float(np.mean(scores)), mine[0]) if scores else shown(None)
+        faulty = f"{mine[0]['fault'].count()} of {mine[0].height}"
+        rows.append((str(objective).replace("_", " "), str(kind), score, faulty))
+    note = (
+        "0.5 is chance; 95% intervals (Hanley and McNeil 1982). Only the demo marketplace knows which photos have a "
+        "fault, and no model does."
     )
+    columns = ("model", "constraint", "AUROC", "faulty photos")
+    return Table("Does the gate see faulty photos? (AUROC within category)", columns, rows, note)

@@ -26,7 +26,7 @@ from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import GROUP_OF, LABEL, SAID_LABELS
-from vps_ml.photos.quality import PhotoQuality
+from vps_ml.photos.quality import TOO_LITTLE, PhotoQuality
 from vps_ml.pricing.calibration import Prediction
 from vps_ml.pricing.chosen import said_instead
 from vps_ml.pricing.predictor import suggestion
@@ -290,10 +290,12 @@ class Snapshot:
             offer: what is offered.
             row: the same as a listing.
             quality: of the photo; None without one.
-            looks_like: the category that the photo is of, where that surely is not the one that is given.
+            looks_like: the category that the photo is of, where that surely is not the one that is given: not said of
+                a photo that is refused for its light or blur, of which nothing can be seen.
         """
         champion, prediction = priced.champion, priced.prediction
         plain = suggestion(prediction, quality)
+        seen = plain["reason"] in (None, TOO_LITTLE)
         shown = {
             "qualified": plain["qualified"],
             "suggested_price": plain["suggested_price"],
@@ -305,7 +307,7 @@ class Snapshot:
             "reason": plain["reason"],
             "model_id": champion.predictor.model_id,
             "category_known": row["category"] in self.categories.names,
-            "looks_like": looks_like,
+            "looks_like": looks_like if seen else None,
             "unknown_labels": self.unknown_labels(row),
             "data_until": None if self.data_until is None else self.data_until.isoformat(),
             "comparables": [],

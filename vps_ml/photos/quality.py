@@ -67,6 +67,10 @@ def shows_nothing(quality: PhotoQuality) -> bool:
     return quality.sharpness > DRAWN_ABOVE or quality.contrast < PLAIN_BELOW
 
 
+TOO_LITTLE = "too_little_information"
+"""Why there is no price where the photo's light and sharpness are not why."""
+
+
 def unqualified_reason(quality: PhotoQuality) -> str:
     """The reason why a photo is unqualified: what was measured, else `too_little_information`.
 
@@ -77,9 +81,9 @@ def unqualified_reason(quality: PhotoQuality) -> str:
     if quality.brightness < DARK_BELOW:
         return "dark"
     if quality.sharpness > DRAWN_ABOVE:
-        return "too_little_information"
+        return TOO_LITTLE
     if quality.overexposed_share > OVEREXPOSED_ABOVE:
         return "overexposed"
     if quality.sharpness < BLURRED_BELOW and not shows_nothing(quality):
         return "blurred"
-    return "too_little_information"
+    return TOO_LITTLE

@@ -17,7 +17,7 @@ from vps_ml.backbones.files import gathered
 from vps_ml.backbones.tasks import VISUAL_TASKS
 from vps_ml.features.roles import backbones_of
 from vps_ml.features.scaling import FeatureMap
-from vps_ml.photos.quality import NOTHING_BELOW, QUALITY_COLUMNS, PhotoQuality, unqualified_reason
+from vps_ml.photos.quality import NOTHING_BELOW, QUALITY_COLUMNS, TOO_LITTLE, PhotoQuality, unqualified_reason
 from vps_ml.pricing.calibration import Calibration, Judgement, Prediction, price_range
 from vps_ml.pricing.models import CALIBRATING, load_model
 from vps_ml.pricing.networks import PricingModel
@@ -176,7 +176,7 @@ class Predictor:
 def suggestion(predicted: Prediction, quality: Mapping[str, Any] | None) -> dict[str, Any]:
     """The seller's answer: `quality` has the photo's measures (`QUALITY_COLUMNS`); None without a photo."""
     if predicted.qualification < 0.5:
-        reason = "too_little_information"
+        reason = TOO_LITTLE
         if quality is not None:
             reason = unqualified_reason(PhotoQuality(*(quality[column] for column in QUALITY_COLUMNS)))
         nothing = {"suggested_price": None, "low": None, "high": None}

@@ -19,12 +19,13 @@ from vps_assets.commands.findings import BAD, LOOK, OK, Finding
 from vps_assets.home import Home
 from vps_assets.landing.land import land
 from vps_assets.orchestration import sensors
-from vps_assets.orchestration.instance import open_instance
+from vps_assets.orchestration.instance import free_dead_runs, open_instance
 from vps_assets.warehouse import unchecked
-from vps_assets.warehouse.io_manager import note_process
+from vps_assets.warehouse.io_manager import PROCESS_TAG, note_process
 from vps_assets.warehouse.publication import publication_of
 from vps_assets.warehouse.unchecked import Checks
 from vps_ml.cards import Contents
+from vps_ml.processes import host
 from vps_ml.recipes import demo
 
 
@@ -142,8 +143,33 @@ def test_a_table_that_failed_its_check_is_named(healthy: Home) -> None:
         unchecked.add(connection, "prices", ["1"], Checks("r", ("schema",)))
     publication_of(warehouse).publish()
     finding = found(healthy)["analysts' copy"]
-    assert finding.state == BAD
+    assert (finding.state, finding.to_do) == (BAD, "vps run"), "no check has failed: a run broke off before it"
     assert "prices" in finding.message
+
+
+def test_whether_a_check_failed_or_a_run_broke_off_is_told_apart(healthy: Home) -> None:
+    with with_prices(healthy).connect(read_only=False) as connection:
+        unchecked.add(connection, "clean_listings", ["2024-01-01"], Checks("r", ("schema",)))
+    for passed, said in ((False, "a check failed"), (True, "a run broke off")):
+        evaluation = dg.AssetCheckEvaluation(
+            dg.AssetKey("clean_listings"), "schema", passed, severity=dg.AssetCheckSeverity.ERROR, metadata={}
+        )
+        with open_instance(healthy) as instance:
+            instance.report_runless_asset_event(evaluation)
+        assert said in found(healthy)["analysts' copy"].message
+        assert f"before: clean_listings; {said}" in found(healthy)["analysts' copy"].message
+
+
+def test_a_run_that_was_killed_has_not_failed(healthy: Home) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with open_instance(healthy) as instance:
+        run = instance.create_run_for_job(sensors.retention_job, status=dg.DagsterRunStatus.STARTED)
+        instance.add_run_tags(run.run_id, {PROCESS_TAG: f"{host()}-{gone.pid}-0"})
+        assert free_dead_runs(instance) == [run.run_id]
+    finding = found(healthy)["runs"]
+    assert (finding.state, finding.to_do) == (OK, "")
+    assert finding.message == "0 under way, 0 dead, 0 failed, 1 broken off in the last day"
 
 
 def test_sensors_that_do_not_tick_are_not_said_to(healthy: Home, monkeypatch: pytest.MonkeyPatch) -> None:

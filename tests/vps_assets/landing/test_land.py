@@ -8,7 +8,7 @@ from scenario import ALL, listing, listings_file, quiet, rows_landed
 
 from vps_assets.home import Home
 from vps_assets.landing.files import RefusedFile
-from vps_assets.landing.land import land
+from vps_assets.landing.land import Landing, land
 from vps_assets.landing.landed import landed_rows
 from vps_assets.landing.landings import ForeignFile
 
@@ -47,6 +47,23 @@ def test_a_photo_that_is_no_photo_is_a_reason(home: Home, tmp_path: Path) -> Non
     assert landed_rows(home, ALL)["landing_reasons"].to_list() == [
         ["photo cannot be decoded: it is not a JPEG, PNG or WebP image"]
     ]
+
+
+def test_how_many_rows_are_bad_is_told_with_the_commonest_reasons() -> None:
+    why = {"price is not positive": 2, "photo is missing": 7, **{f"reason {n}": 1 for n in range(1, 6)}}
+    landing = Landing("a.csv", 1000, 12, why, False, ())
+    assert landing.told == (
+        "1,000 rows, 12 of them bad (to be quarantined: photo is missing 7, price is not positive 2, reason 1 1, "
+        "reason 2 1, reason 3 1, 2 other reasons)"
+    )
+    assert Landing("a.csv", 3, 0, {}, False, ()).told == "3 rows, 0 of them bad (to be quarantined)"
+
+
+def test_reasons_are_counted_over_all_rows_of_a_file(home: Home, tmp_path: Path) -> None:
+    rows = [listing(n, category=None, price=-1.0 if n < 3 else 5.0) for n in range(1, 5)]
+    (landed,) = land([listings_file(tmp_path, rows)], None, home, quiet)
+    assert landed.bad == 4
+    assert sorted(landed.why.values()) == [2, 4]
 
 
 def test_a_missing_photo_is_a_reason(home: Home, tmp_path: Path) -> None:

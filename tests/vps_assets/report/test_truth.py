@@ -1,5 +1,7 @@
 """What only the demo marketplace can show."""
 
+from statistics import NormalDist
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,7 +9,7 @@ from conftest import Marketplace
 
 from vps_assets.demo.catalogue import BROKEN_EFFECT, RECEIPT_EFFECT
 from vps_assets.report.published import read_published
-from vps_assets.report.truth import auroc_within, eye_log_price, limit_table, oracle, read_truth
+from vps_assets.report.truth import auroc_within, eye_log_price, limit_table, oracle, read_truth, with_interval
 
 
 def test_auroc_within_category_does_not_reward_knowing_the_category() -> None:
@@ -22,6 +24,23 @@ def test_auroc_within_category_does_not_reward_knowing_the_category() -> None:
     assert auroc_within(judged) == pytest.approx(0.5)
     seen = judged.with_columns(qualification=pl.col("fault").is_null().cast(pl.Float64))
     assert auroc_within(seen) == pytest.approx(1.0)
+
+
+def test_an_aurocs_interval_has_the_truth_in_it_about_as_often_as_it_says() -> None:
+    """Faulty photos .8 standard deviations lower, a tenth of 80 in four categories: the truth is Φ(.8 / √2)."""
+    rng, truth, held, drawn = np.random.default_rng(0), NormalDist().cdf(0.8 / np.sqrt(2)), 0, 120
+    for _ in range(drawn):
+        faulty = rng.random(80) < 0.12
+        judged = pl.DataFrame(
+            {
+                "category": rng.integers(0, 4, 80),
+                "fault": pl.Series(["blur" if one else None for one in faulty], dtype=pl.String),
+                "qualification": rng.normal(size=80) - 0.8 * faulty,
+            }
+        )
+        low, high = with_interval(auroc_within(judged) or 0.5, judged).split("(")[1].strip(")").split(" to ")
+        held += float(low) <= truth <= float(high)
+    assert 0.9 * drawn <= held < drawn
 
 
 def test_the_oracle_orders_items_by_how_scattered_their_kind_is() -> None:
