@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
@@ -28,6 +29,8 @@ PICTURES, PICTURE_PX = 100, 64
 IN_A_FOLDER = 1_000
 LATENT = 8
 """Numbers that an item's appearance is."""
+NOISES = 4096
+"""Of features, drawn once: each photo has one of them."""
 RELISTED_SHARE, WITHDRAWN_SHARE, SAID_SHARE = 0.02, 0.15, 0.8
 MEDIAN_DAYS = 12.0
 """Until a sale, at what the item is worth."""
@@ -164,16 +167,25 @@ def drawn_market(folder: Path, count: int, last: date, seed: int = 0) -> pl.Data
     )
 
 
-def features_of(hashes: list[str], tasks: list[str], width: int, seed: str) -> dict[str, np.ndarray]:
-    """Task -> drawn second-last-layer features of photos, half precision: what the items look like, and noise."""
-    look = appearance(hashes).astype(np.float32)
-    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big"))
+def features_of(hashes: list[str], tasks: list[str], width: int) -> dict[str, np.ndarray]:
+    """Task -> drawn second-last-layer features of photos, half precision: what the items look like, and noise.
+
+    A photo's are the same whatever file they are written to, as those of networks are.
+    """
+    look, own = appearance(hashes).astype(np.float32), [int(one[-8:], 16) % NOISES for one in hashes]
     found = {}
     for number, task in enumerate(tasks):
-        layer = np.random.default_rng(number).normal(0, 1 / np.sqrt(LATENT), (LATENT, width)).astype(np.float32)
-        noise = rng.standard_normal((len(look), width), dtype=np.float32)
-        found[task] = np.maximum(look @ layer + 0.5 * noise, 0).astype(np.float16)
+        layer, noise = layer_and_noise(number, width)
+        found[task] = np.maximum(look @ layer + 0.5 * noise[own], 0).astype(np.float16)
     return found
+
+
+@cache
+def layer_and_noise(task: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """(what makes features of looks, the noises that there are), both drawn."""
+    rng = np.random.default_rng(task)
+    layer = rng.normal(0, 1 / np.sqrt(LATENT), (LATENT, width)).astype(np.float32)
+    return layer, rng.standard_normal((NOISES, width), dtype=np.float32)
 
 
 @contextmanager
@@ -194,7 +206,7 @@ def drawn_photos() -> Iterator[None]:
         extractors = embedding.load_extractors(job.backbones, job.recipe, job.artefacts)
         width = 512 if job.recipe.architecture != "resnet50" else 2048
         for path, rows in job.dates.items():
-            features = features_of(rows["photo_hash"].to_list(), list(extractors.stages), width, path)
+            features = features_of(rows["photo_hash"].to_list(), list(extractors.stages), width)
             quality = np.tile(np.array([0.6, 0.5, 0.2, 0.01]), (rows.height, 1))
             save_embeddings(job.artefacts.root / path, features, quality)
 

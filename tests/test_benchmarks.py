@@ -1,10 +1,13 @@
 """The benchmarks run at a small size, and their last line has the figures that they promise."""
 
+import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import REPOSITORY
 
@@ -65,3 +68,16 @@ def test_every_benchmark_is_run_by_make_bench_and_here() -> None:
     scripts = {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")} - HELPERS - ELSEWHERE
     line = next(row for row in (REPOSITORY / "Makefile").read_text().splitlines() if row.startswith("BENCHMARKS"))
     assert scripts == set(line.split(":=")[1].split()) == set(FIGURES)
+
+
+def test_a_photos_drawn_features_are_the_same_in_every_file() -> None:
+    """Were they others in the next file of its date, all that is qualified on them, ranges and prices would change."""
+    spec = importlib.util.spec_from_file_location("drawn", REPOSITORY / "benchmarks" / "drawn.py")
+    assert spec is not None and spec.loader is not None
+    drawn = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawn)
+    hashes = [hashlib.sha256(bytes([n])).hexdigest() for n in range(6)]
+    some, others = drawn.features_of(hashes[:4], ["price"], 32), drawn.features_of(hashes[3:], ["price"], 32)
+    assert some["price"].shape == (4, 32)
+    np.testing.assert_allclose(some["price"][3], others["price"][0], rtol=2e-3)
+    assert not np.allclose(some["price"][2], some["price"][3])
