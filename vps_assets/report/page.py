@@ -161,7 +161,7 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
         (
             f"Calibration of the {100 * level:.0f}% price range",
             draw.range_coverage_png(segments, level),
-            f"{what} Bars: three standard errors around the measured share.",
+            f"{what} Bars: what chance allows around the promised share, three standard errors.",
         ),
         (
             "Error by category and by price",
