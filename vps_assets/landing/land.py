@@ -54,7 +54,8 @@ class Landing:
         """How many rows there are, how many of them are bad, and most often why."""
         often = sorted(self.why.items(), key=lambda one: (-one[1], one[0]))
         named = [f"{reason} {count:,}" for reason, count in often[:MOST_REASONS]]
-        named += [f"{len(often) - MOST_REASONS} other reasons"] if len(often) > MOST_REASONS else []
+        others = len(often) - MOST_REASONS
+        named += [f"{others} other reason{'s' if others > 1 else ''}"] if others > 0 else []
         reasons = f": {', '.join(named)}" if named else ""
         return f"{self.rows:,} rows, {self.bad:,} of them bad (to be quarantined{reasons})"
 

@@ -150,8 +150,9 @@ def falls_with_severity(corruptions: pl.DataFrame) -> list[Shape]:
 
 def closes(rows: pl.DataFrame, prefix: str) -> tuple[str, str]:
     """(the verdict on one figure of one corruption's rows, by severity; what it takes to tell, where it does not)."""
-    names = ("rise", "rise_error", "change", "change_error")
-    figures = rows.select(prefix + name for name in names).drop_nulls().to_numpy()
+    names = [prefix + name for name in ("rise", "rise_error", "change", "change_error")]
+    known = rows.drop_nulls(names)
+    figures, severity = known.select(names).to_numpy(), known["severity"].to_list()
     if not len(figures):
         return NOT_MEASURED, ""
     if rows["photos"].min() < FEWEST_PHOTOS:  # type: ignore[operator]
@@ -161,12 +162,10 @@ def closes(rows: pl.DataFrame, prefix: str) -> tuple[str, str]:
         return "no", ""
     if change[-1] >= -SURELY * change_error[-1]:
         return CANNOT_TELL, "so few photos: the worst may be no lower than the photos as they are"
-    highest = (rise + SURELY * rise_error).max()
-    if highest > A_LITTLE:
-        return (
-            CANNOT_TELL,
-            f"one severity may lie {highest:.2f} above a milder one: more photos would tell",
-        )
+    highest = rise + SURELY * rise_error
+    if highest.max() > A_LITTLE:
+        where = f"by chance severity {severity[int(highest.argmax())]} may lie {highest.max():.2f} above a milder one"
+        return CANNOT_TELL, f"{where}: more photos would tell"
     return "yes", ""
 
 

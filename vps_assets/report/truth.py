@@ -78,8 +78,8 @@ def faulty_photo_table(published: Published, truth: pl.DataFrame) -> Table:
     columns = ("split", "by what", "sound photo: qualified", "MALE", "faulty photo: qualified", "MALE")
     note = (
         "No model is told which photos are faulty. As served: by photo and words, but by words alone where that model "
-        "and the photo's both refuse: a faulty photo is refused less often then, though where photo and words price it "
-        "they do so worse than words alone would."
+        "and the photo's both refuse, so that fewer listings are refused. MALE is of those that are qualified: others "
+        "in each row."
     )
     return Table("A faulty photo, and words beside it", columns, rows, note)
 
@@ -140,6 +140,8 @@ def with_interval(auroc: float, judged: pl.DataFrame) -> str:
     """
     faulty, sound = pl.col("fault").count(), pl.col("fault").null_count()
     sizes = judged.group_by("category").agg(one=faulty, other=sound).filter(pl.col("one") > 0, pl.col("other") > 0)
+    if auroc in (0.0, 1.0):
+        return f"{auroc:.2f} (too few to tell more)"  # the formula has no variance there
     one, other = (sizes[name].cast(pl.Float64).to_numpy() for name in ("one", "other"))
     squared, q1, q2 = auroc**2, auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
     variance = (auroc * (1 - auroc) + (one - 1) * (q1 - squared) + (other - 1) * (q2 - squared)) / (one * other)
@@ -161,8 +163,9 @@ def fault_table(published: Published, truth: pl.DataFrame) -> Table:
         faulty = f"{mine[0]['fault'].count()} of {mine[0].height}"
         rows.append((str(objective).replace("_", " "), str(kind), score, faulty))
     note = (
-        "0.5 is chance; 95% intervals (Hanley and McNeil 1982). Only the demo marketplace knows which photos have a "
-        "fault, and no model does."
+        "How often a sound photo is judged higher than a faulty one of its category, by models and baselines read at "
+        "0.5, split by group: 0.5 is chance, less means that faulty photos are judged higher. 95% intervals (Hanley "
+        "and McNeil 1982). Only the demo marketplace knows which photos have a fault, and no model does."
     )
     columns = ("model", "constraint", "AUROC", "faulty photos")
     return Table("Does the gate see faulty photos? (AUROC within category)", columns, rows, note)

@@ -3,7 +3,7 @@
 import pandera.polars as pa
 import polars as pl
 
-from vps_assets.tables.columns import OF_WHAT, TEXTS, UTC, column, fraction, table
+from vps_assets.tables.columns import TEXTS, UTC, column, fraction, table
 from vps_assets.tables.listings import LISTED_ON
 from vps_ml.backbones.tasks import INPUTS, VISUAL_TASKS
 from vps_ml.features.unchanged import MADE_FROM
@@ -92,7 +92,11 @@ EVALUATION_PREDICTIONS = table(
         "qualification": column(pl.Float64, "f_cls after calibration", fraction()),
         "qualified": column(pl.Boolean, "qualification >= 0.5"),
         "gate_logit": column(pl.Float64, "Logit of f_cls before calibration"),
-        MADE_FROM: OF_WHAT,
+        MADE_FROM: column(
+            pl.UInt64,
+            "Hash of its inputs: with equal ones it is kept; null: made anew each time, as baselines' are",
+            null=True,
+        ),
     },
     unique=["model_id", "listing_id"],
 )

@@ -263,7 +263,7 @@ def keep_readers(before: Path, after: Path) -> None:
 
 def record_as_before(connection: duckdb.DuckDBPyConnection, before: Path, assets: Collection[str]) -> None:
     """Let what the open copy records of these assets be what the copy before does."""
-    with beside(connection, before, "before") if before.exists() else contextlib.nullcontext():
+    with beside(connection, before, "before", read_only=True) if before.exists() else contextlib.nullcontext():
         connection.execute("use published")
         for asset in assets:
             for table, column in OF_AN_ASSET.items():

@@ -1,12 +1,12 @@
 """The default engine: one DuckDB file, short connections that wait for its lock."""
 
 import contextlib
+import ctypes
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +21,8 @@ from vps_ml.atomic import temporary_name
 Result = TypeVar("Result")
 LOCKED = "Could not set lock"
 """In DuckDB's message if another process holds the file; that of a broken file has "block" in it."""
+HELD = "Unique file handle conflict"
+"""In its message if another DuckDB of this process does, as one whose rows somebody still reads."""
 WAREHOUSE = "warehouse"
 """The name of the attached file, which is that of a file that is opened."""
 
@@ -56,15 +58,16 @@ class File:
         if not read_only:
             self.refuse_if_lost()
         file = str(self.home.warehouse)
-        with HELD_LOCK:
-            attached = held(file, os.getpid())
-        connection = self.waiting(lambda: attached.cursor(read_only=read_only))
         try:
-            connection.execute(f"use {WAREHOUSE}")
-            settle(connection, self.home.path, file)
-            yield connection
+            with kept(file) as attached:
+                connection = self.waiting(lambda: attached.cursor(read_only=read_only))
+                try:
+                    connection.execute(f"use {WAREHOUSE}")
+                    settle(connection, self.home.path, file)
+                    yield connection
+                finally:
+                    attached.close(connection)
         finally:
-            attached.close(connection)
             if not read_only:
                 durable.sync(self.home.path)  # the files' names; DuckDB writes their content through
 
@@ -95,8 +98,8 @@ class File:
         while True:
             try:
                 return opened()
-            except duckdb.IOException as error:
-                if LOCKED not in str(error):
+            except (duckdb.IOException, duckdb.BinderException) as error:
+                if LOCKED not in str(error) and HELD not in str(error):
                     raise
                 if time.monotonic() > deadline:
                     message = f"warehouse.duckdb was busy for {self.lock_timeout_s:.0f} s: {error}"
@@ -111,7 +114,7 @@ class File:
         """
         temporary = self.home.path / temporary_name(self.home.warehouse.name)
         try:
-            with self.connect(read_only=False) as connection:  # nobody else has it open, or can open it
+            with self.connect(read_only=False) as connection:  # no other process has it open, or can open it
                 connection.execute("checkpoint")  # moves what a killed writer left in the log into the file
                 with beside(connection, temporary, "rewritten"):
                     connection.execute(f"copy from database {WAREHOUSE} to rewritten")
@@ -122,9 +125,9 @@ class File:
 
 
 @contextlib.contextmanager
-def beside(connection: duckdb.DuckDBPyConnection, file: Path, name: str) -> Iterator[None]:
+def beside(connection: duckdb.DuckDBPyConnection, file: Path, name: str, *, read_only: bool = False) -> Iterator[None]:
     """Attach another file to a connection's DuckDB, which the process keeps: it is detached whatever happens."""
-    connection.execute(f"attach {quoted_path(file)} as {name}")
+    attach(connection, file, name, read_only=read_only)
     try:
         yield
     finally:
@@ -145,6 +148,8 @@ class Attached:
     file: str
     database: duckdb.DuckDBPyConnection = field(default_factory=duckdb.connect)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    users: int = 0
+    """Who has a connection, or waits for one."""
     connections: int = 0
     read_only: bool = True
 
@@ -156,8 +161,7 @@ class Attached:
         """
         with self.lock:
             if not self.connections:
-                how = " (read_only)" if read_only else ""
-                self.database.execute(f"attach {quoted_path(Path(self.file))} as {WAREHOUSE}{how}")
+                attach(self.database, Path(self.file), WAREHOUSE, read_only=read_only)
                 self.read_only = read_only
             elif self.read_only != read_only:
                 raise duckdb.IOException(f"{LOCKED}: process {os.getpid()} has {self.file} open in another thread")
@@ -165,21 +169,66 @@ class Attached:
             return self.database.cursor()
 
     def close(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Close a connection; the last one gives the file up, once what its log has is in it."""
+        """Close a connection; the last one gives the file up, once what its log has is in it.
+
+        Where there is no room for that the log stays, and whoever opens the file next takes what it has.
+        """
         with self.lock:
             connection.close()
             self.connections -= 1
             if not self.connections:
-                self.database.execute(f"detach {WAREHOUSE}")
+                try:
+                    self.database.execute(f"detach {WAREHOUSE}")
+                except duckdb.Error as error:
+                    if "CHECKPOINT during DETACH failed" not in str(error):
+                        raise
 
 
-@lru_cache(maxsize=2)
-def held(file: str, process: int) -> Attached:
-    """This process's DuckDB for a file; one of its own in each process, since none survives a fork."""
-    return Attached(file)
+KEPT: dict[str, Attached] = {}
+"""File -> this process's DuckDB for it."""
+KEPT_LOCK = threading.Lock()
+MOST_IDLE = 2
 
 
-HELD_LOCK = threading.Lock()
+@contextlib.contextmanager
+def kept(file: str) -> Iterator[Attached]:
+    """This process's DuckDB for a file, which stays for the next; after an error another takes its place."""
+    with KEPT_LOCK:
+        idle = [name for name, one in KEPT.items() if not one.users]
+        for name in idle[: len(idle) - MOST_IDLE]:
+            del KEPT[name]
+        attached = KEPT.setdefault(file, KEPT.get(file) or Attached(file))
+        attached.users += 1
+    try:
+        yield attached
+    except BaseException:
+        with KEPT_LOCK:
+            if attached.users == 1 and KEPT.get(file) is attached:  # its state may be anything after an interruption
+                del KEPT[file]
+                attached.database.close()
+        raise
+    finally:
+        with KEPT_LOCK:
+            attached.users -= 1
+
+
+def leave_to_the_parent() -> None:
+    """In a process that was forked: to close its parent's DuckDB it would wait for threads that it does not have.
+
+    It can open the file itself. With two DuckDBs of its own it would be aborted when it ends, whatever we do.
+    """
+    global KEPT_LOCK
+    KEPT_LOCK = threading.Lock()
+    for attached in KEPT.values():
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(attached.database))
+    KEPT.clear()
+
+
+os.register_at_fork(after_in_child=leave_to_the_parent)
+
+
+def attach(connection: duckdb.DuckDBPyConnection, file: Path, name: str, *, read_only: bool) -> None:
+    connection.execute(f"attach {quoted_path(file)} as {name}{' (read_only)' if read_only else ''}")
 
 
 def quoted_path(path: Path) -> str:

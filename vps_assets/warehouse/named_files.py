@@ -30,7 +30,8 @@ NamedFiles = Mapping[tuple[str, str], set[str]]
 def named_files(connection: duckdb.DuckDBPyConnection) -> NamedFiles:
     """What the tables name."""
     found: dict[tuple[str, str], set[str]] = {}
-    tables = {name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()}
+    here = "select table_name from duckdb_tables() where database_name = current_database()"
+    tables = {name for (name,) in connection.execute(here).fetchall()}
     for asset in (*MODEL_TABLES, SOLD_ITEMS, *EMBEDDINGS):
         if asset not in tables:
             continue

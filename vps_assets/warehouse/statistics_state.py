@@ -126,7 +126,10 @@ def frugal(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.execute("reset memory_limit")
+        with connection.cursor() as outside:  # of a transaction that an error may have broken off
+            outside.execute("reset memory_limit")  # which shows the default, and leaves what is in force
+            (default,) = outside.execute("select current_setting('memory_limit')").fetchall()[0]
+            outside.execute(f"set memory_limit = '{default}'")
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, asset: str) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 SAYS_LEFT_AFTER_S = 30.0
+SAME = ("model_id", "listing_id", MADE_FROM)
+"""What tells a prediction that is kept."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,10 @@ def predict_test_rows(context: dg.OpExecutionContext, job: PredictionJob) -> pl.
 
     dataset = PricingDataset(job.rows, job.recipe, job.artefacts)
     predictions = predictions_of_test_rows(dataset, job.models, job.before, job.version)
-    context.log.info(f"{job.models.height} models predicted their test rows")
+    kept_rows = 0 if job.before is None else predictions.join(job.before, on=SAME, how="semi").height
+    context.log.info(
+        f"{job.models.height} models: {kept_rows:,} of {predictions.height:,} predictions are as they were"
+    )
     return predictions
 
 

@@ -163,7 +163,7 @@ class Predictions:
         low, high = calibration.log_range(judged)
         return pl.DataFrame(
             {
-                "listing_id": dataset.listing_id[rows],
+                "listing_id": dataset.rows["listing_id"][rows],
                 "log_price": dataset.log_price[rows],
                 "predicted_log_price": judged.log_price,
                 "low_log_price": low,

@@ -56,6 +56,7 @@ def test_how_many_rows_are_bad_is_told_with_the_commonest_reasons() -> None:
         "1,000 rows, 12 of them bad (to be quarantined: photo is missing 7, price is not positive 2, reason 1 1, "
         "reason 2 1, reason 3 1, 2 other reasons)"
     )
+    assert Landing("a.csv", 9, 9, {str(n): 1 for n in range(6)}, False, ()).told.endswith("4 1, 1 other reason)")
     assert Landing("a.csv", 3, 0, {}, False, ()).told == "3 rows, 0 of them bad (to be quarantined)"
 
 

@@ -1,5 +1,6 @@
 """The working tables: replaced in one transaction, and waited for."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from prices import COMMITTED, ROWS, X, Y, Z, killed_after_commit, with_prices
 from vps_assets.home import Home
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.file import File, WarehouseBusy, beside, log_of
+from vps_assets.warehouse.file import KEPT, File, WarehouseBusy, beside, log_of
 from vps_assets.warehouse.publication import publication_of
 
 
@@ -159,3 +160,66 @@ def test_what_fails_leaves_no_transaction_and_no_other_file_attached(tmp_path: P
     with file.connect(read_only=True) as connection:
         assert connection.execute("from x").fetchall() == []
         assert connection.execute("select current_catalog()").fetchall() == [("warehouse",)]
+
+
+@pytest.mark.parametrize("asked", ["", "file.transact(lambda c: c.execute('from x').fetchall())"])
+def test_a_forked_process_ends_well_and_can_read(tmp_path: Path, asked: str) -> None:
+    """To close its parent's DuckDB it would wait for threads that it does not have."""
+    script = f"""
+import os, sys
+from pathlib import Path
+from vps_assets.home import Home
+from vps_assets.warehouse.file import File
+file = File(Home(Path({str(tmp_path)!r})))
+file.transact(lambda connection: connection.execute("create table if not exists x as select 1 as y"))
+child = os.fork()
+if child == 0:
+    {asked}
+    sys.exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=60, check=False).returncode == 0
+
+
+def test_a_process_that_opens_many_warehouses_keeps_those_in_use(tmp_path: Path) -> None:
+    first = File(Home(tmp_path / "0"))
+    with first.connect(read_only=False) as connection:
+        connection.execute("create table x as select 1 as y")
+        for number in range(1, 5):
+            File(Home(tmp_path / str(number))).transact(lambda other: other.execute("create table x as select 1 as y"))
+        with first.connect(read_only=False) as second:
+            assert second.execute("from x").fetchall() == [(1,)]
+
+
+def test_an_interruption_at_any_moment_leaves_the_process_able_to_go_on(tmp_path: Path) -> None:
+    file = File(Home(tmp_path), lock_timeout_s=0.5)
+    file.transact(lambda connection: connection.execute("create table x (y integer)"))
+    for moment in ("attach", "use", "detach"):
+        attached = KEPT[str(file.home.warehouse)]
+        attached.database = Interrupted(attached.database, moment)  # type: ignore[assignment]
+        with pytest.raises(KeyboardInterrupt):
+            file.transact(lambda connection: connection.execute("insert into x values (1)"))
+        gc.collect()
+        file.transact(lambda connection: connection.execute("insert into x values (1)"))
+        with file.connect(read_only=True) as connection:
+            assert connection.execute("select count(*) > 0 from x").fetchall() == [(True,)]
+
+
+class Interrupted:
+    """A connection that is interrupted once it has executed what begins so."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, moment: str) -> None:
+        self.connection, self.moment = connection, moment
+
+    def execute(self, query: str) -> duckdb.DuckDBPyConnection:
+        found = self.connection.execute(query)
+        if query.startswith(self.moment):
+            raise KeyboardInterrupt
+        return found
+
+    def cursor(self) -> object:
+        cursor = self.connection.cursor()
+        return Interrupted(cursor, self.moment) if self.moment == "use" else cursor
+
+    def close(self) -> None:
+        self.connection.close()

@@ -250,6 +250,20 @@ def test_a_table_that_waits_for_its_check_stays_in_the_copy_as_it_was(warehouse:
         assert read_records(connection, ["prices"]) == Records({"prices": {"1": Z, "2": Y}})
 
 
+def test_a_table_is_withheld_while_an_analyst_has_the_copy_open(warehouse: Warehouse) -> None:
+    warehouse.replace("prices", ROWS, "true", [], {"1": X})
+    publication_of(warehouse).publish()
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True); print('held', flush=True); input()"
+    command = [sys.executable, "-c", hold, str(warehouse.home.analytics)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as analyst:
+        assert analyst.stdout is not None and analyst.stdout.readline() == "held\n"
+        warehouse.replace("prices", ROWS.head(1), "true", [], {"1": Y}, CHECKED)
+        assert publication_of(warehouse).publish()
+        analyst.kill()
+    with duckdb.connect(str(warehouse.home.analytics), read_only=True) as connection:
+        assert connection.execute("select count(*) from prices").fetchall() == [(ROWS.height,)]
+
+
 def test_a_table_that_never_passed_is_not_published(warehouse: Warehouse) -> None:
     warehouse.replace("prices", ROWS, "true", [], {"1": X}, CHECKED)
     warehouse.replace("others", ROWS, "true", [], {"": Z})

@@ -18,7 +18,7 @@ from vps_assets.assets.checks import of_each_label, sales_of, wrong_counts
 from vps_assets.home import Home
 from vps_assets.warehouse import statistics_state
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.statistics_state import KEYS, Correction, correct_history
+from vps_assets.warehouse.statistics_state import KEYS, Correction, correct_history, frugal
 from vps_ml.features.tabular import LABEL_HISTORY
 from vps_ml.recipes import demo
 
@@ -246,8 +246,26 @@ def test_a_correction_takes_a_bounded_part_of_the_memory_and_gives_it_back(
         before = limit_of(held)
         correct_history(warehouse, "seller_statistics", demo())
         assert limits == ["953.6 MiB"]
-        assert limit_of(held) == before != limits[0]
+        assert gibibytes(limit_of(held)) == pytest.approx(gibibytes(before), rel=0.02)
+    with warehouse.connect(read_only=True) as later:
+        assert gibibytes(limit_of(later)) == pytest.approx(gibibytes(before), rel=0.02)
+
+
+def test_an_error_within_bounded_memory_is_told_and_leaves_no_bound(home: Home) -> None:
+    with Warehouse(home).connect(read_only=False) as connection:
+        before = limit_of(connection)
+        connection.execute("begin")
+        with pytest.raises(duckdb.ConversionException), frugal(connection):
+            connection.execute("select 'x'::integer from range(1)")
+    with Warehouse(home).connect(read_only=False) as connection:
+        assert gibibytes(limit_of(connection)) == pytest.approx(gibibytes(before), rel=0.02)
+
+
+def gibibytes(text: str) -> float:
+    assert text.endswith(" GiB"), text
+    return float(text.removesuffix(" GiB"))
 
 
 def limit_of(connection: duckdb.DuckDBPyConnection) -> str:
-    return connection.execute("select current_setting('memory_limit')").fetchall()[0][0]
+    """The bound in force: the setting is what is shown, which `reset` changes alone."""
+    return connection.execute("select memory_limit from pragma_database_size()").fetchall()[0][0]

@@ -193,6 +193,14 @@ def test_a_model_keeps_what_it_predicted_of_rows_that_are_as_they_were_and_predi
     assert list(asked.values()) == [ids] * 3, "by other code"
 
 
+def test_where_there_are_no_test_rows_there_are_no_predictions(tmp_path: Path) -> None:
+    made = job(tmp_path, model_variants("percentile", 0.5, 1)[0])
+    models = trained(made)
+    without = made.rows.with_columns(group_role=pl.col("group_role").replace({"test": None}))
+    predicted = predictions_of_test_rows(PricingDataset(without, made.recipe, made.artefacts), models)
+    assert predicted.height == 0 and "predicted_log_price" in predicted.columns
+
+
 @pytest.mark.parametrize("objective", ["cross_fitted", "blended"])
 def test_models_of_several_deltas_are_judged_as_each_by_itself_and_what_they_share_once(
     tmp_path: Path, objective: str, monkeypatch: pytest.MonkeyPatch
