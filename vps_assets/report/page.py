@@ -173,7 +173,9 @@ def drawings(published: Published, truth: pl.DataFrame | None) -> list[Drawing]:
             "Photos made worse on purpose",
             draw.corruption_png(published["corruption_reports"]),
             "Mean qualification by the champion of the same test photos, blurred, darkened or cropped; bars: standard "
-            "errors of its change from the photos as they are.",
+            "errors of its change from the photos as they are; dashed: from there on an item has a price. A photo that "
+            "shows nothing has none, whatever the gate says: here and in the claims it counts 0, in the models' own "
+            "figures as the gate says.",
         ),
     ]
     return [Drawing(title, data_uri(content), caption) for title, content, caption in made]
