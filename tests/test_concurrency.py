@@ -66,12 +66,13 @@ def test_four_runs_at_once_come_to_what_one_run_comes_to_and_no_reader_sees_a_mi
         log = (tmp_path / f"log{number}").open("w")
         started.append(subprocess.Popen(line, stdout=log, stderr=log, **keywords))
     codes = [process.wait(500) for process in started]
-    assert codes == [0] * 4, [(tmp_path / f"log{number}").read_text()[-800:] for number in range(4)]
-    looking.done.set()
+    looking.done.set()  # before anything can fail: a reader that goes on outlives the test
     looking.join()
-    assert keeper.poll() is None
+    kept_open = keeper.poll() is None
     keeper.kill()
     keeper.wait()
+    assert codes == [0] * 4, [(tmp_path / f"log{number}").read_text()[-800:] for number in range(4)]
+    assert kept_open
     assert looking.wrong == []
 
     succeed(alone.path, "run")
