@@ -10,7 +10,8 @@ from vps_assets.lineage.graph import LINEAGE
 from vps_assets.lineage.planning import ALL_DATES, RANGE_TAGS
 from vps_assets.tables.schemas import TABLES, aligned, faults
 from vps_assets.tables.splits import with_roles
-from vps_assets.warehouse.database import Warehouse, quoted
+from vps_assets.warehouse.catalogue import quoted
+from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.settings import Settings
 from vps_assets.warehouse.statistics_state import KEYS, LABELS, corrected_since, source_of
 from vps_ml.features.tabular import LABEL, SAID_LABELS

@@ -25,7 +25,8 @@ from vps_assets.lineage.graph import LINEAGE
 from vps_assets.orchestration.instance import UNFINISHED, alive
 from vps_assets.orchestration.internals import newest_evaluations
 from vps_assets.orchestration.state import lineage_state
-from vps_assets.warehouse.database import Warehouse, quoted
+from vps_assets.warehouse.catalogue import quoted
+from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.named_files import lost
 from vps_assets.warehouse.publication import publication_of
 from vps_ml.artefacts import Artefacts

@@ -4,7 +4,7 @@ import polars as pl
 
 from vps_assets.serving.offers import Offer
 from vps_ml.evaluation.advice import PHOTO, PIECES, SHARPER
-from vps_ml.photos.quality import ADVICE, PhotoQuality, shows_nothing
+from vps_ml.photos.quality import ADVICE, TOO_LITTLE, PhotoQuality, shows_nothing
 
 WORDS_OF_ADVICE = {
     "title": "Say in a title what it is, of which brand, size and state.",
@@ -29,7 +29,7 @@ def advised(
     """
     missing = {name for name in PIECES if all(getattr(offer, column) is None for column in PIECES[name])}
     empty = quality is not None and shows_nothing(quality)
-    faulty = offer.image is not None and (empty or reason != "too_little_information")
+    faulty = offer.image is not None and (empty or reason != TOO_LITTLE)
     missing |= {PHOTO} if offer.image is None else {SHARPER} if faulty else set()
     of_inputs = gains.filter(pl.col("inputs") == inputs, pl.col("piece").is_in(sorted(missing)))
     helped = of_inputs.filter(pl.col("gain") > pl.col("gain_error")).sort("priced_share", "gain", descending=True)

@@ -15,7 +15,7 @@ from vps_assets.home import Home
 from vps_assets.settling import settle
 from vps_assets.tables.schemas import TABLES
 from vps_assets.warehouse import unchecked
-from vps_assets.warehouse.database import quoted
+from vps_assets.warehouse.catalogue import quoted
 from vps_assets.warehouse.erasure import Said, delete
 from vps_assets.warehouse.file import File, beside, log_of, quoted_path
 from vps_assets.warehouse.lake import quoted_text
@@ -241,12 +241,12 @@ def comment(connection: duckdb.DuckDBPyConnection) -> None:
     here = "where database_name = current_catalog() and schema_name = 'main'"
     of_tables = f"select table_name, comment from duckdb_tables() {here}"  # noqa: S608
     of_columns = f"select table_name, column_name, comment from duckdb_columns() {here}"  # noqa: S608
-    tables, columns = (connection.execute(query).fetchall() for query in (of_tables, of_columns))
+    of_each_table, of_each_column = (connection.execute(query).fetchall() for query in (of_tables, of_columns))
     connection.execute("begin")
-    for name, said in tables:
+    for name, said in of_each_table:
         if name in TABLES and said != (what := TABLES[name].description):
             connection.execute(f"comment on table {quoted(name)} is {quoted_text(what)}")
-    for name, column, said in columns:
+    for name, column, said in of_each_column:
         spec = TABLES[name].columns.get(column) if name in TABLES else None
         if spec is not None and said != spec.description:
             connection.execute(f"comment on column {quoted(name)}.{quoted(column)} is {quoted_text(spec.description)}")
@@ -264,7 +264,6 @@ def keep_readers(before: Path, after: Path) -> None:
 def record_as_before(connection: duckdb.DuckDBPyConnection, before: Path, assets: Collection[str]) -> None:
     """Let what the open copy records of these assets be what the copy before does."""
     with beside(connection, before, "before", read_only=True) if before.exists() else contextlib.nullcontext():
-        connection.execute("use published")
         for asset in assets:
             for table, column in OF_AN_ASSET.items():
                 if not exists(connection, "published", table):
@@ -272,7 +271,6 @@ def record_as_before(connection: duckdb.DuckDBPyConnection, before: Path, assets
                 connection.execute(f"delete from {table} where {column} = ?", [asset])  # noqa: S608
                 if before.exists() and alike(connection, table):
                     connection.execute(f"insert into {table} by name from before.{table} where {column} = ?", [asset])  # noqa: S608
-    connection.execute("use published")
 
 
 def columns(connection: duckdb.DuckDBPyConnection, database: str, table: str) -> set[str]:

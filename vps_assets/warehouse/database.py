@@ -11,6 +11,7 @@ import polars as pl
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, Records
 from vps_assets.warehouse import unchecked
+from vps_assets.warehouse.catalogue import columns_of, quoted, table_exists
 from vps_assets.warehouse.file import File, WarehouseBusy
 from vps_assets.warehouse.lake import Lake
 from vps_assets.warehouse.named_files import NamedFiles, named_files
@@ -21,11 +22,6 @@ Result = TypeVar("Result")
 NO_CHECKS = Checks()
 MOST_SUPERSEDED = 20_000
 """Records that a newer one has taken the place of; each reading of the records reads them, too."""
-
-
-def quoted(name: str) -> str:
-    """A table or column name as SQL takes it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True)
@@ -171,19 +167,6 @@ class Warehouse:
         with self.connect(read_only=True) as connection:
             rows = read_table(connection, table, where, parameters, columns)
             return rows, Records({table: {}}).updated(read_records(connection, [table]))
-
-
-def table_exists(connection: duckdb.DuckDBPyConnection, table: str) -> bool:
-    return bool(columns_of(connection, table))
-
-
-def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> set[str]:
-    """The columns of a table; none if there is no such table."""
-    name = ".".join(map(quoted, table.split(".")))
-    try:  # the catalogue's own tables of columns take ten times as long
-        return {column for (column, *_) in connection.execute(f"describe {name}").fetchall()}
-    except duckdb.CatalogException:
-        return set()
 
 
 def read_table(

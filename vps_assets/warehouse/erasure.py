@@ -5,7 +5,8 @@ from datetime import datetime
 
 import duckdb
 
-from vps_assets.warehouse.database import Warehouse, table_exists
+from vps_assets.warehouse.catalogue import table_exists
+from vps_assets.warehouse.database import Warehouse
 from vps_assets.warehouse.records import forget
 
 OF_A_SELLER = {

@@ -126,14 +126,18 @@ class File:
 
 @contextlib.contextmanager
 def beside(connection: duckdb.DuckDBPyConnection, file: Path, name: str, *, read_only: bool = False) -> Iterator[None]:
-    """Attach another file to a connection's DuckDB, which the process keeps: it is detached whatever happens."""
+    """Attach another file to a connection's DuckDB, which the process keeps: it is detached whatever happens.
+
+    Afterwards the database in use is the one before.
+    """
+    (in_use,) = connection.execute("select current_catalog()").fetchall()[0]
     attach(connection, file, name, read_only=read_only)
     try:
         yield
     finally:
         with contextlib.suppress(duckdb.TransactionException):  # none is at work
             connection.execute("rollback")
-        connection.execute(f"use {WAREHOUSE}")
+        connection.execute(f"use {in_use}")
         connection.execute(f"detach {name}")
 
 
@@ -197,7 +201,9 @@ def kept(file: str) -> Iterator[Attached]:
         idle = [name for name, one in KEPT.items() if not one.users]
         for name in idle[: len(idle) - MOST_IDLE]:
             del KEPT[name]
-        attached = KEPT.setdefault(file, KEPT.get(file) or Attached(file))
+        if file not in KEPT:
+            KEPT[file] = Attached(file)
+        attached = KEPT[file]
         attached.users += 1
     try:
         yield attached

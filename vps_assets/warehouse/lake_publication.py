@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import duckdb
 
 from vps_assets.warehouse import unchecked
-from vps_assets.warehouse.database import quoted, table_exists
+from vps_assets.warehouse.catalogue import quoted, table_exists
 from vps_assets.warehouse.erasure import OF_A_SELLER, SAID, Said, delete_said
 from vps_assets.warehouse.lake import CATALOGUE, Lake
 

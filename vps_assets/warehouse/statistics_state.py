@@ -22,7 +22,8 @@ from vps_assets.tables.columns import TEXTS
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.tables.schemas import TABLES, conforming, types
 from vps_assets.warehouse import unchecked
-from vps_assets.warehouse.database import NO_CHECKS, Warehouse, quoted, table_exists, take_columns_of_incoming
+from vps_assets.warehouse.catalogue import quoted, table_exists
+from vps_assets.warehouse.database import NO_CHECKS, Warehouse, take_columns_of_incoming
 from vps_assets.warehouse.records import prepare_records, read_records, record
 from vps_assets.warehouse.unchecked import Checks
 from vps_ml.features.statistics import price_history

@@ -21,11 +21,13 @@ PLAIN_BELOW = 0.03
 NOTHING_BELOW = 0.02
 """With less contrast no model is asked (docs/adr/0021): the lowest of 5,630 real adverts' photos is 0.047, of a drawn
 white shoe on white 0.027, of a black shirt on black 0.023."""
+TOO_LITTLE = "too_little_information"
+"""Why there is no price where the photo's light and sharpness are not why."""
 ADVICE = {
     "blurred": "Hold the phone still, wait until it has focused, and take the photo again.",
     "dark": "Take the photo again in daylight or under a lamp.",
     "overexposed": "Take the photo again away from direct light, and without the flash.",
-    "too_little_information": "Show the whole item alone, from the front, on a plain background.",
+    TOO_LITTLE: "Show the whole item alone, from the front, on a plain background.",
 }
 
 
@@ -65,10 +67,6 @@ def photo_quality(photo: Image.Image) -> PhotoQuality:
 def shows_nothing(quality: PhotoQuality) -> bool:
     """Whether it is a plain card, text, a drawing or noise, as far as that can be measured: no photo of an item."""
     return quality.sharpness > DRAWN_ABOVE or quality.contrast < PLAIN_BELOW
-
-
-TOO_LITTLE = "too_little_information"
-"""Why there is no price where the photo's light and sharpness are not why."""
 
 
 def unqualified_reason(quality: PhotoQuality) -> str:
