@@ -105,7 +105,7 @@ def words_models_job(
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)
 def record_models(context: dg.OpExecutionContext, settings: Settings, models: pl.DataFrame) -> pl.DataFrame:
     """Write the models' rows, with how their training went."""
-    cards = [settings.artefacts.models.card(id_in_path(path)) for path in models["path"].drop_nulls().unique().sort()]
+    cards = [settings.artefacts.models.card(id_in_path(path)) for path in models["path"].unique().sort()]
     curves = [(name, curve) for card in cards for name, curve in card.get(CURVES, {}).items()]
     different = [curve for number, curve in enumerate(curves) if curve not in curves[:number]]  # folds are shared
     if different:  # none of baselines, and of models that older code has trained

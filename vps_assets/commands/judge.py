@@ -25,6 +25,7 @@ from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import GROUP_OF
 from vps_ml.photos.decoding import open_photo
 from vps_ml.pricing.baselines import is_gated
+from vps_ml.pricing.calibration import calibration_of
 from vps_ml.pricing.models import Predictions, load_model
 from vps_ml.pricing.variants import SERVED_COVERAGE, Variant, named, variant_of
 from vps_ml.recipes import Recipe
@@ -154,20 +155,21 @@ def judged(
     """(model in words, id, variant, predictions of the others) of all in the tables, and of the one that prices."""
     predictions = Predictions(dataset)
     models = pl.concat([tables[name] for name in MODEL_TABLES]).unique("model_id", maintain_order=True)
-    variants: list[tuple[str, Variant, str | None]] = [
-        (row["model_id"], variant_of(row), id_in_path(row["path"]) if row["path"] else None)
-        for row in models.iter_rows(named=True)
-    ]
+    rows = models.to_dicts()
     for champion in champions_by_inputs(tables["champion_model"]).values():
         model_id = served_in_force(champion, dataset.artefacts) or champion["model_id"][0]
         if model_id not in models["model_id"]:
-            variants.append((model_id, variant_of(load_model(dataset.artefacts, model_id)[2]), model_id))
-    for model_id, variant, artefact_id in variants:
+            _, calibration, card = load_model(dataset.artefacts, model_id)
+            path = dataset.artefacts.model_path(model_id)
+            rows.append({**card, **vars(calibration), "model_id": model_id, "path": path})
+    for row in rows:
+        model_id, variant = row["model_id"], variant_of(row)
         read_at = f" at {variant.constraint_value}" if variant.constraint_kind == "baseline" else ""
         name = f"{named(vars(variant))}{read_at}; {variant.split_kind}, seed {variant.seed}"
         try:
-            predicted = predictions.of(variant, artefact_id, dataset.others)
-        except ValueError as error:  # of other backbones than the directory's features
+            calibration = calibration_of(row)
+            predicted = predictions.of(variant, id_in_path(row["path"]), calibration, dataset.others)
+        except ValueError as error:  # of other backbones than the directory's features, or of an older version
             tell(f"left out: {name}: {one_line(error)}")
             continue
         yield name, model_id, variant, predicted

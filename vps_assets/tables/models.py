@@ -94,7 +94,7 @@ EVALUATION_PREDICTIONS = table(
         "gate_logit": column(pl.Float64, "Logit of f_cls before calibration"),
         MADE_FROM: column(
             pl.UInt64,
-            "Hash of its inputs: with equal ones it is kept; null: made anew each time, as baselines' are",
+            "Hash of its inputs: with equal ones it is kept; null: as older versions wrote it",
             null=True,
         ),
     },

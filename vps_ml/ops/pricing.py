@@ -16,7 +16,8 @@ from vps_ml.compute import Log
 from vps_ml.features.roles import unseen
 from vps_ml.features.unchanged import MADE_FROM, kept, made_from
 from vps_ml.ops import GPU_POOL, GPU_TAGS
-from vps_ml.pricing.variants import CALIBRATION, Variant, variant_of
+from vps_ml.pricing.calibration import Calibration, calibration_of
+from vps_ml.pricing.variants import Variant, variant_of
 from vps_ml.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class PredictionJob:
     recipe: Recipe
     artefacts: Artefacts
     before: pl.DataFrame | None = None
-    """Predictions that were made earlier, with what they were made from; null: they are made anew each time."""
+    """Predictions that were made earlier, with what they were made from."""
     version: str = ""
     """Of what predicts, beside the models: by another one nothing is kept."""
 
@@ -75,8 +76,8 @@ def train_pricing_models(context: dg.OpExecutionContext, job: PricingJob) -> pl.
     shares = [job.variants] if job.executor == compute.HERE else sharing(job.variants)
     jobs = [replace(job, variants=share) for share in shares]
     fitted = compute.each(job.executor, fit_variants, jobs, context.log.info)
-    ids = {variant: one for found in fitted for variant, one in found.items()}
-    return model_rows(job.variants, [ids[variant] for variant in job.variants], job.artefacts)
+    by_variant = {variant: one for found in fitted for variant, one in found.items()}
+    return model_rows(by_variant, job.variants, job.artefacts)
 
 
 def sharing(variants: Sequence[Variant]) -> list[tuple[Variant, ...]]:
@@ -87,15 +88,17 @@ def sharing(variants: Sequence[Variant]) -> list[tuple[Variant, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def fit_variants(job: PricingJob, log: Log) -> dict[Variant, str | None]:
-    """The job's variants and their ids, each fitted unless it was before."""
+def fit_variants(job: PricingJob, log: Log) -> dict[Variant, tuple[str, Calibration]]:
+    """Of each of the job's variants its artefact, which is fitted unless it was before, and its calibration."""
     from vps_ml.features.dataset import PricingDataset
-    from vps_ml.pricing.models import fit_variant
+    from vps_ml.pricing.models import Predictions, fit_variant
 
     dataset, began, found = PricingDataset(job.rows, job.recipe, job.artefacts), monotonic(), {}
+    predictions = Predictions(dataset)
     for done, variant in enumerate(job.variants):
         place = place_of(variant, done, len(job.variants), monotonic() - began)
-        found[variant] = fit_variant(dataset, variant, partial(log_at, log, place))
+        model_id = fit_variant(dataset, variant, partial(log_at, log, place))
+        found[variant] = model_id, predictions.calibration(variant, model_id)
     return found
 
 
@@ -114,31 +117,30 @@ def place_of(variant: Variant, done: int, count: int, elapsed_s: float) -> str:
     return f"[{done + 1} of {count}, seed {variant.seed}{left}]"
 
 
-def model_rows(variants: Sequence[Variant], ids: Sequence[str | None], artefacts: Artefacts) -> pl.DataFrame:
-    """Rows of the model tables: the variant, its id, its calibration and its artefact."""
+def model_rows(
+    fitted: Mapping[Variant, tuple[str, Calibration]], variants: Sequence[Variant], artefacts: Artefacts
+) -> pl.DataFrame:
+    """Rows of the model tables, of these variants: the variant, its id, its calibration and its artefact."""
     rows = []
-    for variant, artefact_id in zip(variants, ids, strict=True):
-        card = artefacts.models.card(artefact_id) if artefact_id else {}
-        calibration = card.get("calibration", {})
+    for variant in variants:
+        artefact_id, calibration = fitted[variant]
         rows.append(
             {
                 "model_id": table_id(variant, artefact_id),
                 **asdict(variant),
-                **{name: calibration.get(name) for name in CALIBRATION},
-                "trained_on": card.get("trained_on"),
-                "path": artefacts.model_path(artefact_id) if artefact_id else None,
+                **asdict(calibration),
+                "trained_on": artefacts.models.card(artefact_id).get("trained_on"),
+                "path": artefacts.model_path(artefact_id),
             }
         )
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def table_id(variant: Variant, artefact_id: str | None) -> str:
+def table_id(variant: Variant, artefact_id: str) -> str:
     """A model's id in the tables: the artefact's; of a baseline, whose readings share one, also the reading."""
     if variant.constraint_kind != "baseline":
-        assert artefact_id is not None, "a price model has an artefact"
         return artefact_id
-    reading = f"{variant.objective}-{variant.split_kind}-{variant.constraint_value}"
-    return f"{reading}-{artefact_id}" if artefact_id else reading
+    return f"{variant.objective}-{variant.split_kind}-{variant.constraint_value}-{artefact_id}"
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
@@ -166,8 +168,7 @@ def predictions_of_test_rows(
     Args:
         dataset: what the models were trained on, with what has sold since.
         models: rows of the model tables.
-        before: predictions of earlier, of which those by these models of rows that are as they were are kept. Not those
-            of baselines: how sure they are is read off today's validation rows.
+        before: predictions of earlier, of which those by these models of rows that are as they were are kept.
         version: of what predicts.
 
     Raises:
@@ -178,35 +179,31 @@ def predictions_of_test_rows(
 
     variants = [variant_of(row) for row in models.iter_rows(named=True)]
     check_registered(variants)
-    cards = [dataset.artefacts.models.card(id_in_path(path)) for path in models["path"].drop_nulls().unique()]
+    cards = [dataset.artefacts.models.card(id_in_path(path)) for path in models["path"].unique()]
     rows = {split: dataset.unseen_test(split, cards) for split in models["split_kind"].unique()}
     predictions = Predictions(dataset)
-    tested = {
-        (split, baseline): hashed(dataset, numbers, version, keep=not baseline)
-        for split, numbers in rows.items()
-        for baseline in (False, True)
-    }
+    tested = {split: hashed(dataset, numbers, version) for split, numbers in rows.items()}
     earlier = {} if before is None else before.partition_by("model_id", as_dict=True)
     frames = []
     with threads_for(max(map(len, rows.values())), dataset.recipe.pricing.features_seen):
         for row, variant in zip(models.iter_rows(named=True), variants, strict=True):
-            artefact_id = id_in_path(row["path"]) if row["path"] else None
-            test = tested[variant.split_kind, variant.constraint_kind == "baseline"]
+            test = tested[variant.split_kind]
             as_before = kept(earlier.get((row["model_id"],)), test)
             new = test.join(as_before, on="listing_id", how="anti", maintain_order="left")
             made = [as_before.drop("listed_on", strict=False)]
             if new.height or as_before.is_empty():
-                made += [predictions.of(variant, artefact_id, new["number"].to_numpy()).with_columns(new[MADE_FROM])]
+                numbers = new["number"].to_numpy()
+                found = predictions.of(variant, id_in_path(row["path"]), calibration_of(row), numbers)
+                made.append(found.with_columns(new[MADE_FROM]))
             predicted = pl.concat(made, how="diagonal").with_columns(model_id=pl.lit(row["model_id"]))
             frames.append(test.select("listing_id").join(predicted, on="listing_id", maintain_order="left"))
     return pl.concat(frames, how="diagonal")
 
 
-def hashed(dataset: "PricingDataset", rows: np.ndarray, version: str, *, keep: bool) -> pl.DataFrame:
-    """What the predictions for the rows with these numbers are made from, beside the model; null: none are kept."""
+def hashed(dataset: "PricingDataset", rows: np.ndarray, version: str) -> pl.DataFrame:
+    """What the predictions for the rows with these numbers are made from, beside the model."""
     found = dataset.rows[rows]
-    hashes = made_from(found, version) if keep else pl.lit(None, pl.UInt64).alias(MADE_FROM)
-    return found.select("listing_id", "listed_on").with_columns(hashes, number=pl.Series(rows))
+    return found.select("listing_id", "listed_on").with_columns(made_from(found, version), number=pl.Series(rows))
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
@@ -229,7 +226,7 @@ def predict_out_of_bounds(context: dg.OpExecutionContext, job: OutOfBoundsJob) -
     visual = embedded_now(photos, rows["embedding_id"][0], artefacts, context.log.info)
     dataset = WithOthers(rows, beyond, visual, job.prediction.recipe, artefacts)
     models = job.prediction.models
-    cards = [artefacts.models.card(id_in_path(path)) for path in models["path"].drop_nulls().unique()]
+    cards = [artefacts.models.card(id_in_path(path)) for path in models["path"].unique()]
     tested = {}
     for split in models["split_kind"].unique():
         rows_of_split = beyond.with_row_index("_number").filter(pl.col(f"{split}_role") == "test")
@@ -249,7 +246,7 @@ def predictions_of_others(
     for row in models.iter_rows(named=True):
         numbers = tested[row["split_kind"]]
         if len(numbers):
-            predicted = predictions.of(variant_of(row), id_in_path(row["path"]) if row["path"] else None, numbers)
+            predicted = predictions.of(variant_of(row), id_in_path(row["path"]), calibration_of(row), numbers)
             columns = predicted.select("listing_id", "log_price", "predicted_log_price")
             frames.append(columns.with_columns(model_id=pl.lit(row["model_id"]), split_kind=pl.lit(row["split_kind"])))
     return pl.concat(frames) if frames else pl.DataFrame()

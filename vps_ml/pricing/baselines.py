@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float
 
 from vps_ml.backbones.tasks import sees_words
@@ -25,8 +26,12 @@ Log = Callable[[str], None]
 
 
 class Baseline(ABC):
-    """What a user would choose instead of the price models, on the same rows and features."""
+    """What a user would choose instead of the price models, on the same rows and features, as an artefact."""
 
+    kind: str
+    """Of the artefact, whose id it enters: no two baselines have the same, unless one reads the other's artefact."""
+    shares: str | None = None
+    """The baseline whose artefact this one reads; a subclass says so itself."""
     version = "1"
     """Raise it when the fit or the judgement changes: `vps run` then makes this baseline again, and no other."""
     words = False
@@ -34,45 +39,8 @@ class Baseline(ABC):
     gated = True
     """Whether it orders listings by qualification; one that does not is read at full coverage alone, with one seed."""
 
-    @abstractmethod
-    def fit(self, dataset: "PricingDataset", variant: Variant, log: Log) -> str | None:
-        """Fit on the variant's training rows unless the artefact exists; its id, None if nothing is kept."""
-
-    @abstractmethod
-    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
-        """The judgement of the rows with these numbers."""
-
-
-class CategoryMedian(Baseline):
-    """The median log price of the listing's category over the training rows; of all rows if it has none."""
-
-    gated = False
-
-    def fit(self, dataset: "PricingDataset", variant: Variant, log: Log) -> None:
-        """Nothing is kept: a median is computed when it is needed."""
-
-    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
-        train = dataset.role(variant.split_kind, "train")
-        return judge_median(dataset.log_price[train], dataset.category[train], dataset.category[rows])
-
-
-def judge_median(log_price: Float[np.ndarray, " N"], category: np.ndarray, categories: np.ndarray) -> Judgement:
-    """Each category's median of training prices: all qualified, all with the same expected error."""
-    medians = {name: float(np.median(log_price[category == name])) for name in np.unique(category)}
-    overall = float(np.median(log_price))
-    priced = np.array([medians.get(name, overall) for name in categories])
-    return Judgement(priced, np.zeros(len(categories)), np.ones(len(categories)))
-
-
-class FittedBaseline(Baseline):
-    """A baseline with an artefact of its own."""
-
-    kind: str
-    """Of the artefact, whose id it enters: no two baselines have the same, unless one reads the other's artefact."""
-    shares: str | None = None
-    """The baseline whose artefact this one reads; a subclass says so itself."""
-
     def fit(self, dataset: "PricingDataset", variant: Variant, log: Log) -> str:
+        """Fit on the variant's training rows unless the artefact exists; its id."""
         from vps_ml.features.dataset import CODE_VERSION
 
         seen = variant.features, variant.split_kind, variant.seed
@@ -102,8 +70,44 @@ class FittedBaseline(Baseline):
     ) -> Contents:
         """What is fitted on the variant's training rows, its validation rows deciding when to stop; without a card."""
 
+    @abstractmethod
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str, rows: np.ndarray) -> Judgement:
+        """The judgement of the rows with these numbers: each judged by itself and by what was fitted."""
 
-class BoostedTrees(FittedBaseline):
+
+class CategoryMedian(Baseline):
+    """The median log price of the listing's category over the training rows; of all rows if it has none."""
+
+    kind = "category_median"
+    gated = False
+
+    def fitted(
+        self, dataset: "PricingDataset", variant: Variant, x: "FeatureMatrix", log: Log, model_id: str
+    ) -> Contents:
+        train = dataset.role(variant.split_kind, "train")
+        return Contents({}, frames={"medians": medians(dataset.category[train], dataset.log_price[train])})
+
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str, rows: np.ndarray) -> Judgement:
+        by_category = dataset.artefacts.models.frame(model_id, "medians")
+        assert by_category is not None, "the artefact has them"
+        return judge_median(by_category, dataset.category[rows])
+
+
+def medians(category: np.ndarray, log_price: Float[np.ndarray, " N"]) -> pl.DataFrame:
+    """The median log price of each category, by its name; null: of all."""
+    priced = pl.DataFrame({"category": category, "log_price": log_price})
+    of_all = priced.select(pl.lit(None, pl.String).alias("category"), pl.col("log_price").median())
+    return pl.concat([of_all, priced.group_by("category").median().sort("category")])
+
+
+def judge_median(medians: pl.DataFrame, categories: np.ndarray) -> Judgement:
+    """Each category's median of training prices: all qualified, all with the same expected error."""
+    by_category = dict(medians.iter_rows())
+    priced = np.array([by_category.get(name, by_category[None]) for name in categories])
+    return Judgement(priced, np.zeros(len(categories)), np.ones(len(categories)))
+
+
+class BoostedTrees(Baseline):
     """LightGBM on the price models' features, one booster a fold, with an error model as its gate."""
 
     kind = "boosted_trees"
@@ -121,17 +125,16 @@ class BoostedTrees(FittedBaseline):
         error = fit_error_trees((learnt, folds.residual), (stop, folds.held_out_residual), variant.seed)
         return Contents({}, texts={"price": trees_text(folds.boosters), "error": error})
 
-    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str, rows: np.ndarray) -> Judgement:
         from vps_ml.pricing.trees import trees_error, trees_of, trees_price
 
-        assert model_id is not None, "boosted trees have an artefact"
         models = dataset.artefacts.models
         x = dataset.matrix_of(models.card(model_id), rows).array()
         expected = trees_error(models.text(model_id, "error"), x)
         return Judgement(trees_price(trees_of(models.text(model_id, "price")), x), -expected, expected)
 
 
-class KernelMachineBaseline(FittedBaseline):
+class KernelMachineBaseline(Baseline):
     """Support vectors with a Gaussian kernel on the price models' features; what comparables sold for as its gate.
 
     On some 4,500 rows a minute on one core; beyond `vps_ml.pricing.kernels.MOST_EXACT` rows on landmarks.
@@ -152,10 +155,9 @@ class KernelMachineBaseline(FittedBaseline):
         error = Comparables.among(x.rows(train), price, group, folds.error_scale, variant.seed)
         return Blend(folds.machine, folds.scale, (), error, np.array([0.0, 1.0, 0.0])).contents()
 
-    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str, rows: np.ndarray) -> Judgement:
         from vps_ml.pricing.blends import Blend, predicted
 
-        assert model_id is not None, "a kernel machine has an artefact"
         models = dataset.artefacts.models
         machines = Blend.load(models, model_id)
         x = dataset.matrix_of(models.card(model_id), rows)
@@ -164,7 +166,7 @@ class KernelMachineBaseline(FittedBaseline):
         return Judgement(price, -expected, expected)
 
 
-class RidgeOnWords(FittedBaseline):
+class RidgeOnWords(Baseline):
     """Ridge regression on TF-IDF of words, beside the other features; another of its absolute errors as its gate."""
 
     kind = "ridge_on_words"
@@ -187,17 +189,16 @@ class RidgeOnWords(FittedBaseline):
         made = WordsRidge.fitted(dataset.words_of(train).hashed, dense, scale, price, group, variant.seed)
         return Contents({}, arrays={"ridge": vars(made)})
 
-    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str, rows: np.ndarray) -> Judgement:
         from vps_ml.pricing.ridge import WordsRidge
 
-        assert model_id is not None, "a ridge has an artefact"
         models = dataset.artefacts.models
         dense = dataset.matrix_of(models.card(model_id), rows).array()
         price, expected = WordsRidge.of(models.arrays(model_id, "ridge")).judge(dataset.words_of(rows).hashed, dense)
         return Judgement(price, -expected, expected)
 
 
-class DeepEnsemble(FittedBaseline):
+class DeepEnsemble(Baseline):
     """Gaussian-likelihood networks as one mixture (Lakshminarayanan et al., "Deep Ensembles", 2017)."""
 
     kind = "deep_ensemble"
@@ -225,10 +226,9 @@ class DeepEnsemble(FittedBaseline):
             networks[f"member{k}"] = train_alone(learner, train, validation, recipe, seed, session)
         return Contents({}, arrays={"state": state_of(networks)})
 
-    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
+    def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str, rows: np.ndarray) -> Judgement:
         from vps_ml.pricing.networks import judge_gaussians, networks_of
 
-        assert model_id is not None, "an ensemble has an artefact"
         models = dataset.artefacts.models
         networks = list(networks_of(models.arrays(model_id, "state")).values())[: self.read]
         return judge_gaussians(networks, dataset.matrix_of(models.card(model_id), rows))
@@ -249,7 +249,7 @@ def check_kinds(baselines: Mapping[str, Baseline]) -> Mapping[str, Baseline]:
     """
     owners: dict[str, str] = {}
     for name, baseline in baselines.items():
-        if not isinstance(baseline, FittedBaseline) or vars(type(baseline)).get("shares") is not None:
+        if vars(type(baseline)).get("shares") is not None:
             continue
         if not hasattr(baseline, "kind"):
             raise ValueError(f"the baseline {name} has no `kind`, the name of its artefact")

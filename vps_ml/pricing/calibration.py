@@ -1,6 +1,8 @@
 """The gate's threshold and the price range: fitted on one split, judged on another."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -55,6 +57,18 @@ class Calibration:
         """(low, high) ends of the price range, as log prices."""
         low, high = (judged.log_price + end * judged.expected_error for end in (self.range_low, self.range_high))
         return low, high
+
+
+def calibration_of(row: Mapping[str, Any]) -> Calibration:
+    """How the model in a row of the model tables is calibrated, and was when it was trained.
+
+    Raises:
+        ValueError: a baseline of version 0.1 was not, when it was trained.
+    """
+    values = [row[field.name] for field in fields(Calibration)]
+    if None in values:
+        raise ValueError(f"{row['model_id']} has no calibration, as older versions left it: `vps run` calibrates it")
+    return Calibration(*values)
 
 
 def calibrated(

@@ -43,8 +43,8 @@ def check_registered(variants: Sequence[Variant]) -> None:
             raise ValueError(f"no {kind} is called {variant.objective!r}; there are {', '.join(registry)}")
 
 
-def fit_variant(dataset: PricingDataset, variant: Variant, log: Log) -> str | None:
-    """Fit the variant unless its artefact exists; the artefact's id, None for a baseline that keeps nothing.
+def fit_variant(dataset: PricingDataset, variant: Variant, log: Log) -> str:
+    """Fit the variant unless its artefact exists; the artefact's id.
 
     Raises:
         ValueError: its objective or baseline is not registered.
@@ -138,27 +138,19 @@ class Predictions:
 
     def __init__(self, dataset: PricingDataset) -> None:
         self.dataset = dataset
-        self._judged: dict[tuple[str, str | None, str, bytes], Judgement] = {}
+        self._judged: dict[tuple[str, str, bytes], Judgement] = {}
         self._priced: dict[tuple, Priced] = {}
 
-    def of(self, variant: Variant, model_id: str | None, rows: np.ndarray) -> pl.DataFrame:
-        """A variant's predictions for the rows with these numbers.
+    def of(self, variant: Variant, model_id: str, calibration: Calibration, rows: np.ndarray) -> pl.DataFrame:
+        """A variant's predictions for the rows with these numbers, each by itself.
 
         Args:
             variant: the model or baseline.
-            model_id: its artefact; None for a baseline that keeps nothing.
+            model_id: its artefact.
+            calibration: with which it was trained.
             rows: numbers of test rows of its split.
         """
-        dataset = self.dataset
-        if variant.constraint_kind == "baseline":
-            validation = dataset.role(variant.split_kind, "validation")
-            on_validation = self.baseline(variant, model_id, validation)
-            level = dataset.recipe.range_level
-            calibration = calibrated(on_validation, dataset.log_price[validation], variant.nominal_coverage, level)
-            judged = self.baseline(variant, model_id, rows)
-        else:
-            assert model_id is not None, "a price model has an artefact"
-            judged, calibration = self.model(model_id, rows)
+        dataset, judged = self.dataset, self.judged(variant, model_id, rows)
         qualification = calibration.qualification(judged)
         low, high = calibration.log_range(judged)
         return pl.DataFrame(
@@ -174,8 +166,27 @@ class Predictions:
             }
         )
 
-    def model(self, model_id: str, rows: np.ndarray) -> tuple[Judgement, Calibration]:
-        """A model's judgement of the rows with these numbers, as `PricingModel.judge`, and its calibration."""
+    def calibration(self, variant: Variant, model_id: str) -> Calibration:
+        """How a variant that was fitted on these rows is calibrated: on their validation rows."""
+        dataset = self.dataset
+        if variant.constraint_kind != "baseline":
+            return Calibration(**dataset.artefacts.models.card(model_id)["calibration"])
+        validation = dataset.calibrating(variant.split_kind)
+        judged = self.judged(variant, model_id, validation)
+        level = dataset.recipe.range_level
+        return calibrated(judged, dataset.log_price[validation], variant.nominal_coverage, level)
+
+    def judged(self, variant: Variant, model_id: str, rows: np.ndarray) -> Judgement:
+        """A variant's judgement of the rows with these numbers."""
+        if variant.constraint_kind != "baseline":
+            return self.model(model_id, rows)
+        key = variant.objective, model_id, rows.tobytes()
+        if key not in self._judged:
+            self._judged[key] = BASELINES[variant.objective].judge(self.dataset, variant, model_id, rows)
+        return self._judged[key]
+
+    def model(self, model_id: str, rows: np.ndarray) -> Judgement:
+        """A model's judgement of the rows with these numbers, as `PricingModel.judge`."""
         artefacts = self.dataset.artefacts
         card, state = artefacts.models.card(model_id), artefacts.models.arrays(model_id, STATE)
         x = self.dataset.matrix_of(card, rows)
@@ -186,12 +197,4 @@ class Predictions:
         if key not in self._priced:
             self._priced[key] = load_model(artefacts, model_id)[0].priced(x)
         ranks = Ranks(**artefacts.models.arrays(model_id, RANKS)) if "blend_id" in card else None
-        judged = self._priced[key].judged(output(networks_of(gate)["gate"], x), ranks)
-        return judged, Calibration(**card["calibration"])
-
-    def baseline(self, variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
-        """A baseline's judgement of the rows with these numbers."""
-        key = variant.objective, model_id, variant.split_kind, rows.tobytes()
-        if key not in self._judged:
-            self._judged[key] = BASELINES[variant.objective].judge(self.dataset, variant, model_id, rows)
-        return self._judged[key]
+        return self._priced[key].judged(output(networks_of(gate)["gate"], x), ranks)

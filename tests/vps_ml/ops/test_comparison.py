@@ -58,7 +58,7 @@ def test_a_champion_that_holds_is_fitted_again_when_a_challenger_is_refused_for_
     rows = sold_rows(artefacts).with_columns(served_role=side)
     dataset = PricingDataset(rows, recipe, artefacts)
     kind = Variant(constraint_kind="percentile", constraint_value=0.7, objective="cross_fitted", split_kind="time")
-    champion, challenger = (str(fit_variant(dataset, replace(kind, seed=seed), print)) for seed in (0, 1))
+    champion, challenger = (fit_variant(dataset, replace(kind, seed=seed), print) for seed in (0, 1))
     job = ComparisonJob(rows, "photo", champion, champion, challenger, 0.7, [], True, True, recipe, artefacts)
     first = compared_by(job, quiet)
     assert first.comparison is not None and not first.comparison.better  # twenty test listings are too few

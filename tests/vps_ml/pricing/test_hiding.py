@@ -51,7 +51,7 @@ def variant(objective: str, kind: str = "percentile") -> Variant:
 def test_a_gate_and_what_expects_errors_do_not_move_with_levels_nor_prices_with_ratios(
     dataset: PricingDataset, objective: str
 ) -> None:
-    model_id = str(fit_variant(dataset, variant(objective), print))
+    model_id = fit_variant(dataset, variant(objective), print)
     model, _, card = load_model(dataset.artefacts, model_id)
     x, elsewhere = moved(dataset, card, ERRORS)
     for network in (model.gate, model.scale):
@@ -69,7 +69,7 @@ def test_a_gate_and_what_expects_errors_do_not_move_with_levels_nor_prices_with_
 
 
 def test_the_trees_error_model_does_not_move_with_levels(dataset: PricingDataset) -> None:
-    trees_id = str(BASELINES["boosted_trees"].fit(dataset, variant("boosted_trees", "baseline"), print))
+    trees_id = BASELINES["boosted_trees"].fit(dataset, variant("boosted_trees", "baseline"), print)
     models = dataset.artefacts.models
     x, elsewhere = moved(dataset, models.card(trees_id), ERRORS)
     error = models.text(trees_id, "error")
@@ -87,7 +87,7 @@ def test_the_shared_error_network_is_the_folds_own(dataset: PricingDataset) -> N
 
 
 def test_a_gaussian_network_whose_prices_and_errors_are_one_sees_all(dataset: PricingDataset) -> None:
-    ensemble_id = str(BASELINES["deep_ensemble"].fit(dataset, variant("deep_ensemble", "baseline"), print))
+    ensemble_id = BASELINES["deep_ensemble"].fit(dataset, variant("deep_ensemble", "baseline"), print)
     weight = dataset.artefacts.models.arrays(ensemble_id, "state")["member0.layers.0.weight"]
     features = dataset.matrix("MSTFE", "group")[1].features
     assert (np.abs(weight[:, :features]).sum(axis=0) > 0).all()

@@ -15,26 +15,26 @@ from vps_assets.lineage.fingerprints import part_of
 from vps_assets.lineage.graph import LINEAGE
 from vps_assets.report.published import Published
 from vps_assets.report.tables import baseline_table
-from vps_ml.artefacts import Artefacts
+from vps_ml.artefacts import Artefacts, id_in_path
 from vps_ml.cards import Contents
 from vps_ml.features.dataset import PricingDataset
 from vps_ml.ops.pricing import PricingJob, predictions_of_test_rows, train_pricing_models
 from vps_ml.pricing.baselines import (
     BASELINES,
+    Baseline,
     BoostedTrees,
     DeepEnsemble,
-    FittedBaseline,
     GaussianNetwork,
     baseline_variants,
     check_kinds,
 )
-from vps_ml.pricing.calibration import Judgement
+from vps_ml.pricing.calibration import Calibration, Judgement, calibrated, calibration_of
 from vps_ml.pricing.models import Predictions, fit_variant, load_model
 from vps_ml.pricing.networks import PricingModel
 from vps_ml.pricing.variants import Variant, model_variants
 
 
-class AlwaysTheMean(FittedBaseline):
+class AlwaysTheMean(Baseline):
     """The mean log price of the training rows; a listing of many marketplace sales is the more qualified."""
 
     kind = "always_the_mean"
@@ -43,8 +43,8 @@ class AlwaysTheMean(FittedBaseline):
         train = dataset.role(variant.split_kind, "train")
         return Contents({}, arrays={"mean": {"mean": np.array([dataset.log_price[train].mean()])}})
 
-    def judge(self, dataset: PricingDataset, variant: Variant, model_id: str | None, rows: np.ndarray) -> Judgement:
-        mean = dataset.artefacts.models.arrays(str(model_id), "mean")["mean"][0]
+    def judge(self, dataset: PricingDataset, variant: Variant, model_id: str, rows: np.ndarray) -> Judgement:
+        mean = dataset.artefacts.models.arrays(model_id, "mean")["mean"][0]
         gate = dataset.rows["marketplace_sales"].to_numpy()[rows]
         return Judgement(np.full(len(rows), mean), gate, np.ones(len(rows)))
 
@@ -163,34 +163,62 @@ def test_the_gaussian_network_and_the_ensemble_are_read_from_one_artefact(tmp_pa
 def test_a_model_keeps_what_it_predicted_of_rows_that_are_as_they_were_and_predicts_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Baselines predict all anew: how sure they are is read off today's validation rows."""
+    """Baselines, too: they are calibrated when they are fitted, as price models are."""
     median = Variant(constraint_kind="baseline", constraint_value=1.0, objective="category_median")
     made = job(tmp_path, model_variants("percentile", 0.5, 1)[0], model_variants("percentile", 0.7, 1)[0], median)
     dataset, models = PricingDataset(made.rows, made.recipe, made.artefacts), trained(made)
     first = predictions_of_test_rows(dataset, models, version="1")
     ids = first["listing_id"].unique().sort().to_list()
-    assert first["made_from"].null_count() == len(ids), "the baseline's"
-    asked: dict[str | None, list[str]] = {}
+    assert first["made_from"].null_count() == 0
+    asked: dict[str, list[str]] = {}
     predict = Predictions.of
 
-    def asking(self: Predictions, variant: Variant, model_id: str | None, rows: np.ndarray) -> pl.DataFrame:
+    def asking(
+        self: Predictions, variant: Variant, model_id: str, calibration: Calibration, rows: np.ndarray
+    ) -> pl.DataFrame:
         asked[model_id] = sorted(self.dataset.listing_id[rows])
-        return predict(self, variant, model_id, rows)
+        return predict(self, variant, model_id, calibration, rows)
 
     monkeypatch.setattr(Predictions, "of", asking)
     sold_more = pl.when(pl.col("listing_id") == ids[0]).then(99).otherwise(pl.col("marketplace_sales"))
     later = PricingDataset(made.rows.with_columns(marketplace_sales=sold_more), made.recipe, made.artefacts)
     marked = pl.when(pl.col("listing_id") == ids[1]).then(-7.0).otherwise(pl.col("predicted_log_price"))
     second = predictions_of_test_rows(later, models, first.with_columns(predicted_log_price=marked), "1")
-    assert asked.pop(None) == ids
-    assert list(asked.values()) == [[ids[0]]] * 2
+    assert list(asked.values()) == [[ids[0]]] * 3
     assert second.columns == first.columns and second["listing_id"].equals(first["listing_id"])
-    assert second.filter(predicted_log_price=-7.0)["listing_id"].to_list() == [ids[1]] * 2
+    assert second.filter(predicted_log_price=-7.0)["listing_id"].to_list() == [ids[1]] * 3
     anew = predictions_of_test_rows(later, models, version="1")
     assert_frame_equal(predictions_of_test_rows(later, models, first, "1"), anew)
     asked.clear()
     predictions_of_test_rows(dataset, models, second, "2")
     assert list(asked.values()) == [ids] * 3, "by other code"
+
+
+@pytest.mark.parametrize("name", ["category_median", "boosted_trees"])
+def test_a_baseline_says_the_same_of_a_row_whatever_has_sold_since(tmp_path: Path, name: str) -> None:
+    """Its cut and its range are those of the validation rows that it was fitted beside, not of today's."""
+    read = Variant(constraint_kind="baseline", constraint_value=0.5, objective=name)
+    made = job(tmp_path, read)
+    models, dataset = trained(made), PricingDataset(made.rows, made.recipe, made.artefacts)
+    row, validation = models.row(0, named=True), dataset.role("group", "validation")
+    predictions = Predictions(dataset)
+    judged = predictions.judged(read, id_in_path(row["path"]), validation)
+    expected = calibrated(judged, dataset.log_price[validation], 0.5, made.recipe.range_level)
+    assert calibration_of(row) == expected
+    learnt = pl.col("group_role").is_in(["train", "validation"])
+    dearer = made.rows.with_columns(log_price=pl.when(learnt).then(pl.col("log_price") * 3).otherwise("log_price"))
+    later = PricingDataset(dearer, made.recipe, made.artefacts)
+    same = [column for column in predictions_of_test_rows(dataset, models).columns if column != "made_from"]
+    assert_frame_equal(
+        predictions_of_test_rows(later, models).select(same), predictions_of_test_rows(dataset, models).select(same)
+    )
+
+
+def test_a_baseline_of_an_older_version_is_named_with_what_calibrates_it(tmp_path: Path) -> None:
+    made = job(tmp_path, Variant(constraint_kind="baseline", constraint_value=1.0, objective="category_median"))
+    older = trained(made).with_columns(range_low=pl.lit(None, pl.Float64))
+    with pytest.raises(ValueError, match=r"category_median-group-1.0-\w+ has no calibration.*`vps run`"):
+        predictions_of_test_rows(PricingDataset(made.rows, made.recipe, made.artefacts), older)
 
 
 def test_where_there_are_no_test_rows_there_are_no_predictions(tmp_path: Path) -> None:
@@ -222,12 +250,12 @@ def test_models_of_several_deltas_are_judged_as_each_by_itself_and_what_they_sha
     monkeypatch.setattr(PricingModel, "priced", lambda *arguments: counted(*arguments))
     predictions = Predictions(dataset)
     for variant, model_id, values in zip(variants, models["model_id"], expected, strict=True):
-        found = predictions.of(variant, model_id, test)
+        found = predictions.of(variant, model_id, predictions.calibration(variant, model_id), test)
         names = ("predicted_log_price", "qualification", "low_log_price", "high_log_price")
         for name, value in zip(names, values, strict=True):
             assert found[name].to_numpy() == pytest.approx(value), name
     assert counted.call_count == 2
-    assert predictions.of(variants[0], models["model_id"][0], np.empty(0, dtype=np.int64)).height == 0
+    assert predictions.of(variants[0], models["model_id"][0], calibration, np.empty(0, dtype=np.int64)).height == 0
     assert not np.allclose(expected[0][0], expected[2][0])
 
 
@@ -240,7 +268,7 @@ def test_a_fitted_model_is_fitted_once_and_loads_with_its_calibration_and_card(t
     trained_at = {path.stat().st_mtime_ns for path in made.artefacts.models.folder.glob(f"{model_id}/*")}
     assert fit_variant(PricingDataset(made.rows, made.recipe, made.artefacts), variant, log) == model_id
     assert {path.stat().st_mtime_ns for path in made.artefacts.models.folder.glob(f"{model_id}/*")} == trained_at
-    model, calibration, card = load_model(made.artefacts, str(model_id))
+    model, calibration, card = load_model(made.artefacts, model_id)
     assert len(model.regressors) == {"paper": 1, "cross_fitted": 2, "blended": 2}[objective]
     validation = dataset.role("group", "validation")
     judged = model.judge(dataset.matrix_of(card, validation))

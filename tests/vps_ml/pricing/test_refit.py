@@ -34,7 +34,7 @@ def test_a_refit_learns_from_all_sold_listings_but_those_that_calibrate_it(
     rows = sold_rows(artefacts).with_columns(served_role=side)  # twenty test rows calibrate the refit
     dataset = PricingDataset(rows, quick_recipe(), artefacts)
     variant = Variant(constraint_kind="percentile", constraint_value=0.7, objective="cross_fitted", split_kind="time")
-    judged_id = str(fit_variant(dataset, variant, lambda message: None))
+    judged_id = fit_variant(dataset, variant, lambda message: None)
     few = refitted(dataset, judged_id, lambda message: None)
     assert few.model_id is None and not few.alike  # some thirty calibrating rows
     monkeypatch.setattr(refit, "FEWEST_CALIBRATING", 0)

@@ -29,7 +29,12 @@ BLENDED = Variant(constraint_kind="percentile", constraint_value=0.7, objective=
 
 
 def predicted(dataset: PricingDataset, variant: Variant, rows: np.ndarray) -> pl.DataFrame:
-    return Predictions(dataset).of(variant, fit_variant(dataset, variant, quiet), rows)
+    return predicted_by(dataset, variant, fit_variant(dataset, variant, quiet), rows)
+
+
+def predicted_by(dataset: PricingDataset, variant: Variant, model_id: str, rows: np.ndarray) -> pl.DataFrame:
+    predictions = Predictions(dataset)
+    return predictions.of(variant, model_id, predictions.calibration(variant, model_id), rows)
 
 
 @pytest.fixture(scope="module")
@@ -66,21 +71,21 @@ def test_a_model_of_the_photo_does_not_see_words_and_one_of_words_not_the_photo(
     photo, words = BLENDED, replace(BLENDED, features="WORDS")
     ids = {variant: fit_variant(dataset, variant, quiet) for variant in (photo, words)}
     for variant, moves in ((photo, False), (words, True)):
-        before, after = (Predictions(d).of(variant, ids[variant], test) for d in (dataset, other))
+        before, after = (predicted_by(d, variant, ids[variant], test) for d in (dataset, other))
         same = before["predicted_log_price"].equals(after["predicted_log_price"])
         assert same != moves, variant.features
-    assert load_model(dataset.artefacts, str(ids[words]))[2]["text_id"] == dataset.text_id
-    assert load_model(dataset.artefacts, str(ids[photo]))[2]["text_id"] is None
+    assert load_model(dataset.artefacts, ids[words])[2]["text_id"] == dataset.text_id
+    assert load_model(dataset.artefacts, ids[photo])[2]["text_id"] is None
 
 
 def test_listings_that_were_not_stored_are_read_as_those_that_were(dataset: PricingDataset) -> None:
     variant = replace(BLENDED, features="MSTFE+WORDS")
-    model_id = str(fit_variant(dataset, variant, quiet))
+    model_id = fit_variant(dataset, variant, quiet)
     test = dataset.role("group", "test")
-    expected = Predictions(dataset).of(variant, model_id, test)["predicted_log_price"].to_numpy()
+    expected = predicted_by(dataset, variant, model_id, test)["predicted_log_price"].to_numpy()
     rows, visual = dataset.rows[test], np.concatenate([block for _, block in dataset.visual_blocks("MSTFE", test)])
     beside = WithOthers(dataset.rows, rows, {"category": visual}, dataset.recipe, dataset.artefacts)
-    found = Predictions(beside).of(variant, model_id, beside.others)["predicted_log_price"].to_numpy()
+    found = predicted_by(beside, variant, model_id, beside.others)["predicted_log_price"].to_numpy()
     assert found == pytest.approx(expected, abs=1e-5)
     model = Predictor.load(dataset.artefacts, model_id)
     for given in (rows, rows.drop("text_id")):  # stored, and read now
@@ -92,7 +97,7 @@ def test_a_photo_that_shows_nothing_is_not_qualified_whatever_the_gate_says(data
     test = dataset.role("group", "test")
     contrast = np.where(np.arange(len(test)) % 2, NOTHING_BELOW, NOTHING_BELOW - 1e-9)
     for features in ("MSTFE", "MSTFE+WORDS"):
-        model_id = str(fit_variant(dataset, replace(BLENDED, features=features), quiet))
+        model_id = fit_variant(dataset, replace(BLENDED, features=features), quiet)
         model, rows = Predictor.load(dataset.artefacts, model_id), dataset.rows[test]
         visual = np.concatenate([block for _, block in dataset.visual_blocks(features, test)])
         judged, shown, dark = (
@@ -110,8 +115,8 @@ def test_others_are_priced_by_words_alone_too(dataset: PricingDataset) -> None:
         dataset.rows, dataset.rows[test], {"category": np.ones((len(test), 6))}, dataset.recipe, dataset.artefacts
     )
     model_id = fit_variant(dataset, variant, quiet)
-    expected = Predictions(dataset).of(variant, model_id, test)["predicted_log_price"].to_list()
-    found = Predictions(beside).of(variant, model_id, beside.others)["predicted_log_price"].to_list()
+    expected = predicted_by(dataset, variant, model_id, test)["predicted_log_price"].to_list()
+    found = predicted_by(beside, variant, model_id, beside.others)["predicted_log_price"].to_list()
     assert found == pytest.approx(expected, abs=1e-5)
 
 
@@ -133,7 +138,7 @@ def test_a_market_whose_sellers_say_nothing_is_priced_all_the_same(tmp_path: Pat
 
 
 def test_a_title_that_tells_its_price_moves_nothing(dataset: PricingDataset) -> None:
-    model = Predictor.load(dataset.artefacts, str(fit_variant(dataset, replace(BLENDED, features="WORDS"), quiet)))
+    model = Predictor.load(dataset.artefacts, fit_variant(dataset, replace(BLENDED, features="WORDS"), quiet))
     rows = dataset.rows.head(1).drop("text_id").with_columns(title=pl.lit("golden phone £45 ono"))
     cheap, dear = (
         model.predict(np.empty((1, 0)), rows.with_columns(title=pl.lit(f"golden phone £{price} ono")))[0].log_price
@@ -143,7 +148,7 @@ def test_a_title_that_tells_its_price_moves_nothing(dataset: PricingDataset) -> 
 
 
 def test_a_refit_is_of_words_that_were_read_in_the_same_way(dataset: PricingDataset) -> None:
-    model_id = str(fit_variant(dataset, replace(BLENDED, features="WORDS"), quiet))
+    model_id = fit_variant(dataset, replace(BLENDED, features="WORDS"), quiet)
     assert can_refit(dataset, model_id)
     otherwise = dataset.rows.with_columns(text_id=pl.lit("read otherwise"))
     assert not can_refit(PricingDataset(otherwise, dataset.recipe, dataset.artefacts), model_id)
@@ -157,7 +162,7 @@ def test_worse_copies_of_photos_keep_their_listings_words(tmp_path: Path) -> Non
     rows = photographed_rows(artefacts)
     dataset = PricingDataset(rows, quick_recipe(), artefacts)
     model_id = fit_variant(dataset, replace(BLENDED, features="MSTFE+WORDS"), quiet)
-    assert artefacts.models.card(str(model_id))["copies"] > 0
+    assert artefacts.models.card(model_id)["copies"] > 0
 
 
 def test_ridge_on_words_is_scikit_learns_on_the_same_matrix() -> None:
