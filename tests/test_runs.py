@@ -15,7 +15,7 @@ from vps_assets.orchestration.instance import free_dead_runs, open_instance
 
 
 def test_progress_is_shown_all_along(marketplace: Marketplace) -> None:
-    for words in ("photos drawn", "photos looked at", "epoch 8 of 8", "photos embedded", "trained", "open listings"):
+    for words in ("photos drawn", "photos looked at", "epoch 8 of 8", "listings embedded", "trained", "open listings"):
         assert words in marketplace.progress
 
 

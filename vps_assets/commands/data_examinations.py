@@ -14,7 +14,7 @@ import dagster as dg
 import duckdb
 
 from vps_assets.assets.champion_decisions import BEHIND, champion_of, champion_rows
-from vps_assets.commands.findings import BAD, FRESH_WITHIN, LEAST_FREE_GIB, LITTLE_FREE_GIB, LOOK, Examined, Finding, ok
+from vps_assets.commands.findings import BAD, FRESH_WITHIN, LEAST_FREE_GIB, LOOK, ROOM_FOR_TABLES, Examined, Finding, ok
 from vps_assets.definitions import defs
 from vps_assets.errors import one_line
 from vps_assets.home import Home
@@ -46,8 +46,9 @@ def examine_disk(home: Home) -> Finding:
     if home.path.stat().st_mode & stat.S_IRWXO:
         messages.append(f"every account can read {home.path}")
         to_do.append(f"chmod -R o-rwx {shlex.quote(str(home.path))}")
-    if free < LITTLE_FREE_GIB:
-        to_do.append("make room before the next run")
+    tables = home.warehouse.stat().st_size / 2**30 if home.warehouse.exists() else 0.0
+    if free < (enough := LEAST_FREE_GIB + ROOM_FOR_TABLES * tables):
+        to_do.append(f"make room before the next run, {enough:.1f} GiB at least")
     if not to_do:
         return ok(messages[0])
     return Finding(BAD if free < LEAST_FREE_GIB else LOOK, "; ".join(messages), "; ".join(to_do))

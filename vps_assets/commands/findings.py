@@ -13,7 +13,10 @@ from vps_assets.warehouse.database import Warehouse
 from vps_ml.recipes import Recipe
 
 OK, LOOK, BAD = "ok", "look", "bad"
-LEAST_FREE_GIB, LITTLE_FREE_GIB = 1.0, 10.0
+LEAST_FREE_GIB = 1.0
+ROOM_FOR_TABLES = 4
+"""Times the tables' file: a publication writes a second copy beside the first, and a run's logs and files come on top.
+"""
 LOCK_TIMEOUT_S = 10.0
 DAEMON_SILENT_S = 300.0
 FRESH_WITHIN = timedelta(hours=48)

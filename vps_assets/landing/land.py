@@ -22,7 +22,7 @@ from vps_assets.landing.landed import rows_in_force
 from vps_assets.landing.landings import landed_ids, reading, so_far
 from vps_assets.landing.mirror import put
 from vps_assets.landing.packs import compact
-from vps_assets.landing.photos import Progress, check_photos
+from vps_assets.landing.photos import NO_PHOTO, Progress, check_photos
 from vps_assets.landing.rules import reasons_of_rows
 from vps_assets.sweeping import sweep
 from vps_assets.tables.listings import WORDS
@@ -48,16 +48,25 @@ class Landing:
     """Reason -> how many rows have it; a row may have several."""
     already_landed: bool
     unknown_columns: tuple[str, ...]
+    no_photo: Path | None = None
+    """Where the first photo that is missing was looked for."""
+    repeated: int = 0
+    """Rows with the `listing_id` of another row of the file."""
 
     @property
     def told(self) -> str:
-        """How many rows there are, how many of them are bad, and most often why."""
+        """How many rows there are, how many of them are bad, and most often why; and where one looks first."""
         often = sorted(self.why.items(), key=lambda one: (-one[1], one[0]))
         named = [f"{reason} {count:,}" for reason, count in often[:MOST_REASONS]]
         others = len(often) - MOST_REASONS
         named += [f"{others} other reason{'s' if others > 1 else ''}"] if others > 0 else []
         reasons = f": {', '.join(named)}" if named else ""
-        return f"{self.rows:,} rows, {self.bad:,} of them bad (to be quarantined{reasons})"
+        parts = [f"{self.rows:,} rows, {self.bad:,} of them bad (to be quarantined{reasons})"]
+        if self.no_photo is not None:
+            parts.append(f"no photo lies at {self.no_photo}, for one")
+        if self.repeated:
+            parts.append(f"{self.repeated:,} with the listing_id of another, the last good one of which is kept")
+        return "; ".join(parts)
 
 
 def land(files: Sequence[Path], images: Path | None, home: Home, progress: Progress) -> list[Landing]:
@@ -125,22 +134,26 @@ class Staged:
     rows: int
     bad: int
     why: Mapping[str, int]
+    no_photo: Path | None
+    repeated: int
 
 
 def stage(file: ListingFile, images: Path, home: Home, landed_at: datetime, progress: Progress) -> Staged:
     """Check a file's rows and photos, batch by batch, and write them under a hidden name."""
     written = home.landing / temporary_name(file.path.stem)
     now = datetime.now(UTC)
-    digest, writer, rows, bad, why = hashlib.sha256(), None, 0, 0, Counter[str]()
+    digest, writer, rows, bad, why, no_photo = hashlib.sha256(), None, 0, 0, Counter[str](), None
     try:
         for typed in file.batches():
             checked = checked_rows(typed, file, images, home, now, rows, progress).with_columns(
                 landed_at=pl.lit(landed_at).dt.cast_time_unit("us")
             )
-            for content, reasons in checked.select("content", "landing_reasons").iter_rows():
+            for content, reasons, photo in checked.select("content", "landing_reasons", "image_path").iter_rows():
                 digest.update(f"{content} {reasons}\n".encode())
                 bad += bool(reasons)
                 why.update(reasons)
+                if no_photo is None and NO_PHOTO in reasons:
+                    no_photo = images / photo
             table = checked.to_arrow()
             writer = writer or ParquetWriter(written, table.schema, compression="zstd")
             writer.write_table(table)
@@ -151,7 +164,15 @@ def stage(file: ListingFile, images: Path, home: Home, landed_at: datetime, prog
     except BaseException:
         written.unlink(missing_ok=True)
         raise
-    return Staged(file, written, digest.hexdigest()[:ID_LENGTH], landed_at, rows, bad, why)
+    content_id = digest.hexdigest()[:ID_LENGTH]
+    return Staged(file, written, content_id, landed_at, rows, bad, why, no_photo, repeated_ids(written) if rows else 0)
+
+
+def repeated_ids(written: Path) -> int:
+    """How many rows of a staged file have the `listing_id` of another."""
+    listing_id = pl.col("listing_id").drop_nulls()
+    counted = pl.scan_parquet(written, glob=False).select(listing_id.len() - listing_id.n_unique())
+    return counted.collect(engine="streaming").item()
 
 
 def checked_rows(
@@ -189,7 +210,8 @@ def settle(staged: Staged, home: Home) -> Landing:
     already = landing_id in landed
     if not already and staged.rows:
         put(home, staged.written, f"{landing_id}.parquet")
-    return Landing(staged.file.path.name, staged.rows, staged.bad, staged.why, already, staged.file.unknown_columns)
+    told = staged.rows, staged.bad, staged.why, already, staged.file.unknown_columns, staged.no_photo, staged.repeated
+    return Landing(staged.file.path.name, *told)
 
 
 def in_force(written: Path, landed: Sequence[str]) -> bool:

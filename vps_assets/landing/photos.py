@@ -17,6 +17,7 @@ from vps_ml.photos.metadata import stripped, without_metadata
 Progress = Callable[[str], None]
 PHOTOS_PER_REPORT = 500
 MOST_PHOTO_BYTES = 64 << 20
+NO_PHOTO = "photo is missing"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def check_photo(image_path: str | None, folder: Path, home: Home) -> CheckedPhot
         if not path.is_relative_to(folder):
             return CheckedPhoto(None, "image_path leaves the image folder")
         if not path.is_file():
-            return CheckedPhoto(None, "photo is missing")
+            return CheckedPhoto(None, NO_PHOTO)
         if path.stat().st_size > MOST_PHOTO_BYTES:
             return CheckedPhoto(None, f"photo is larger than {MOST_PHOTO_BYTES >> 20} MiB")
         data = path.read_bytes()

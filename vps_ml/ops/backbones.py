@@ -229,7 +229,10 @@ def embed_dates(job: MissingDates, log: Log) -> None:
         arrays = gathered_from(parts, hashes)
         save_embeddings(job.artefacts.root / path, arrays, arrays.pop(QUALITY), hashes)
         job.artefacts.share_embeddings([path])
-        log(f"{job.dates[path]['listed_on'][0]}: {len(new[path]):,} of {len(hashes):,} photos embedded")
+        kept = len(set(hashes)) - len(new[path])
+        as_before = f", {kept:,} as they were" if kept else ""
+        made = f"{len(new[path]):,} photos of {len(hashes):,} listings embedded"
+        log(f"{job.dates[path]['listed_on'][0]}: {made}{as_before}")
 
 
 def several_each(photos: list[Path], at_once: int) -> list[Sequence[Path]]:

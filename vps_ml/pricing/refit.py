@@ -54,7 +54,10 @@ class Refit:
     def evidence(self) -> str:
         """The figures in one line."""
         if self.model_id is None or self.shared < FEWEST_SHARED:
-            return f"no refit: too few listings to calibrate one by, or to compare it on ({self.shared})"
+            return (
+                f"no refit: it takes {FEWEST_SHARED} test listings to compare one on, of which there are "
+                f"{self.shared}, and {FEWEST_CALIBRATING} newer validation listings to calibrate it by"
+            )
         figures = (
             f"on {self.shared} test listings that it did not train on its prices differ by {self.moved:.3f} (at most "
             f"{MOST_MOVED:.0%} of the error), MALE {self.refit_male:.4f} against {self.judged_male:.4f}, coverage "

@@ -123,10 +123,16 @@ def test_a_directory_that_is_not_there_is_said_and_not_made(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("free_gib", "state"), [(0.5, BAD), (5, LOOK), (50, OK)])
-def test_a_disk_with_little_room_is_a_finding_and_does_not_hide_who_can_read(
-    healthy: Home, monkeypatch: pytest.MonkeyPatch, free_gib: float, state: str
+@pytest.mark.parametrize(
+    ("free_gib", "tables_gib", "state"), [(0.5, 0, BAD), (2, 0, OK), (2, 1, LOOK), (4.9, 1, LOOK), (5, 1, OK)]
+)
+def test_a_disk_with_little_room_for_these_tables_is_a_finding_and_does_not_hide_who_can_read(
+    healthy: Home, monkeypatch: pytest.MonkeyPatch, free_gib: float, tables_gib: int, state: str
 ) -> None:
+    if tables_gib:
+        (sparse := healthy.path / "sparse").touch()
+        os.truncate(sparse, tables_gib * 2**30)
+        monkeypatch.setattr(Home, "warehouse", sparse)
     with_free_bytes(monkeypatch, free_gib * 2**30)
     assert found(healthy)["disk"].state == state
     assert found(healthy)["disk"].message == f"{free_gib:.1f} GiB free in {healthy.path}"

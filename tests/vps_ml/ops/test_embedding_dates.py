@@ -57,13 +57,13 @@ def embedded(artefacts: Artefacts, name: str, hashes: list[str]) -> tuple[dict[s
 def test_only_new_photos_are_embedded_and_the_features_are_those_of_all_at_once(artefacts: Artefacts) -> None:
     a, b, c, d = (landed(artefacts, seed) for seed in range(4))
     _, told = embedded(artefacts, "first", [a, b, c])
-    assert told.endswith("3 of 3 photos embedded")
+    assert told.endswith("3 photos of 3 listings embedded")
     some, told = embedded(artefacts, "second", [d, c, a, d])
-    assert told.endswith("1 of 4 photos embedded")
+    assert told.endswith("1 photos of 4 listings embedded, 2 as they were")
     artefacts.embedding_file(artefacts.embedding_path("e", str(DAY), "first")).unlink()
     artefacts.embedding_file(artefacts.embedding_path("e", str(DAY), "second")).unlink()
     afresh, told = embedded(artefacts, "third", [d, c, a, d])
-    assert told.endswith("3 of 4 photos embedded")
+    assert told.endswith("3 photos of 4 listings embedded")
     assert some.keys() == afresh.keys() >= {*BACKBONES, "photo_quality"}
     assert all(np.array_equal(values, afresh[name]) for name, values in some.items())
 
@@ -73,7 +73,7 @@ def test_a_date_that_loses_a_listing_runs_no_network(artefacts: Artefacts, monke
     both, _ = embedded(artefacts, "first", [a, b])
     monkeypatch.setattr("vps_ml.backbones.embedding.load_extractors", None)
     one, told = embedded(artefacts, "second", [b])
-    assert told.endswith("0 of 1 photos embedded")
+    assert told.endswith("0 photos of 1 listings embedded, 1 as they were")
     assert all(np.array_equal(one[task][0], both[task][1]) for task in BACKBONES)
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_taken_from_a_damaged_file_nor_from_another_date(artefacts: A
     other.write_bytes(file.read_bytes())
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     _, told = embedded(artefacts, "second", [a])
-    assert told.endswith("1 of 1 photos embedded")
+    assert told.endswith("1 photos of 1 listings embedded")
     assert not file.exists()
     assert other.exists()
 
