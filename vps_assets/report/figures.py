@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from vps_assets.errors import printable
 from vps_ml.evaluation.metrics import risk_coverage
 from vps_ml.photos.decoding import open_photo
+from vps_ml.pricing.calibration import ALL
 
 WIDTH, DPI = 4.8, 160
 """Of a figure, in inches, and its pixels an inch."""
@@ -164,18 +165,19 @@ def risk_coverage_curves(reports: pl.DataFrame, predictions: pl.DataFrame) -> dg
 def range_coverage_png(by_segment: pl.DataFrame, level: float) -> bytes:
     """Share of qualified test items sold within their range, by category, and what chance allows.
 
-    That is three standard errors on both sides of the level. Of more than `MOST_CATEGORIES` those with the most of
-    them. Columns: segment, qualified, range_coverage.
+    That is three standard errors on both sides of the level. All first, then the categories, each with how many it has;
+    of more than `MOST_CATEGORIES` those with the most. Columns: segment, qualified, range_coverage.
     """
     drawing, axis = figure(3.6)
     by_number = by_segment.drop_nulls("range_coverage").sort("qualified", "segment", descending=[True, False])
-    rows = by_number.head(MOST_CATEGORIES).sort("segment")
+    rows = by_number.head(MOST_CATEGORIES).sort(pl.col("segment") != ALL, "segment")
     error = 3 * np.sqrt(level * (1 - level) / np.maximum(rows["qualified"].to_numpy(), 1))
     chance = [np.minimum(error, level), np.minimum(error, 1 - level)]
     place = np.arange(rows.height)
     axis.errorbar(place, np.full(rows.height, level), chance, fmt="none", color=GREY, capsize=3)
     axis.plot(place, rows["range_coverage"].to_numpy(), "o", color=BLUE)
-    axis.set_xticks(place, list(map(plain, rows["segment"])), **SLANTED)
+    labels = [f"{plain(name)} ({count:,})" for name, count in rows.select("segment", "qualified").iter_rows()]
+    axis.set_xticks(place, labels, **SLANTED)
     axis.axhline(level, color=GREY, linestyle="--")
     axis.set(ylabel="sold within the range", ylim=(0, 1.05))
     return png(drawing)
