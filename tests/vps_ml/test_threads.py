@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
+from time import sleep
 
 import dagster as dg
 import numpy as np
@@ -14,12 +16,13 @@ from worlds import QUICK, examples, quiet, world
 
 from vps_ml import training_loop
 from vps_ml.artefacts import Artefacts
-from vps_ml.ops.pricing import PredictionJob, model_rows, predict_test_rows
+from vps_ml.ops.pricing import PredictionJob, PricingJob, predict_test_rows, train_pricing_models
 from vps_ml.pricing.baselines import baseline_variants
+from vps_ml.pricing.calibration import Calibration
 from vps_ml.pricing.learners import regressor, train_alone
 from vps_ml.pricing.models import Predictions
 from vps_ml.pricing.variants import Variant
-from vps_ml.threads import one_thread, threads_for
+from vps_ml.threads import one_thread, side_by_side, threads_for
 from vps_ml.training_loop import Session
 
 
@@ -40,6 +43,23 @@ def test_one_thread_works_meanwhile_and_as_many_as_before_afterwards() -> None:
     assert torch.get_num_threads() == 2
 
 
+def test_as_many_as_there_are_cores_are_done_at_the_same_time_and_told_in_their_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    both = Barrier(2)
+
+    def work(item: int) -> int:
+        both.wait(timeout=20)
+        sleep(0.01 * (item % 2))
+        return -item
+
+    assert side_by_side(work, range(6)) == [0, -1, -2, -3, -4, -5]
+    assert side_by_side(work, []) == []
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(lambda item: 1 // item, [1, 0])
+
+
 @pytest.mark.parametrize(
     "rows,features,threads", [(0, 128, 1), (600, 320, 1), (600, 8204, 2), (2**13 - 1, 2**9, 1), (2**13, 2**9, 2)]
 )
@@ -54,14 +74,17 @@ def test_models_predict_few_test_rows_by_one_thread(
 ) -> None:
     seen = list[int]()
 
-    def predicted(predictions: Predictions, variant: Variant, model_id: str | None, rows: np.ndarray) -> pl.DataFrame:
+    def predicted(
+        predictions: Predictions, variant: Variant, model_id: str, calibration: Calibration, rows: np.ndarray
+    ) -> pl.DataFrame:
         seen.append(torch.get_num_threads())
         return pl.DataFrame({"listing_id": predictions.dataset.listing_id[rows]})
 
+    rows = sold_rows(artefacts := Artefacts(tmp_path), 40)
+    job = PricingJob(rows, baseline_variants(1, "MSTFE")[:1], quick_recipe(), artefacts)
+    models = train_pricing_models(dg.build_op_context(), job=job)
     monkeypatch.setattr("vps_ml.threads.NUMBERS_WORTH_SHARING", numbers)
     monkeypatch.setattr("vps_ml.pricing.models.Predictions.of", predicted)
-    rows = sold_rows(artefacts := Artefacts(tmp_path), 40)
-    models = model_rows([baseline_variants(1, "MSTFE")[0]], [None], artefacts)
     predict_test_rows(dg.build_op_context(), PredictionJob(rows, models, quick_recipe(), artefacts))
     assert seen == [threads]
 

@@ -52,18 +52,13 @@ def baseline_recipe(recipe: Recipe) -> object:
     return recipe.described() | {"baselines": {name: baseline.version for name, baseline in BASELINES.items()}}
 
 
-def price_models(
-    seeded_op: str,
-    partitions: str = "none",
-    recipe: Callable[[Recipe], object] = whole_recipe,
-    code_version: str = "7",
-) -> Node:
+def price_models(seeded_op: str, partitions: str = "none", recipe: Callable[[Recipe], object] = whole_recipe) -> Node:
     """Price models: kept until sales outgrow them, or the features or the cleaning change."""
     return Node(
         PRICED_FROM,
         partitions,
-        code_version,
-        recipe,
+        code_version="8",
+        recipe=recipe,
         kept_as="price_models",
         fitted_with=("price_bounds", "task_backbones"),
         content=("model_id",),
@@ -120,9 +115,9 @@ LAYERS: tuple[Mapping[str, Node], ...] = (
     {"percentile_pricing_models": price_models("percentile_job", "coverage_target")},
     {"threshold_pricing_models": price_models("threshold_job", "error_tolerance")},
     {
-        "baseline_pricing_models": price_models("baseline_job", recipe=baseline_recipe, code_version="8"),
+        "baseline_pricing_models": price_models("baseline_job", recipe=baseline_recipe),
         ABLATIONS: price_models("ablation_job"),
-        OF_WORDS: price_models("words_models_job", recipe=baseline_recipe, code_version="8"),
+        OF_WORDS: price_models("words_models_job", recipe=baseline_recipe),
         "evaluation_predictions": Node((*PRICED_FROM, *MODELS, ABLATIONS, OF_WORDS), code_version="5"),
         "out_of_bounds_predictions": Node((*PRICED_FROM, "raw_listings", "price_bounds", *MODELS)),
         "evaluation_reports": Node(

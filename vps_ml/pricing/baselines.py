@@ -111,7 +111,7 @@ class BoostedTrees(Baseline):
     """LightGBM on the price models' features, one booster a fold, with an error model as its gate."""
 
     kind = "boosted_trees"
-    version = "2"
+    version = "3"
 
     def fitted(
         self, dataset: "PricingDataset", variant: Variant, x: "FeatureMatrix", log: Log, model_id: str

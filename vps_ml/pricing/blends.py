@@ -18,8 +18,9 @@ from vps_ml.pricing.calibration import Judgement
 from vps_ml.pricing.distances import Rows, input_scale, parts_of, seeded_choice
 from vps_ml.pricing.expected_errors import SCALE, Comparables, ExpectedError, error_of
 from vps_ml.pricing.folds import fold_of_group
-from vps_ml.pricing.kernels import Kernel, KernelMachine, fit_kernel_machine
+from vps_ml.pricing.kernels import MOST_EXACT, Kernel, KernelMachine, fit_kernel_machine
 from vps_ml.stores import Store
+from vps_ml.threads import side_by_side
 
 PRICE = Kernel(penalty=3.0, tolerance=0.1, gamma=0.7)
 """Of log prices, in ln units. Chosen once by hand on real adverts, and left (docs/experiments.md)."""
@@ -67,12 +68,16 @@ def fit_kernel_folds(
     rows = x.where(chosen).array()
     scale, error_scale = (input_scale(feature_map, rows, learning) for learning in (PRICES, ERRORS))
     scaled, y = rows * scale, price[chosen]
-    machine = fit_kernel_machine(scaled, y, PRICE, seed)
-    residual = price - predicted(machine, x, scale)  # of rows that were not chosen, the machine has not seen any
     fold = fold_of_group(group[chosen], FOLDS, seed)
-    for k in range(FOLDS):
-        without = fit_kernel_machine(scaled[fold != k], y[fold != k], PRICE, seed)
-        residual[chosen[fold == k]] = y[fold == k] - without.predict(scaled[fold == k])
+
+    def without(k: int) -> KernelMachine:
+        return fit_kernel_machine(scaled[fold != k], y[fold != k], PRICE, seed)
+
+    each = range(-1, FOLDS)  # of -1 there is no row
+    machine, *machines = side_by_side(without, each) if len(y) <= MOST_EXACT else map(without, each)
+    residual = price - predicted(machine, x, scale)  # of rows that were not chosen, the machine has not seen any
+    for k, other in enumerate(machines):
+        residual[chosen[fold == k]] = y[fold == k] - other.predict(scaled[fold == k])
     return KernelFolds(machine, scale, error_scale, residual)
 
 

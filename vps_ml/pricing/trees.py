@@ -4,7 +4,8 @@ Axes: N item, F feature, V validation item.
 """
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vps_ml.pricing.folds import fold_of_group
+from vps_ml.threads import side_by_side
 
 TREES = {
     "learning_rate": 0.05,
@@ -22,9 +24,13 @@ TREES = {
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
     "verbosity": -1,
+    "max_bin": 63,
     "deterministic": True,
-    "num_threads": 2,
 }
+"""With 63 values a feature a tree takes half as long as with 255 and prices real adverts as well (docs/experiments.md).
+`deterministic`: the same trees by however many threads."""
+LARGE_BYTES = 1 << 27
+"""Of features from which on threads share a booster's steps: those of smaller ones are too small for it."""
 MOST_ROUNDS = 1000
 PATIENCE = 30
 PRICE = {"objective": "huber", "alpha": 0.5}
@@ -49,13 +55,20 @@ class FoldTrees:
     """y less the boosters' mean, on the validation rows."""
 
 
-def fit_booster(learnt: TrainingRows, stop: TrainingRows, objective: dict[str, Any], seed: int) -> lightgbm.Booster:
+def fit_booster(
+    learnt: TrainingRows, stop: TrainingRows, objective: Mapping[str, Any], seed: int, threads: int
+) -> lightgbm.Booster:
     """One booster; the second rows decide when to stop, and the best round is kept."""
     data = lightgbm.Dataset(*learnt)
     judge = lightgbm.Dataset(*stop, reference=data)
     patience = lightgbm.early_stopping(PATIENCE, verbose=False)
-    settings = {**TREES, **objective, "seed": seed}
+    settings = {**TREES, **objective, "seed": seed, "num_threads": threads}
     return lightgbm.train(settings, data, MOST_ROUNDS, valid_sets=[judge], callbacks=[patience])
+
+
+def threads_of(x: Float[np.ndarray, "N F"]) -> int:
+    """How many threads share the steps of a booster of these features."""
+    return 1 if x.nbytes < LARGE_BYTES else os.cpu_count() or 1
 
 
 def fit_fold_trees(
@@ -71,14 +84,17 @@ def fit_fold_trees(
         seed: of bagging and folds.
     """
     x, y = train
-    fold = fold_of_group(group, folds, seed)
-    residual, boosters = np.zeros(len(y)), []
-    for k in range(folds):
-        booster = fit_booster((x[fold != k], y[fold != k]), validation, PRICE, seed * 1000 + k)
+    fold, threads = fold_of_group(group, folds, seed), threads_of(x)
+
+    def without(k: int) -> lightgbm.Booster:
+        return fit_booster((x[fold != k], y[fold != k]), validation, PRICE, seed * 1000 + k, threads)
+
+    boosters = side_by_side(without, range(folds)) if threads == 1 else list(map(without, range(folds)))
+    residual = np.zeros(len(y))
+    for k, booster in enumerate(boosters):
         residual[fold == k] = y[fold == k] - booster.predict(x[fold == k])
-        boosters.append(booster.model_to_string())
-    held_out = validation[1] - trees_price(boosters, validation[0])
-    return FoldTrees(tuple(boosters), residual, held_out)
+    texts = tuple(booster.model_to_string() for booster in boosters)
+    return FoldTrees(texts, residual, validation[1] - trees_price(texts, validation[0]))
 
 
 def trees_price(boosters: Sequence[str], x: Float[np.ndarray, "N F"]) -> Float[np.ndarray, " N"]:
@@ -90,7 +106,7 @@ def trees_price(boosters: Sequence[str], x: Float[np.ndarray, "N F"]) -> Float[n
 def fit_error_trees(train: TrainingRows, validation: TrainingRows, seed: int) -> str:
     """Trees that expect |error|, from errors of prices on items that no booster had seen (N, in ln units)."""
     (x, residual), (unseen, held_out) = train, validation
-    return fit_booster((x, np.abs(residual)), (unseen, np.abs(held_out)), ERROR, seed).model_to_string()
+    return fit_booster((x, np.abs(residual)), (unseen, np.abs(held_out)), ERROR, seed, threads_of(x)).model_to_string()
 
 
 def trees_error(error_model: str, x: Float[np.ndarray, "N F"]) -> Float[np.ndarray, " N"]:

@@ -71,6 +71,17 @@ def test_the_errors_of_a_machine_are_of_items_that_it_did_not_see() -> None:
     assert np.abs(folds.residual).mean() > own
 
 
+def test_machines_are_the_same_side_by_side_and_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = world()
+    given = rows(x), y, np.arange(240) // 2, feature_map(), 0
+    together = fit_kernel_folds(*given)
+    monkeypatch.setattr(blends, "MOST_EXACT", 239)
+    monkeypatch.setattr(blends, "side_by_side", None)
+    alone = fit_kernel_folds(*given)
+    assert (together.residual == alone.residual).all()
+    assert (together.machine.weights == alone.machine.weights).all()
+
+
 def test_rows_beyond_what_a_machine_is_fitted_on_have_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distances, "MOST_ROWS", 100)
     x, y = world()

@@ -1,6 +1,8 @@
+import lightgbm
 import numpy as np
 import pytest
 
+from vps_ml.pricing import trees
 from vps_ml.pricing.folds import fold_of_group
 from vps_ml.pricing.trees import (
     fit_error_trees,
@@ -28,6 +30,27 @@ def test_trees_expect_more_error_where_prices_scatter() -> None:
     expected = trees_error(error, x)
     assert expected[noisy].mean() > 2 * expected[~noisy].mean()
     assert (expected > 0).all()
+
+
+@pytest.mark.parametrize(("large_bytes", "threads"), [(1 << 27, {1}), (1, {2})])
+def test_boosters_of_few_numbers_are_fitted_side_by_side_and_larger_ones_by_all_threads_with_the_same_trees(
+    monkeypatch: pytest.MonkeyPatch, large_bytes: int, threads: set[int]
+) -> None:
+    x, y, _ = noisy_world(400)
+    given, once = ((x[:300], y[:300]), (x[300:], y[300:]), np.arange(300), 3, 0), set[object]()
+    usual = fit_fold_trees(*given)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(trees, "LARGE_BYTES", large_bytes)
+    fit = lightgbm.train
+    monkeypatch.setattr(
+        lightgbm, "train", lambda how, *rest, **more: once.add(how["num_threads"]) or fit(how, *rest, **more)
+    )
+    made = fit_fold_trees(*given)
+    assert once == threads
+    assert (made.residual == usual.residual).all() and (made.held_out_residual == usual.held_out_residual).all()
+    error = fit_error_trees((x[:300], made.residual), given[1], 0)
+    assert once == threads
+    assert (trees_error(error, x) == trees_error(fit_error_trees((x[:300], usual.residual), given[1], 0), x)).all()
 
 
 def test_a_fold_is_priced_by_the_booster_that_did_not_see_it_and_new_items_by_all() -> None:
