@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, Marketplace, vps
+from conftest import LAST_DATE, REPOSITORY, Marketplace, vps
 
 from vps_assets.home import Home
 from vps_assets.orchestration.instance import free_dead_runs, open_instance
@@ -23,6 +23,16 @@ def test_a_second_run_has_nothing_to_do(marketplace: Marketplace) -> None:
     ran = vps("run", home=marketplace.home.path)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("Nothing had to be done")
+
+
+def test_a_second_demo_does_not_take_back_what_has_landed_since_the_first(
+    marketplace: Marketplace,
+) -> None:
+    before = sorted(marketplace.home.landing.iterdir())
+    ran = vps("demo", "--listings", "500", "--last-date", LAST_DATE.isoformat(), home=marketplace.home.path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("listings.parquet: landed before; what has landed since stays\nNothing had to be done")
+    assert sorted(marketplace.home.landing.iterdir()) == before
 
 
 def test_what_the_command_line_ran_is_in_the_dagster_instance_with_its_logs(marketplace: Marketplace) -> None:

@@ -125,6 +125,17 @@ def test_a_photo_under_another_category_than_it_shows_is_doubted(marketplace: Ma
     assert not any(name == category for name, category in zip(wrongly, own, strict=True))
 
 
+def test_a_photo_in_which_nothing_can_be_seen_does_not_look_like_a_category_though_words_price_the_item(
+    marketplace: Marketplace, tmp_path: Path
+) -> None:
+    Image.new("RGB", (200, 200), (4, 4, 4)).save(black := tmp_path / "black.jpg")
+    snapshot = Snapshot.read(marketplace.home)
+    said = {"title": "Aldera, like new", "description": "works, with receipt", "image": black}
+    answers = [one.answer for one in snapshot.suggestions([Offer(name, **said) for name in snapshot.categories.names])]
+    assert any(answer["qualified"] and answer["inputs"] == "words" for answer in answers)
+    assert {answer["looks_like"] for answer in answers} == {None}
+
+
 @pytest.mark.parametrize(("category", "near"), [("phnoe", "'phone'"), ("", None), ("spaceship", None)])
 def test_a_category_of_which_nothing_has_sold_is_refused_with_the_nearest_names(
     marketplace: Marketplace, category: str, near: str | None

@@ -101,8 +101,9 @@ def demo(
     ] = None,
 ) -> None:
     """Make a small marketplace with photos, land it, materialise the whole lineage, print the tables."""
-    from vps_assets.demo.market import make_market
+    from vps_assets.demo.market import is_drawn, make_market
     from vps_assets.landing.land import land
+    from vps_assets.landing.landings import landed_files
     from vps_assets.report.terminal import print_tables
     from vps_assets.tables.partitions import EARLIEST_DAY
 
@@ -110,8 +111,13 @@ def demo(
         home = Home.from_environment()
         if last_date is not None and not EARLIEST_DAY <= last_date.date() <= datetime.now(UTC).date():
             raise UserError(f"--last-date: {last_date.date()} is after today, or before {EARLIEST_DAY}")
+        market = listings, seed, last_date and last_date.date()
+        landed_before = is_drawn(home.demo, *market) and landed_files(home)
         folder = make_market(home.demo, listings, seed, tell, last_date and last_date.date())
-        print_landings(land([folder / "listings.parquet"], folder, home, tell))
+        if landed_before:  # landed again, it would take back what has landed since
+            print("listings.parquet: landed before; what has landed since stays")
+        else:
+            print_landings(land([folder / "listings.parquet"], folder, home, tell))
         materialise(home, requested(home))
         print_tables(home)
         print("Next: `vps report` writes the report, `make ui` opens the Dagster UI on http://127.0.0.1:3000")

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Event
 from typing import TypeVar
 
 import torch
@@ -14,6 +15,8 @@ Result = TypeVar("Result")
 
 WORTH_SHARING = 2**26
 """Multiplications of a training step from which threads share its operations."""
+AT_ONCE_BYTES = 2 << 30
+"""What is made side by side takes no more memory together."""
 NUMBERS_WORTH_SHARING = 2**22
 """Numbers of a matrix that is predicted from: of fewer, operations are small. 8,192 rows of 512 features."""
 
@@ -39,11 +42,30 @@ def threads_for(rows: int, features: int) -> AbstractContextManager[None]:
     return one_thread() if rows * features < NUMBERS_WORTH_SHARING else nullcontext()
 
 
-def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+def side_by_side(work: Callable[[Item, Event], Result], items: Sequence[Item], bytes_each: int = 0) -> list[Result]:
     """What `work` returns for each item, a thread a core being at work on one each.
 
     For work that is not Python's and that does with one thread: several that share one operation wait for each other
     after each, ten times as long beside another process that takes a core (docs/adr/0034).
+
+    Args:
+        work: takes an item, and what is set as soon as its result is not wanted any more: an interruption waits for
+            those that are at work.
+        items: what it is done for.
+        bytes_each: that it takes for one; together they take no more than `AT_ONCE_BYTES`.
+
+    Raises:
+        Exception: the first that `work` has raised; those that had not begun are left.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(work, items))
+    at_once = AT_ONCE_BYTES // max(1, bytes_each)
+    stop = Event()
+    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, at_once))) as pool:
+        futures = [pool.submit(work, item, stop) for item in items]
+        try:
+            for ended in wait(futures, return_when=FIRST_EXCEPTION).done:
+                ended.result()
+            return [future.result() for future in futures]
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

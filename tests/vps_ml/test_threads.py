@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event, Semaphore
 from time import sleep
 
 import dagster as dg
@@ -14,7 +14,7 @@ from datasets import quick_recipe, sold_rows
 from threadpoolctl import threadpool_info, threadpool_limits
 from worlds import QUICK, examples, quiet, world
 
-from vps_ml import training_loop
+from vps_ml import threads, training_loop
 from vps_ml.artefacts import Artefacts
 from vps_ml.ops.pricing import PredictionJob, PricingJob, predict_test_rows, train_pricing_models
 from vps_ml.pricing.baselines import baseline_variants
@@ -49,28 +49,57 @@ def test_as_many_as_there_are_cores_are_done_at_the_same_time_and_told_in_their_
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     both = Barrier(2)
 
-    def work(item: int) -> int:
+    def work(item: int, stop: Event) -> int:
         both.wait(timeout=20)
         sleep(0.01 * (item % 2))
         return -item
 
     assert side_by_side(work, range(6)) == [0, -1, -2, -3, -4, -5]
     assert side_by_side(work, []) == []
+
+
+def test_what_is_at_work_hears_of_an_error_and_what_has_not_begun_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    begun, heard = list[int](), list[bool]()
+
+    def work(item: int, stop: Event) -> int:
+        begun.append(item)
+        if item == 1:
+            raise ZeroDivisionError
+        heard.append(stop.wait(timeout=20))
+        return item
+
     with pytest.raises(ZeroDivisionError):
-        side_by_side(lambda item: 1 // item, [1, 0])
+        side_by_side(work, range(6))
+    assert sorted(begun) == [0, 1] and heard == [True]
+
+
+def test_no_more_are_done_at_a_time_than_memory_is_there_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr(threads, "AT_ONCE_BYTES", 299)
+    alone = Semaphore(2)
+
+    def work(item: int, stop: Event) -> bool:
+        took = alone.acquire(blocking=False)
+        sleep(0.02)
+        alone.release()
+        return took
+
+    assert all(side_by_side(work, range(8), 100))
+    assert side_by_side(work, [0], 1000) == [True]
 
 
 @pytest.mark.parametrize(
-    "rows,features,threads", [(0, 128, 1), (600, 320, 1), (600, 8204, 2), (2**13 - 1, 2**9, 1), (2**13, 2**9, 2)]
+    "rows,features,expected", [(0, 128, 1), (600, 320, 1), (600, 8204, 2), (2**13 - 1, 2**9, 1), (2**13, 2**9, 2)]
 )
-def test_predicting_few_numbers_is_one_threads_and_many_are_shared(rows: int, features: int, threads: int) -> None:
+def test_predicting_few_numbers_is_one_threads_and_many_are_shared(rows: int, features: int, expected: int) -> None:
     with threads_for(rows, features):
-        assert torch.get_num_threads() == threads
+        assert torch.get_num_threads() == expected
 
 
-@pytest.mark.parametrize("numbers,threads", [(2**22, 1), (1, 2)])
+@pytest.mark.parametrize("numbers,expected", [(2**22, 1), (1, 2)])
 def test_models_predict_few_test_rows_by_one_thread(
-    numbers: int, threads: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    numbers: int, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     seen = list[int]()
 
@@ -86,12 +115,12 @@ def test_models_predict_few_test_rows_by_one_thread(
     monkeypatch.setattr("vps_ml.threads.NUMBERS_WORTH_SHARING", numbers)
     monkeypatch.setattr("vps_ml.pricing.models.Predictions.of", predicted)
     predict_test_rows(dg.build_op_context(), PredictionJob(rows, models, quick_recipe(), artefacts))
-    assert seen == [threads]
+    assert seen == [expected] * len(seen) and seen
 
 
-@pytest.mark.parametrize("worth_sharing,threads", [(2**26, 1), (1, 2)])
+@pytest.mark.parametrize("worth_sharing,expected", [(2**26, 1), (1, 2)])
 def test_a_network_whose_steps_are_small_is_trained_by_one_thread(
-    worth_sharing: int, threads: int, monkeypatch: pytest.MonkeyPatch
+    worth_sharing: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training_loop, "WORTH_SHARING", worth_sharing)
     x, y, _ = world(60)
@@ -103,5 +132,5 @@ def test_a_network_whose_steps_are_small_is_trained_by_one_thread(
     )
     learner = replace(regressor("f_reg", prices, QUICK), recordable=False)
     train_alone(learner, prices, prices, QUICK, 0, Session(quiet))
-    assert seen == {threads}
+    assert seen == {expected}
     assert torch.get_num_threads() == 2

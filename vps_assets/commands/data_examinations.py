@@ -46,8 +46,9 @@ def examine_disk(home: Home) -> Finding:
     if home.path.stat().st_mode & stat.S_IRWXO:
         messages.append(f"every account can read {home.path}")
         to_do.append(f"chmod -R o-rwx {shlex.quote(str(home.path))}")
-    tables = home.warehouse.stat().st_size / 2**30 if home.warehouse.exists() else 0.0
-    if free < (enough := LEAST_FREE_GIB + ROOM_FOR_TABLES * tables):
+    tables = home.warehouse.stat().st_size if home.warehouse.exists() else 0
+    models = sum(path.stat().st_size for path in home.artefacts.models.folder.rglob("*") if path.is_file())
+    if free < (enough := LEAST_FREE_GIB + (ROOM_FOR_TABLES * tables + models) / 2**30):
         to_do.append(f"make room before the next run, {enough:.1f} GiB at least")
     if not to_do:
         return ok(messages[0])
@@ -134,7 +135,10 @@ def examine_lineage(examined: Examined) -> Finding:
     if not stale:
         return ok(f"all {len(LINEAGE)} assets are up to date with what has landed")
     names = ", ".join(list(stale)[:3]) + (f" and {len(stale) - 3} more" if len(stale) > 3 else "")
-    return Finding(LOOK, f"{names} are behind what has landed", "the sensors make them; vps run does it now")
+    to_do = (
+        "a run is under way: wait for it" if runs_under_way(examined) else "the sensors make them; vps run does it now"
+    )
+    return Finding(LOOK, f"{names} are behind what has landed", to_do)
 
 
 def examine_champion(examined: Examined) -> Finding:

@@ -15,8 +15,8 @@ from vps_ml.recipes import Recipe
 OK, LOOK, BAD = "ok", "look", "bad"
 LEAST_FREE_GIB = 1.0
 ROOM_FOR_TABLES = 4
-"""Times the tables' file: a publication writes a second copy beside the first, and a run's logs and files come on top.
-"""
+"""Times the tables' file: a publication writes a second copy beside the first, and a run's logs and files come on top,
+models as large as those that there are if it trains."""
 LOCK_TIMEOUT_S = 10.0
 DAEMON_SILENT_S = 300.0
 FRESH_WITHIN = timedelta(hours=48)

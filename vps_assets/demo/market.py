@@ -35,6 +35,8 @@ Drawing = tuple[Item, str | None, tuple[int, ...]]
 """An item, its photo's fault and seed: what `draw_photo` takes."""
 VERSION = 3
 """Raise it when the same seed would draw another marketplace."""
+MARKER = "market.json"
+"""Stands in the folder of a marketplace that is whole."""
 DAYS = 90
 SELLERS = 300
 FAULT_SHARE = 0.15
@@ -189,6 +191,19 @@ def draw_to(folder: str, numbers: list[int], photos: list[Drawing]) -> int:
     return len(numbers)
 
 
+def is_drawn(folder: Path, count: int, seed: int, last_date: date | None = None) -> bool:
+    """Whether this marketplace is there already; whichever its last date, where none is asked for."""
+    marker, asked = folder / MARKER, parameters_of(count, seed)
+    if last_date is not None:
+        asked["last_date"] = last_date.isoformat()
+    return marker.exists() and asked.items() <= json.loads(marker.read_text()).items()
+
+
+def parameters_of(count: int, seed: int) -> dict[str, object]:
+    """What tells one marketplace from another, beside its last date."""
+    return {"version": VERSION, "listings": count, "seed": seed}
+
+
 def make_market(
     folder: Path, count: int, seed: int, progress: Callable[[str], None], last_date: date | None = None
 ) -> Path:
@@ -200,14 +215,10 @@ def make_market(
     `truth.parquet` has each listing's noise-free price, its photo's fault, the noise level, what only words tell, and
     how it was offered: no asset reads it, so that tests and benchmarks can hold the system against an oracle.
     """
-    parameters: dict[str, object] = {"version": VERSION, "listings": count, "seed": seed}
-    marker = folder / "market.json"
-    existing = json.loads(marker.read_text()) if marker.exists() else {}
-    asked = parameters if last_date is None else parameters | {"last_date": last_date.isoformat()}
-    if existing and asked.items() <= existing.items():
+    if is_drawn(folder, count, seed, last_date):
         progress(f"the demo marketplace exists already: {count:,} listings")
         return folder
-    if folder.exists() and not marker.exists():
+    if folder.exists() and not (folder / MARKER).exists():
         raise FileExistsError(f"{folder} is not a demo marketplace: move it away, or choose another VPS_HOME")
     last_date = last_date or datetime.now(UTC).date() - timedelta(days=1)
     listings, truths, photos = simulated(count, seed, last_date)
@@ -229,7 +240,7 @@ def make_market(
     )
     truth = pl.DataFrame([{"spoilt": False} | t for t in truths], infer_schema_length=None)
     truth.drop("photo", "seller").write_parquet(temporary / "truth.parquet")
-    (temporary / "market.json").write_text(json.dumps(parameters | {"last_date": last_date.isoformat()}))
+    (temporary / MARKER).write_text(json.dumps(parameters_of(count, seed) | {"last_date": last_date.isoformat()}))
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
     return folder

@@ -51,7 +51,7 @@ class Landing:
     no_photo: Path | None = None
     """Where the first photo that is missing was looked for."""
     repeated: int = 0
-    """Rows with the `listing_id` of another row of the file."""
+    """Rows of the file beyond the first of their `listing_id`."""
 
     @property
     def told(self) -> str:
@@ -61,11 +61,13 @@ class Landing:
         others = len(often) - MOST_REASONS
         named += [f"{others} other reason{'s' if others > 1 else ''}"] if others > 0 else []
         reasons = f": {', '.join(named)}" if named else ""
-        parts = [f"{self.rows:,} rows, {self.bad:,} of them bad (to be quarantined{reasons})"]
+        bad = f"{self.bad:,} of them bad (to be quarantined{reasons})" if self.bad else "none of them bad"
+        parts = [f"{self.rows:,} rows, {bad}"]
         if self.no_photo is not None:
-            parts.append(f"no photo lies at {self.no_photo}, for one")
+            of_all = ": are they in another folder (--images)?" if self.why[NO_PHOTO] == self.rows else ""
+            parts.append(f"no photo lies at {self.no_photo}, for one{of_all}")
         if self.repeated:
-            parts.append(f"{self.repeated:,} with the listing_id of another, the last good one of which is kept")
+            parts.append(f"{self.repeated:,} repeat a listing_id, of which the last good row counts")
         return "; ".join(parts)
 
 
@@ -153,7 +155,7 @@ def stage(file: ListingFile, images: Path, home: Home, landed_at: datetime, prog
                 bad += bool(reasons)
                 why.update(reasons)
                 if no_photo is None and NO_PHOTO in reasons:
-                    no_photo = images / photo
+                    no_photo = (images / photo).resolve()
             table = checked.to_arrow()
             writer = writer or ParquetWriter(written, table.schema, compression="zstd")
             writer.write_table(table)
@@ -161,16 +163,17 @@ def stage(file: ListingFile, images: Path, home: Home, landed_at: datetime, prog
             progress(f"{file.path.name}: {rows:,} rows and their photos looked at, {bad:,} bad")
         if writer:
             writer.close()
+        repeated = repeated_ids(written) if writer else 0
     except BaseException:
         written.unlink(missing_ok=True)
         raise
     content_id = digest.hexdigest()[:ID_LENGTH]
-    return Staged(file, written, content_id, landed_at, rows, bad, why, no_photo, repeated_ids(written) if rows else 0)
+    return Staged(file, written, content_id, landed_at, rows, bad, why, no_photo, repeated)
 
 
 def repeated_ids(written: Path) -> int:
-    """How many rows of a staged file have the `listing_id` of another."""
-    listing_id = pl.col("listing_id").drop_nulls()
+    """How many rows of a staged file are beyond the first of their `listing_id`; eight bytes of memory for each id."""
+    listing_id = pl.col("listing_id").drop_nulls().hash()
     counted = pl.scan_parquet(written, glob=False).select(listing_id.len() - listing_id.n_unique())
     return counted.collect(engine="streaming").item()
 

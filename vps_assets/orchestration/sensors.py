@@ -5,7 +5,7 @@ import time
 
 import dagster as dg
 
-from vps_assets.errors import WrongSetting
+from vps_assets.errors import WrongSetting, printable
 from vps_assets.landing.inbox import dropped, take_in
 from vps_assets.landing.landed import landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
@@ -63,7 +63,7 @@ def take_in_files(context: dg.OpExecutionContext, config: Files, settings: Setti
     note_process(context.instance, context.run_id)
     taken = take_in(config.files, settings.home, context.log.info, config.given_up)
     for name, landing in taken.landed.items():
-        context.log.info(f"{name}: {landing.told}")
+        context.log.info(f"{name}: {printable(landing.told)}")
     wrong = {"refused (now in inbox/refused)": taken.refused, "not landed (stays in the inbox)": taken.failed}
     lines = [f"{what}: {reason}" for what, files in wrong.items() for reason in files.values()]
     if lines:

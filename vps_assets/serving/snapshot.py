@@ -26,7 +26,7 @@ from vps_ml.evaluation.adaptation import rates_as_of
 from vps_ml.features.given import inputs_of_rows
 from vps_ml.features.statistics import with_statistics
 from vps_ml.features.tabular import GROUP_OF, LABEL, SAID_LABELS
-from vps_ml.photos.quality import TOO_LITTLE, PhotoQuality
+from vps_ml.photos.quality import TOO_LITTLE, PhotoQuality, unqualified_reason
 from vps_ml.pricing.calibration import Prediction
 from vps_ml.pricing.chosen import said_instead
 from vps_ml.pricing.predictor import suggestion
@@ -291,11 +291,14 @@ class Snapshot:
             row: the same as a listing.
             quality: of the photo; None without one.
             looks_like: the category that the photo is of, where that surely is not the one that is given: not said of
-                a photo that is refused for its light or blur, of which nothing can be seen.
+                a photo that is refused for its light or blur, or that words have to stand in for, of which nothing can
+                be seen.
         """
         champion, prediction = priced.champion, priced.prediction
         plain = suggestion(prediction, quality)
-        seen = plain["reason"] in (None, TOO_LITTLE)
+        by_words = quality is not None and plain["qualified"] and champion.inputs == "words"
+        fault = unqualified_reason(PhotoQuality(**quality)) if quality and by_words else plain["reason"]
+        seen = fault in (None, TOO_LITTLE)
         shown = {
             "qualified": plain["qualified"],
             "suggested_price": plain["suggested_price"],

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Float, Int
 
-from vps_ml.pricing.calibration import ALL, price_range
+from vps_ml.pricing.calibration import ALL, range_of_ordered
 
 STEP = 0.02
 """γ: .05 and more was unstable, and wider, on the demo's newest days (docs/experiments.md)."""
@@ -106,12 +106,13 @@ def replayed(sold: Sold, calibrating: Float[np.ndarray, " C"], level: float) -> 
     low, high = np.zeros(len(sold.listed_day)), np.zeros(len(sold.listed_day))
     covered = np.zeros(len(sold.listed_day), dtype=bool)
     by_day: dict[int, MissRates] = {}
+    ordered = np.sort(calibrating)
     waiting = np.lexsort((np.arange(len(sold.sold_day)), sold.sold_day)).tolist()
     for day in np.union1d(sold.listed_day, sold.sold_day + 1).tolist():
         waiting = learnt_until(day, waiting, sold, covered, rates)
         by_day[day] = MissRates(rates.target, rates.overall, dict(rates.by_category)).centred()
         for item in np.flatnonzero(sold.listed_day == day):
-            ends = price_range(calibrating, 1 - by_day[day].of(str(sold.category[item])))
+            ends = range_of_ordered(ordered, 1 - by_day[day].of(str(sold.category[item])))
             low[item], high[item] = ends
             covered[item] = ends[0] <= sold.scaled_residual[item] <= ends[1]
     learnt_until(np.iinfo(np.int64).max, waiting, sold, covered, rates)

@@ -172,13 +172,15 @@ def predictions_of_test_rows(
         version: of what predicts.
 
     Raises:
-        ValueError: an objective or baseline is not registered; nothing has been predicted then.
+        ValueError: an objective or baseline is not registered, or one of an older version is not calibrated; nothing
+            has been predicted then.
     """
     from vps_ml.pricing.models import Predictions, check_registered
     from vps_ml.threads import threads_for
 
     variants = [variant_of(row) for row in models.iter_rows(named=True)]
     check_registered(variants)
+    calibrations = [calibration_of(row) for row in models.iter_rows(named=True)]
     cards = [dataset.artefacts.models.card(id_in_path(path)) for path in models["path"].unique()]
     rows = {split: dataset.unseen_test(split, cards) for split in models["split_kind"].unique()}
     predictions = Predictions(dataset)
@@ -186,14 +188,14 @@ def predictions_of_test_rows(
     earlier = {} if before is None else before.partition_by("model_id", as_dict=True)
     frames = []
     with threads_for(max(map(len, rows.values())), dataset.recipe.pricing.features_seen):
-        for row, variant in zip(models.iter_rows(named=True), variants, strict=True):
+        for row, variant, calibration in zip(models.iter_rows(named=True), variants, calibrations, strict=True):
             test = tested[variant.split_kind]
             as_before = kept(earlier.get((row["model_id"],)), test)
             new = test.join(as_before, on="listing_id", how="anti", maintain_order="left")
             made = [as_before.drop("listed_on", strict=False)]
             if new.height or as_before.is_empty():
                 numbers = new["number"].to_numpy()
-                found = predictions.of(variant, id_in_path(row["path"]), calibration_of(row), numbers)
+                found = predictions.of(variant, id_in_path(row["path"]), calibration, numbers)
                 made.append(found.with_columns(new[MADE_FROM]))
             predicted = pl.concat(made, how="diagonal").with_columns(model_id=pl.lit(row["model_id"]))
             frames.append(test.select("listing_id").join(predicted, on="listing_id", maintain_order="left"))
@@ -226,27 +228,31 @@ def predict_out_of_bounds(context: dg.OpExecutionContext, job: OutOfBoundsJob) -
     visual = embedded_now(photos, rows["embedding_id"][0], artefacts, context.log.info)
     dataset = WithOthers(rows, beyond, visual, job.prediction.recipe, artefacts)
     models = job.prediction.models
+    calibrations = [calibration_of(row) for row in models.iter_rows(named=True)]
     cards = [artefacts.models.card(id_in_path(path)) for path in models["path"].unique()]
     tested = {}
     for split in models["split_kind"].unique():
         rows_of_split = beyond.with_row_index("_number").filter(pl.col(f"{split}_role") == "test")
         tested[split] = dataset.others[unseen(rows_of_split, artefacts, cards, split)["_number"].to_numpy()]
     with threads_for(beyond.height, job.prediction.recipe.pricing.features_seen):
-        return predictions_of_others(dataset, models, tested)
+        return predictions_of_others(dataset, models, calibrations, tested)
 
 
 def predictions_of_others(
-    dataset: "PricingDataset", models: pl.DataFrame, tested: Mapping[str, np.ndarray]
+    dataset: "PricingDataset",
+    models: pl.DataFrame,
+    calibrations: Sequence[Calibration],
+    tested: Mapping[str, np.ndarray],
 ) -> pl.DataFrame:
     """The models' prices for the rows of their splits with these numbers, which may be none."""
     from vps_ml.pricing.models import Predictions
 
     predictions = Predictions(dataset)
     frames = []
-    for row in models.iter_rows(named=True):
+    for row, calibration in zip(models.iter_rows(named=True), calibrations, strict=True):
         numbers = tested[row["split_kind"]]
         if len(numbers):
-            predicted = predictions.of(variant_of(row), id_in_path(row["path"]), calibration_of(row), numbers)
+            predicted = predictions.of(variant_of(row), id_in_path(row["path"]), calibration, numbers)
             columns = predicted.select("listing_id", "log_price", "predicted_log_price")
             frames.append(columns.with_columns(model_id=pl.lit(row["model_id"]), split_kind=pl.lit(row["split_kind"])))
     return pl.concat(frames) if frames else pl.DataFrame()

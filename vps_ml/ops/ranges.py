@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from vps_ml.artefacts import Artefacts
+from vps_ml.backbones.tasks import inputs_of
 from vps_ml.evaluation.adaptation import MissRates, Replay, Sold, replayed
 from vps_ml.features.roles import SERVED_SPLIT, unseen
 from vps_ml.ops import GPU_POOL, GPU_TAGS
@@ -65,8 +66,8 @@ def replayed_by(context: dg.OpExecutionContext, job: RangeJob, model_id: str) ->
         sold.scaled_residual <= model.calibration.range_high
     )
     context.log.info(
-        f"{rows.height:,} qualified and sold since: {replay.covered.mean():.1%} within their range, "
-        f"{static.mean():.1%} had it stayed as it was"
+        f"model of {inputs_of(card['features'])}: {rows.height:,} qualified and sold since: "
+        f"{replay.covered.mean():.1%} within their range, {static.mean():.1%} had it stayed as it was"
     )
     return states(sold, replay, static).with_columns(model_id=pl.lit(model_id), range_level=pl.lit(job.level))
 

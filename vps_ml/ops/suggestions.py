@@ -48,7 +48,9 @@ def suggest_prices(context: dg.OpExecutionContext, job: ChampionJob) -> pl.DataF
     """
     rows = job.rows.with_columns(made_from_all(job))
     as_before = kept(job.before, rows)
-    context.log.info(f"{as_before.height:,} of these dates' {rows.height:,} open listings are as they were when priced")
+    if rows.height:
+        as_they_were = f"{as_before.height:,} of these dates' {rows.height:,} open listings"
+        context.log.info(f"{as_they_were} are as they were when priced")
     new = rows.join(as_before, on="listing_id", how="anti", maintain_order="left")
     suggested = [as_before, *newly_suggested(context, replace(job, rows=new))]
     return pl.concat([frame for frame in suggested if frame.width], how="diagonal_relaxed")

@@ -51,7 +51,7 @@ def read_words(context: dg.OpExecutionContext, job: WordsJob) -> pl.DataFrame:
         frames.append(words_rows(path, rows, heard, text_id))
     artefacts.share_embeddings({path for frame in frames for path in frame["path"].unique()})
     how = "hashed words" if reader.encoder_id is None else f"hashed words and the encoder {reader.encoder_id}"
-    context.log.info(f"{read:,} of {job.rows.height:,} listings read: {how}")
+    context.log.info(f"{read:,} listings read, {job.rows.height - read:,} as they were: {how}")
     return pl.concat(frames) if frames else pl.DataFrame()
 
 

@@ -59,6 +59,7 @@ class Baseline(ABC):
                 "embedding_id": dataset.embedding_id,
                 "text_id": dataset.text_id if sees_words(variant.features) else None,
                 "roles_id": dataset.roles_id(),
+                "trained_on": len(dataset.role(variant.split_kind, "train")),
             }
             return replace(fitted, card=card)
 
@@ -95,9 +96,9 @@ class CategoryMedian(Baseline):
 
 def medians(category: np.ndarray, log_price: Float[np.ndarray, " N"]) -> pl.DataFrame:
     """The median log price of each category, by its name; null: of all."""
-    priced = pl.DataFrame({"category": category, "log_price": log_price})
+    priced = pl.DataFrame({"category": category, "log_price": log_price}, schema_overrides={"category": pl.String})
     of_all = priced.select(pl.lit(None, pl.String).alias("category"), pl.col("log_price").median())
-    return pl.concat([of_all, priced.group_by("category").median().sort("category")])
+    return pl.concat([of_all, priced.drop_nulls("category").group_by("category").median().sort("category")])
 
 
 def judge_median(medians: pl.DataFrame, categories: np.ndarray) -> Judgement:

@@ -18,7 +18,7 @@ from vps_ml.pricing.calibration import Judgement
 from vps_ml.pricing.distances import Rows, input_scale, parts_of, seeded_choice
 from vps_ml.pricing.expected_errors import SCALE, Comparables, ExpectedError, error_of
 from vps_ml.pricing.folds import fold_of_group
-from vps_ml.pricing.kernels import MOST_EXACT, Kernel, KernelMachine, fit_kernel_machine
+from vps_ml.pricing.kernels import CACHE_BYTES, MOST_EXACT, Kernel, KernelMachine, fit_kernel_machine
 from vps_ml.stores import Store
 from vps_ml.threads import side_by_side
 
@@ -70,11 +70,14 @@ def fit_kernel_folds(
     scaled, y = rows * scale, price[chosen]
     fold = fold_of_group(group[chosen], FOLDS, seed)
 
-    def without(k: int) -> KernelMachine:
+    def without(k: int, not_wanted: object = None) -> KernelMachine:
         return fit_kernel_machine(scaled[fold != k], y[fold != k], PRICE, seed)
 
     each = range(-1, FOLDS)  # of -1 there is no row
-    machine, *machines = side_by_side(without, each) if len(y) <= MOST_EXACT else map(without, each)
+    if len(y) <= MOST_EXACT:
+        machine, *machines = side_by_side(without, each, 2 * scaled.nbytes + CACHE_BYTES)
+    else:
+        machine, *machines = map(without, each)
     residual = price - predicted(machine, x, scale)  # of rows that were not chosen, the machine has not seen any
     for k, other in enumerate(machines):
         residual[chosen[fold == k]] = y[fold == k] - other.predict(scaled[fold == k])

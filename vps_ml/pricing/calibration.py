@@ -118,10 +118,14 @@ def price_range(scaled_residual: Float[np.ndarray, " item"], level: float) -> tu
     Romano et al., "Conformalized Quantile Regression" (2019), section 2. Residuals must come from accepted
     items that neither network was trained on.
     """
-    n = scaled_residual.size
+    return range_of_ordered(np.sort(scaled_residual), level)
+
+
+def range_of_ordered(ordered: Float[np.ndarray, " item"], level: float) -> tuple[float, float]:
+    """`price_range` of residuals that ascend: whoever asks for thousands of levels orders them once."""
+    n = ordered.size
     if n == 0:
         return float("-inf"), float("inf")
-    ordered = np.sort(scaled_residual)
     k = int(np.ceil((1 - (1 - level) / 2) * (n + 1)))
     if k > n:
         return float(ordered[0]), float(ordered[-1])

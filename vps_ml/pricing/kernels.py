@@ -11,6 +11,8 @@ from jaxtyping import Float
 
 MOST_EXACT = 10_000
 """Rows; beyond, the cost of an exact machine (memory and time about quadratic in them) is out of proportion."""
+CACHE_BYTES = 500 << 20
+"""Of kernels of pairs that an exact machine keeps while it is fitted."""
 LANDMARKS = 2048
 MOST_PASSES = 100_000
 """Of the linear machine over the landmarks; it ends long before on real features."""
@@ -77,7 +79,7 @@ def fit_kernel_machine(
 
     x, centre = np.asarray(x, dtype=np.float64), float(target.mean())
     if len(x) <= MOST_EXACT:
-        exact = SVR(C=kernel.penalty, epsilon=kernel.tolerance, gamma=kernel.gamma, cache_size=500)
+        exact = SVR(C=kernel.penalty, epsilon=kernel.tolerance, gamma=kernel.gamma, cache_size=CACHE_BYTES >> 20)
         exact.fit(x, target - centre)
         weights, intercept = exact.dual_coef_[0], float(exact.intercept_[0]) + centre
         return KernelMachine(exact.support_vectors_.astype(np.float32), weights, intercept, kernel.gamma)

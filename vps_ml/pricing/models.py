@@ -19,6 +19,7 @@ from vps_ml.pricing.calibration import Calibration, Judgement, accepted_residual
 from vps_ml.pricing.fitting import OBJECTIVES, STATE, Fit, Log
 from vps_ml.pricing.networks import PricingModel, model_from_state, model_state, networks_of, output
 from vps_ml.pricing.variants import CURVES, Variant
+from vps_ml.threads import threads_for
 from vps_ml.training_loop import Session
 
 CALIBRATING = "calibrating"
@@ -172,7 +173,8 @@ class Predictions:
         if variant.constraint_kind != "baseline":
             return Calibration(**dataset.artefacts.models.card(model_id)["calibration"])
         validation = dataset.calibrating(variant.split_kind)
-        judged = self.judged(variant, model_id, validation)
+        with threads_for(len(validation), dataset.recipe.pricing.features_seen):
+            judged = self.judged(variant, model_id, validation)
         level = dataset.recipe.range_level
         return calibrated(judged, dataset.log_price[validation], variant.nominal_coverage, level)
 
@@ -180,6 +182,8 @@ class Predictions:
         """A variant's judgement of the rows with these numbers."""
         if variant.constraint_kind != "baseline":
             return self.model(model_id, rows)
+        if not len(rows):
+            return Judgement(*(np.empty(0) for _ in range(3)))
         key = variant.objective, model_id, rows.tobytes()
         if key not in self._judged:
             self._judged[key] = BASELINES[variant.objective].judge(self.dataset, variant, model_id, rows)

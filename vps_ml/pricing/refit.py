@@ -54,10 +54,9 @@ class Refit:
     def evidence(self) -> str:
         """The figures in one line."""
         if self.model_id is None or self.shared < FEWEST_SHARED:
-            return (
-                f"no refit: it takes {FEWEST_SHARED} test listings to compare one on, of which there are "
-                f"{self.shared}, and {FEWEST_CALIBRATING} newer validation listings to calibrate it by"
-            )
+            if self.shared >= FEWEST_SHARED:
+                return f"no refit: under {FEWEST_CALIBRATING} newer validation listings to calibrate one by"
+            return f"no refit: of {FEWEST_SHARED} test listings that it takes to compare one on there are {self.shared}"
         figures = (
             f"on {self.shared} test listings that it did not train on its prices differ by {self.moved:.3f} (at most "
             f"{MOST_MOVED:.0%} of the error), MALE {self.refit_male:.4f} against {self.judged_male:.4f}, coverage "

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 import lightgbm
@@ -55,15 +56,33 @@ class FoldTrees:
     """y less the boosters' mean, on the validation rows."""
 
 
+class NotWantedError(Exception):
+    """A booster that is being fitted is not wanted any more."""
+
+
 def fit_booster(
-    learnt: TrainingRows, stop: TrainingRows, objective: Mapping[str, Any], seed: int, threads: int
+    learnt: TrainingRows,
+    stop: TrainingRows,
+    objective: Mapping[str, Any],
+    seed: int,
+    threads: int,
+    not_wanted: Event | None = None,
 ) -> lightgbm.Booster:
-    """One booster; the second rows decide when to stop, and the best round is kept."""
+    """One booster; the second rows decide when to stop, and the best round is kept.
+
+    Raises:
+        NotWantedError: `not_wanted` was set meanwhile.
+    """
     data = lightgbm.Dataset(*learnt)
     judge = lightgbm.Dataset(*stop, reference=data)
+
+    def look(_: object) -> None:
+        if not_wanted is not None and not_wanted.is_set():
+            raise NotWantedError
+
     patience = lightgbm.early_stopping(PATIENCE, verbose=False)
     settings = {**TREES, **objective, "seed": seed, "num_threads": threads}
-    return lightgbm.train(settings, data, MOST_ROUNDS, valid_sets=[judge], callbacks=[patience])
+    return lightgbm.train(settings, data, MOST_ROUNDS, valid_sets=[judge], callbacks=[patience, look])
 
 
 def threads_of(x: Float[np.ndarray, "N F"]) -> int:
@@ -86,10 +105,11 @@ def fit_fold_trees(
     x, y = train
     fold, threads = fold_of_group(group, folds, seed), threads_of(x)
 
-    def without(k: int) -> lightgbm.Booster:
-        return fit_booster((x[fold != k], y[fold != k]), validation, PRICE, seed * 1000 + k, threads)
+    def without(k: int, not_wanted: Event | None = None) -> lightgbm.Booster:
+        return fit_booster((x[fold != k], y[fold != k]), validation, PRICE, seed * 1000 + k, threads, not_wanted)
 
-    boosters = side_by_side(without, range(folds)) if threads == 1 else list(map(without, range(folds)))
+    each = range(folds)
+    boosters = side_by_side(without, each, 2 * x.nbytes) if threads == 1 else [without(k) for k in each]
     residual = np.zeros(len(y))
     for k, booster in enumerate(boosters):
         residual[fold == k] = y[fold == k] - booster.predict(x[fold == k])

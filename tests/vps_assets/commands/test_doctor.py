@@ -14,6 +14,7 @@ import pytest
 from prices import with_prices
 from scenario import listing, listings_file, quiet
 
+from vps_assets.commands import data_examinations
 from vps_assets.commands.doctor import examine
 from vps_assets.commands.findings import BAD, LOOK, OK, Finding
 from vps_assets.home import Home
@@ -141,6 +142,15 @@ def test_a_disk_with_little_room_for_these_tables_is_a_finding_and_does_not_hide
     assert finding.state == (BAD if state == BAD else LOOK)
     assert "every account can read" in finding.message
     assert f"chmod -R o-rwx {healthy.path}" in finding.to_do
+
+
+def test_what_is_behind_is_waited_for_while_a_run_makes_it(
+    healthy: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land([listings_file(tmp_path, [listing(77)])], None, healthy, quiet)
+    assert "vps run" in found(healthy)["lineage"].to_do
+    monkeypatch.setattr(data_examinations, "runs_under_way", lambda examined: True)
+    assert found(healthy)["lineage"].to_do == "a run is under way: wait for it"
 
 
 def test_a_table_that_failed_its_check_is_named(healthy: Home) -> None:

@@ -57,19 +57,19 @@ def test_how_many_rows_are_bad_is_told_with_the_commonest_reasons() -> None:
         "reason 2 1, reason 3 1, 2 other reasons)"
     )
     assert Landing("a.csv", 9, 9, {str(n): 1 for n in range(6)}, False, ()).told.endswith("4 1, 1 other reason)")
-    assert Landing("a.csv", 3, 0, {}, False, ()).told == "3 rows, 0 of them bad (to be quarantined)"
+    assert Landing("a.csv", 3, 0, {}, False, ()).told == "3 rows, none of them bad"
 
 
 def test_where_a_missing_photo_was_looked_for_and_how_many_rows_share_an_id_is_told(home: Home, tmp_path: Path) -> None:
     """A folder too deep or too high would else be found by reading the manual; the second of two rows counts."""
-    rows = [listing(1, price=5.0), listing(2), listing(1, price=6.0), listing(3), listing(4, listing_id=None)]
+    nobody = [listing(number, listing_id=None) for number in (4, 5)]
+    rows = [listing(1, price=5.0), listing(2), listing(1, price=6.0), listing(3), *nobody]
     path = listings_file(tmp_path, rows)
     for name in ("2.png", "3.png"):
         (tmp_path / name).unlink()
     (landed,) = land([path], None, home, quiet)
     assert landed.told.endswith(
-        f"; no photo lies at {tmp_path / '2.png'}, for one; 1 with the listing_id of another, the last good one of "
-        "which is kept"
+        f"; no photo lies at {tmp_path / '2.png'}, for one; 1 repeat a listing_id, of which the last good row counts"
     )
     kept = landed_rows(home, ["listing_id", "price", "landing_reasons"]).rows()
     assert [row for row in kept if not row[2]] == [("L1", 6.0, [])]

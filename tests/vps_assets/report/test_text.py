@@ -45,9 +45,13 @@ def test_of_hundreds_of_categories_those_with_the_most_items_are_drawn(monkeypat
 def test_a_range_is_drawn_with_how_many_it_was_held_against_that_of_all_first(monkeypatch: pytest.MonkeyPatch) -> None:
     labels: list[str] = []
     monkeypatch.setattr("matplotlib.axes.Axes.set_xticks", lambda axis, places, names, **how: labels.extend(names))
-    segments = {"segment": ["bag", "all", "shoe"], "qualified": [7, 1007, 1000], "range_coverage": [0.7, 0.8, 0.8]}
+    segments = {
+        "segment": ["accessory", "all", "shoe"],
+        "qualified": [7, 1007, 1000],
+        "range_coverage": [0.7, 0.8, 0.8],
+    }
     figures.range_coverage_png(pl.DataFrame(segments), 0.8)
-    assert labels == ["all (1,007)", "bag (7)", "shoe (1,000)"]
+    assert labels == ["all (1,007)", "accessory (7)", "shoe (1,000)"]
 
 
 def test_a_price_in_dollars_is_no_formula() -> None:

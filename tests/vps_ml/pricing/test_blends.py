@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -74,7 +75,10 @@ def test_the_errors_of_a_machine_are_of_items_that_it_did_not_see() -> None:
 def test_machines_are_the_same_side_by_side_and_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = world()
     given = rows(x), y, np.arange(240) // 2, feature_map(), 0
+    beside = Mock(wraps=blends.side_by_side)
+    monkeypatch.setattr(blends, "side_by_side", beside)
     together = fit_kernel_folds(*given)
+    assert beside.called
     monkeypatch.setattr(blends, "MOST_EXACT", 239)
     monkeypatch.setattr(blends, "side_by_side", None)
     alone = fit_kernel_folds(*given)

@@ -204,6 +204,8 @@ def test_a_baseline_says_the_same_of_a_row_whatever_has_sold_since(tmp_path: Pat
     predictions = Predictions(dataset)
     judged = predictions.judged(read, id_in_path(row["path"]), validation)
     expected = calibrated(judged, dataset.log_price[validation], 0.5, made.recipe.range_level)
+    assert len(predictions.judged(read, id_in_path(row["path"]), validation[:3]).log_price) == 3
+    assert len(predictions.judged(read, id_in_path(row["path"]), validation[:0]).log_price) == 0
     assert calibration_of(row) == expected
     learnt = pl.col("group_role").is_in(["train", "validation"])
     dearer = made.rows.with_columns(log_price=pl.when(learnt).then(pl.col("log_price") * 3).otherwise("log_price"))
@@ -216,7 +218,8 @@ def test_a_baseline_says_the_same_of_a_row_whatever_has_sold_since(tmp_path: Pat
 
 def test_a_baseline_of_an_older_version_is_named_with_what_calibrates_it(tmp_path: Path) -> None:
     made = job(tmp_path, Variant(constraint_kind="baseline", constraint_value=1.0, objective="category_median"))
-    older = trained(made).with_columns(range_low=pl.lit(None, pl.Float64))
+    nothing = pl.lit(None, pl.Float64)
+    older = trained(made).with_columns(range_low=nothing, path=nothing.cast(pl.String))  # nothing was kept of it
     with pytest.raises(ValueError, match=r"category_median-group-1.0-\w+ has no calibration.*`vps run`"):
         predictions_of_test_rows(PricingDataset(made.rows, made.recipe, made.artefacts), older)
 

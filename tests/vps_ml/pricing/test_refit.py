@@ -26,6 +26,15 @@ def test_a_refit_prices_only_if_it_behaves_like_what_was_judged(made: Refit, ali
     assert ("served as r, fitted on nine tenths of all" in made.evidence) == alike
 
 
+def test_why_there_is_no_refit_is_said_with_what_is_missing() -> None:
+    nothing = [float("nan")] * 6
+    assert (
+        Refit(None, 19, *nothing).evidence
+        == "no refit: of 20 test listings that it takes to compare one on there are 19"
+    )
+    assert Refit(None, 20, *nothing).evidence == "no refit: under 100 newer validation listings to calibrate one by"
+
+
 def test_a_refit_learns_from_all_sold_listings_but_those_that_calibrate_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,3 +1,6 @@
+from threading import Event
+from unittest.mock import Mock
+
 import lightgbm
 import numpy as np
 import pytest
@@ -32,9 +35,9 @@ def test_trees_expect_more_error_where_prices_scatter() -> None:
     assert (expected > 0).all()
 
 
-@pytest.mark.parametrize(("large_bytes", "threads"), [(1 << 27, {1}), (1, {2})])
+@pytest.mark.parametrize(("large_bytes", "threads", "together"), [(1 << 27, {1}, True), (1, {2}, False)])
 def test_boosters_of_few_numbers_are_fitted_side_by_side_and_larger_ones_by_all_threads_with_the_same_trees(
-    monkeypatch: pytest.MonkeyPatch, large_bytes: int, threads: set[int]
+    monkeypatch: pytest.MonkeyPatch, large_bytes: int, threads: set[int], together: bool
 ) -> None:
     x, y, _ = noisy_world(400)
     given, once = ((x[:300], y[:300]), (x[300:], y[300:]), np.arange(300), 3, 0), set[object]()
@@ -45,12 +48,22 @@ def test_boosters_of_few_numbers_are_fitted_side_by_side_and_larger_ones_by_all_
     monkeypatch.setattr(
         lightgbm, "train", lambda how, *rest, **more: once.add(how["num_threads"]) or fit(how, *rest, **more)
     )
+    beside = Mock(wraps=trees.side_by_side)
+    monkeypatch.setattr(trees, "side_by_side", beside)
     made = fit_fold_trees(*given)
-    assert once == threads
+    assert once == threads and beside.called == together
     assert (made.residual == usual.residual).all() and (made.held_out_residual == usual.held_out_residual).all()
     error = fit_error_trees((x[:300], made.residual), given[1], 0)
     assert once == threads
     assert (trees_error(error, x) == trees_error(fit_error_trees((x[:300], usual.residual), given[1], 0), x)).all()
+
+
+def test_a_booster_that_is_not_wanted_any_more_ends_after_a_round() -> None:
+    x, y, _ = noisy_world(400)
+    not_wanted = Event()
+    not_wanted.set()
+    with pytest.raises(trees.NotWantedError):
+        trees.fit_booster((x, y), (x, y), trees.PRICE, 0, 1, not_wanted)
 
 
 def test_a_fold_is_priced_by_the_booster_that_did_not_see_it_and_new_items_by_all() -> None:
