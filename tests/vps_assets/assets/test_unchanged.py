@@ -204,8 +204,8 @@ def test_the_op_that_predicts_test_rows_is_given_what_was_predicted_before(marke
     job = written(prediction_job)(settings, rows, *models)
     assert job.version == own_part("evaluation_predictions", settings.recipe)
     assert job.before is not None
-    assert job.before.height and job.before[MADE_FROM].null_count() == 0
-    assert before.height == marketplace.frame("evaluation_predictions").height
+    assert job.before[MADE_FROM].null_count() == 0
+    assert job.before.height == marketplace.frame("evaluation_predictions").height
 
 
 def test_beside_all_listings_is_searched_again_once_what_had_sold_before_them_or_the_code_has_changed(
