@@ -134,9 +134,11 @@ Partition: ε. One row per objective, split and seed.""",
 baseline_pricing_models = op_chain(
     "baseline_pricing_models",
     "models",
-    """What a user would choose instead: category median, boosted trees, a Gaussian network, a deep ensemble of those.
+    """What a user would choose instead: category median, boosted trees, a kernel machine, a Gaussian network,
+five of those.
 
-One row per baseline, split, seed and coverage at which it is read; same rows and features as the price models.""",
+One row per baseline, split, seed and coverage at which it is read, for which it is calibrated when it is fitted; same
+rows and features as the price models.""",
     [sold_features, baseline_job, train_pricing_models, record_models],
     NETWORK_KINDS | {"lightgbm"},
 )

@@ -6,6 +6,7 @@ import polars as pl
 from vps_assets.assets.champion_decisions import all_champions
 from vps_assets.assets.features import sold_features
 from vps_assets.assets.options import WAREHOUSE, WRITER, op_chain
+from vps_assets.assets.unchanged import earlier
 from vps_assets.warehouse.settings import Settings
 from vps_ml.ops.ranges import RangeJob, replay_ranges
 from vps_ml.pricing.calibration import ALL
@@ -22,7 +23,8 @@ def range_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFra
         raise dg.Failure("There is no champion: materialise champion_model first.")
     champions = all_champions(champion_model).to_dicts()
     model_ids = tuple(dict.fromkeys(id_ for row in champions for id_ in (row["model_id"], row["served_as"]) if id_))
-    return RangeJob(rows, model_ids, settings.recipe.range_level, settings.artefacts)
+    predicted = earlier(settings, "evaluation_predictions", models=model_ids)
+    return RangeJob(rows, model_ids, settings.recipe.range_level, settings.artefacts, **predicted)
 
 
 @dg.op(out=dg.Out(io_manager_key=WAREHOUSE), pool=WRITER)

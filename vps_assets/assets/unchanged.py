@@ -13,20 +13,34 @@ from vps_assets.warehouse.io_manager import output_window, partition_column
 from vps_assets.warehouse.settings import Settings
 
 
-def earlier(settings: Settings, asset: str, partitions: Sequence[str] = (WHOLE,)) -> dict[str, Any]:
-    """What a job that makes these partitions again needs to keep what is as it was: its `before` and `version`."""
+def earlier(
+    settings: Settings, asset: str, partitions: Sequence[str] = (WHOLE,), models: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What a job needs to keep what is as it was when the asset made these partitions: its `before` and `version`.
+
+    Args:
+        settings: where the tables are.
+        asset: that made them, and may be the one that makes them again.
+        partitions: of the asset.
+        models: of whose rows alone it is asked; none: of all.
+    """
     return {
-        "before": made_before(settings.warehouse, asset, partitions),
+        "before": made_before(settings.warehouse, asset, partitions, models),
         "version": own_part(asset, settings.recipe),
     }
 
 
-def made_before(warehouse: Warehouse, asset: str, partitions: Sequence[str]) -> pl.DataFrame:
-    """The rows of these partitions in the asset's table; none of a partition that waits for a blocking check.
+def made_before(
+    warehouse: Warehouse, asset: str, partitions: Sequence[str], models: Sequence[str] = ()
+) -> pl.DataFrame:
+    """The rows of these partitions, and models, in the asset's table; none of a partition that waits for a check.
 
-    So what a check has found wrong is made anew, whatever it was made from.
+    So what a blocking check has found wrong is made anew, whatever it was made from.
     """
-    rows = aligned(warehouse.read(asset, *output_window(asset, list(partitions))), TABLES[asset])
+    where, parameters = output_window(asset, list(partitions))
+    if models:
+        where, parameters = f"({where}) and list_contains(?, model_id)", [*parameters, list(models)]
+    rows = aligned(warehouse.read(asset, where, parameters), TABLES[asset])
     waiting, column = warehouse.unchecked().get(asset, set()), partition_column(asset)
     if column is None:
         return rows.clear() if waiting else rows

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from math import inf
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import numpy as np
@@ -11,8 +13,12 @@ from vps_ml.artefacts import Artefacts
 from vps_ml.backbones.tasks import inputs_of
 from vps_ml.evaluation.adaptation import MissRates, Replay, Sold, replayed
 from vps_ml.features.roles import SERVED_SPLIT, unseen
+from vps_ml.features.unchanged import kept, made_from
 from vps_ml.ops import GPU_POOL, GPU_TAGS
 from vps_ml.pricing.calibration import ALL
+
+if TYPE_CHECKING:
+    from vps_ml.pricing.predictor import Predictor
 
 FIRST_DAY = date(1970, 1, 1)
 
@@ -26,6 +32,10 @@ class RangeJob:
     """The champions as they were judged, and their refits if those price in their place."""
     level: float
     artefacts: Artefacts
+    before: pl.DataFrame | None = None
+    """What the models have predicted of test listings, with what that was made from: it need not be predicted again."""
+    version: str = ""
+    """Of what predicted it."""
 
 
 @dg.op(tags=GPU_TAGS, pool=GPU_POOL)
@@ -43,7 +53,6 @@ def replay_ranges(context: dg.OpExecutionContext, job: RangeJob) -> pl.DataFrame
 def replayed_by(context: dg.OpExecutionContext, job: RangeJob, model_id: str) -> pl.DataFrame:
     """One model's rows; none if nothing has sold that it has not learnt from."""
     from vps_ml.pricing.predictor import Predictor
-    from vps_ml.threads import threads_for
 
     card = job.artefacts.models.card(model_id)
     rows = job.rows
@@ -53,14 +62,13 @@ def replayed_by(context: dg.OpExecutionContext, job: RangeJob, model_id: str) ->
     model = Predictor.load(job.artefacts, model_id)
     if rows.is_empty() or model.calibrating is None:
         return pl.DataFrame()
-    with threads_for(rows.height, model.feature_map.width):
-        judged = model.judge(model.visual_features(rows), rows)
-    kept = model.calibration.qualification(judged) >= 0.5
-    rows, residual = rows.filter(pl.Series(kept)), (rows["log_price"].to_numpy() - judged.log_price)[kept]
+    judged = judged_rows(job, model, rows)
+    rows = rows.join(judged.filter(pl.col("qualification") >= 0.5), on="listing_id", maintain_order="left")
     if rows.is_empty():
         return pl.DataFrame()
     listed, sold_on = (rows[name].cast(pl.Int32).to_numpy().astype(np.int64) for name in ("listed_on", "sold_on"))
-    sold = Sold(listed, sold_on, rows["category"].to_numpy(), residual / judged.expected_error[kept])
+    residual = (rows["log_price"] - rows["predicted_log_price"]) / rows["expected_error"]
+    sold = Sold(listed, sold_on, rows["category"].to_numpy(), residual.to_numpy())
     replay = replayed(sold, model.calibrating, job.level)
     static = (sold.scaled_residual >= model.calibration.range_low) & (
         sold.scaled_residual <= model.calibration.range_high
@@ -70,6 +78,33 @@ def replayed_by(context: dg.OpExecutionContext, job: RangeJob, model_id: str) ->
         f"{replay.covered.mean():.1%} within their range, {static.mean():.1%} had it stayed as it was"
     )
     return states(sold, replay, static).with_columns(model_id=pl.lit(model_id), range_level=pl.lit(job.level))
+
+
+def judged_rows(job: RangeJob, model: "Predictor", rows: pl.DataFrame) -> pl.DataFrame:
+    """(listing_id, predicted_log_price, qualification, expected_error) of these listings, in any order.
+
+    As the model predicted it when it was judged, where a listing is as it was; the others are judged now.
+    """
+    from vps_ml.threads import threads_for
+
+    calibration = model.calibration
+    width = calibration.range_high - calibration.range_low
+    asked = rows.with_columns(made_from(rows, job.version))
+    before = None if job.before is None else job.before.filter(model_id=model.model_id)
+    found = kept(before if 0 < width < inf else None, asked)
+    new = rows.join(found, on="listing_id", how="anti", maintain_order="left")
+    parts = []
+    if found.height:
+        ends = (pl.col("high_log_price") - pl.col("low_log_price")) / width
+        parts.append(found.select("listing_id", "predicted_log_price", "qualification", expected_error=ends))
+    if new.height:
+        with threads_for(new.height, model.feature_map.width):
+            judged = model.judge(model.visual_features(new), new)
+        columns = judged.log_price, calibration.qualification(judged), judged.expected_error
+        names = ("predicted_log_price", "qualification", "expected_error")
+        values = {name: np.asarray(column, dtype=np.float64) for name, column in zip(names, columns, strict=True)}
+        parts.append(new.select("listing_id").with_columns(**{name: pl.Series(one) for name, one in values.items()}))
+    return pl.concat(parts)
 
 
 def states(sold: Sold, replay: Replay, static: np.ndarray) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import dagster as dg
+import numpy as np
 import polars as pl
 import pytest
 from champions import settings_of
@@ -14,7 +15,8 @@ from polars.testing import assert_frame_equal
 
 from vps_assets.assets.comparables import comparables_job
 from vps_assets.assets.evaluation import prediction_job
-from vps_assets.assets.features import OPEN, with_features
+from vps_assets.assets.features import OPEN, SOLD, with_features
+from vps_assets.assets.ranges import range_job
 from vps_assets.assets.suggestions import suggestion_job
 from vps_assets.assets.unchanged import made_before
 from vps_assets.home import Home
@@ -28,17 +30,20 @@ from vps_ml.features.tabular import GROUP_OF
 from vps_ml.features.unchanged import MADE_FROM
 from vps_ml.ops import comparables, suggestions
 from vps_ml.ops.comparables import ComparablesJob, find_comparables
+from vps_ml.ops.ranges import RangeJob, replay_ranges
 from vps_ml.ops.suggestions import ChampionJob, suggest_prices
+from vps_ml.pricing.calibration import Judgement
+from vps_ml.pricing.predictor import Predictor
 from vps_ml.pricing.sold_items import SoldItems
 
 KINDS = ("percentile", "threshold", "baseline", "ablation", "words")
 
 
-def open_rows(marketplace: Marketplace) -> pl.DataFrame:
+def rows_of(marketplace: Marketplace, which: str) -> pl.DataFrame:
     recipe = settings_of(marketplace.home).recipe
     statistics = {name: marketplace.frame(f"{name}_statistics") for name in GROUP_OF}
     tables = (marketplace.frame(name) for name in ("clean_listings", "image_embeddings", "text_embeddings"))
-    return with_features(OPEN, *tables, statistics, recipe)
+    return with_features(which, *tables, statistics, recipe)
 
 
 def of_all_dates(marketplace: Marketplace) -> SimpleNamespace:
@@ -53,7 +58,7 @@ def pricing(marketplace: Marketplace) -> ChampionJob:
     """As `price_suggestions` is made of all dates, after it was."""
     tables = (marketplace.frame(name) for name in ("champion_model", "range_adaptation"))
     settings = settings_of(marketplace.home)
-    job = written(suggestion_job)(of_all_dates(marketplace), settings, open_rows(marketplace), *tables)
+    job = written(suggestion_job)(of_all_dates(marketplace), settings, rows_of(marketplace, OPEN), *tables)
     assert job.version == own_part("price_suggestions", settings.recipe)
     return job
 
@@ -206,6 +211,36 @@ def test_the_op_that_predicts_test_rows_is_given_what_was_predicted_before(marke
     assert job.before is not None
     assert job.before[MADE_FROM].null_count() == 0
     assert job.before.height == marketplace.frame("evaluation_predictions").height
+
+
+def test_ranges_are_replayed_with_what_a_champion_predicted_when_it_was_judged(
+    marketplace: Marketplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, champions = settings_of(marketplace.home), marketplace.frame("champion_model")
+    job = written(range_job)(settings, rows_of(marketplace, SOLD), champions)
+    assert job.before is not None and set(job.before["model_id"]) == set(champions["model_id"])
+    judged: list[str] = []
+    judge = Predictor.judge
+
+    def judging(model: Predictor, visual: np.ndarray, rows: pl.DataFrame) -> Judgement:
+        judged.extend([model.model_id] * rows.height)
+        return judge(model, visual, rows)
+
+    monkeypatch.setattr(Predictor, "judge", judging)
+
+    def replayed(job: RangeJob) -> pl.DataFrame:
+        judged.clear()
+        return replay_ranges(dg.build_op_context(), job=job)
+
+    kept_states = replayed(job)
+    assert not set(judged) & set(champions["model_id"]), "a refit has predicted nothing before"
+    assert_frame_equal(kept_states, replayed(replace(job, before=None)))
+    assert set(champions["model_id"]) <= set(judged)
+    wrong = job.before.with_columns(predicted_log_price=pl.lit(99.0))
+    assert replayed(replace(job, before=wrong))["covered"].sum() < kept_states["covered"].sum()
+    changed = wrong.with_columns(pl.col(MADE_FROM) + 1)
+    assert_frame_equal(replayed(replace(job, before=changed)), kept_states)
+    assert_frame_equal(replayed(replace(job, before=wrong, version="another")), kept_states)
 
 
 def test_beside_all_listings_is_searched_again_once_what_had_sold_before_them_or_the_code_has_changed(
