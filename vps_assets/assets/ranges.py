@@ -13,7 +13,9 @@ from vps_ml.pricing.calibration import ALL
 
 
 @dg.op
-def range_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame) -> RangeJob:
+def range_job(
+    context: dg.OpExecutionContext, settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFrame
+) -> RangeJob:
     """The sold listings, and the champions as they were judged and as they price.
 
     Raises:
@@ -23,7 +25,7 @@ def range_job(settings: Settings, rows: pl.DataFrame, champion_model: pl.DataFra
         raise dg.Failure("There is no champion: materialise champion_model first.")
     champions = all_champions(champion_model).to_dicts()
     model_ids = tuple(dict.fromkeys(id_ for row in champions for id_ in (row["model_id"], row["served_as"]) if id_))
-    predicted = earlier(settings, "evaluation_predictions", models=model_ids)
+    predicted = earlier(settings, "evaluation_predictions", models=model_ids, run_id=context.run_id)
     return RangeJob(rows, model_ids, settings.recipe.range_level, settings.artefacts, **predicted)
 
 

@@ -200,6 +200,9 @@ def test_of_a_table_without_partitions_that_waits_for_a_check_all_is_made_anew(t
     for names, kept in (((), [7]), (("schema",), [])):
         warehouse.replace(asset, rows, "true", [], {WHOLE: Fingerprint("f")}, Checks("r", names))
         assert made_before(warehouse, asset, [WHOLE])[MADE_FROM].to_list() == kept
+        assert made_before(warehouse, asset, [WHOLE], run_id="r")[MADE_FROM].to_list() == [7], "written in the same run"
+        assert made_before(warehouse, asset, [WHOLE], run_id="another")[MADE_FROM].to_list() == kept
+        assert made_before(warehouse, asset, [WHOLE], ["another"], "r").is_empty()
 
 
 def test_the_op_that_predicts_test_rows_is_given_what_was_predicted_before(marketplace: Marketplace) -> None:
@@ -217,7 +220,7 @@ def test_ranges_are_replayed_with_what_a_champion_predicted_when_it_was_judged(
     marketplace: Marketplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, champions = settings_of(marketplace.home), marketplace.frame("champion_model")
-    job = written(range_job)(settings, rows_of(marketplace, SOLD), champions)
+    job = written(range_job)(SimpleNamespace(run_id="r"), settings, rows_of(marketplace, SOLD), champions)
     assert job.before is not None and set(job.before["model_id"]) == set(champions["model_id"])
     judged: list[str] = []
     judge = Predictor.judge
