@@ -111,9 +111,9 @@ def demo(
         home = Home.from_environment()
         if last_date is not None and not EARLIEST_DAY <= last_date.date() <= datetime.now(UTC).date():
             raise UserError(f"--last-date: {last_date.date()} is after today, or before {EARLIEST_DAY}")
-        market = listings, seed, last_date and last_date.date()
-        landed_before = is_drawn(home.demo, *market) and landed_files(home)
-        folder = make_market(home.demo, listings, seed, tell, last_date and last_date.date())
+        last_day = last_date and last_date.date()
+        landed_before = is_drawn(home.demo, listings, seed, last_day) and landed_files(home)
+        folder = make_market(home.demo, listings, seed, tell, last_day)
         if landed_before:  # landed again, it would take back what has landed since
             print("listings.parquet: landed before; what has landed since stays")
         else:

@@ -296,9 +296,10 @@ class Snapshot:
         """
         champion, prediction = priced.champion, priced.prediction
         plain = suggestion(prediction, quality)
-        by_words = quality is not None and plain["qualified"] and champion.inputs == "words"
-        fault = unqualified_reason(PhotoQuality(**quality)) if quality and by_words else plain["reason"]
-        seen = fault in (None, TOO_LITTLE)
+        measured = None if quality is None else PhotoQuality(**quality)
+        fault = plain["reason"]
+        if measured is not None and plain["qualified"] and champion.inputs == "words":
+            fault = unqualified_reason(measured)
         shown = {
             "qualified": plain["qualified"],
             "suggested_price": plain["suggested_price"],
@@ -310,14 +311,13 @@ class Snapshot:
             "reason": plain["reason"],
             "model_id": champion.predictor.model_id,
             "category_known": row["category"] in self.categories.names,
-            "looks_like": looks_like if seen else None,
+            "looks_like": looks_like if fault in (None, TOO_LITTLE) else None,
             "unknown_labels": self.unknown_labels(row),
             "data_until": None if self.data_until is None else self.data_until.isoformat(),
             "comparables": [],
             "asking": None,
         }
         if plain["reason"]:
-            measured = None if quality is None else PhotoQuality(**quality)
             shown |= advised(offer, champion.inputs, plain["reason"], self.tables["advice_gains"], measured)
             return Suggested(shown, prediction)
         if champion.items is not None:

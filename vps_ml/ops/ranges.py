@@ -100,10 +100,13 @@ def judged_rows(job: RangeJob, model: "Predictor", rows: pl.DataFrame) -> pl.Dat
     if new.height:
         with threads_for(new.height, model.feature_map.width):
             judged = model.judge(model.visual_features(new), new)
-        columns = judged.log_price, calibration.qualification(judged), judged.expected_error
-        names = ("predicted_log_price", "qualification", "expected_error")
-        values = {name: np.asarray(column, dtype=np.float64) for name, column in zip(names, columns, strict=True)}
-        parts.append(new.select("listing_id").with_columns(**{name: pl.Series(one) for name, one in values.items()}))
+        columns = {
+            "listing_id": new["listing_id"],
+            "predicted_log_price": judged.log_price,
+            "qualification": calibration.qualification(judged),
+            "expected_error": judged.expected_error,
+        }
+        parts.append(pl.DataFrame(columns).cast({pl.Float32: pl.Float64}))
     return pl.concat(parts)
 
 
