@@ -36,12 +36,18 @@ class Checkpoint:
         """Whether it is time to write again."""
         return time.monotonic() - self.saved_at >= self.every_s
 
-    def save(self, parts: dict[str, Stateful], generator: torch.Generator, progress: dict[str, Any]) -> None:
+    def save(
+        self,
+        parts: dict[str, Stateful],
+        generator: torch.Generator,
+        progress: dict[str, Any],
+        dropout: torch.Generator = torch.default_generator,
+    ) -> None:
         """Write the state of the loop, whole or not at all; `progress` has plain values."""
         state = {
             "parts": {name: part.state_dict() for name, part in parts.items()},
             "batches": generator.get_state(),
-            "random": torch.get_rng_state(),
+            "random": dropout.get_state(),
             "random_of_gpu": [torch.cuda.get_rng_state()] if torch.cuda.is_available() else [],
             "progress": progress,
         }
@@ -49,7 +55,12 @@ class Checkpoint:
             torch.save(state, temporary)
         self.saved_at = time.monotonic()
 
-    def resume(self, parts: dict[str, Stateful], generator: torch.Generator) -> dict[str, Any] | None:
+    def resume(
+        self,
+        parts: dict[str, Stateful],
+        generator: torch.Generator,
+        dropout: torch.Generator = torch.default_generator,
+    ) -> dict[str, Any] | None:
         """Load every part and generator from the file; the `progress` that was saved, None without a file."""
         if not self.path.exists():
             return None
@@ -59,7 +70,7 @@ class Checkpoint:
             if name in state["parts"]:  # a checkpoint of a version before may lack a part
                 part.load_state_dict(state["parts"][name])
         generator.set_state(state["batches"])
-        torch.set_rng_state(state["random"])
+        dropout.set_state(state["random"])
         if state["random_of_gpu"]:
             torch.cuda.set_rng_state(state["random_of_gpu"][0])
         return state["progress"]

@@ -13,6 +13,11 @@ from threadpoolctl import threadpool_limits
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+
+class NotWantedError(Exception):
+    """What is being made is not wanted any more."""
+
+
 WORTH_SHARING = 2**26
 """Multiplications of a training step from which threads share its operations."""
 AT_ONCE_BYTES = 2 << 30
@@ -42,6 +47,16 @@ def threads_for(rows: int, features: int) -> AbstractContextManager[None]:
     return one_thread() if rows * features < NUMBERS_WORTH_SHARING else nullcontext()
 
 
+def check_wanted(not_wanted: Event | None) -> None:
+    """Go on unless it is set.
+
+    Raises:
+        NotWantedError: it is.
+    """
+    if not_wanted is not None and not_wanted.is_set():
+        raise NotWantedError
+
+
 def side_by_side(work: Callable[[Item, Event], Result], items: Sequence[Item], bytes_each: int = 0) -> list[Result]:
     """What `work` returns for each item, a thread a core being at work on one each.
 
@@ -62,9 +77,8 @@ def side_by_side(work: Callable[[Item, Event], Result], items: Sequence[Item], b
     with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, at_once))) as pool:
         futures = [pool.submit(work, item, stop) for item in items]
         try:
-            for ended in wait(futures, return_when=FIRST_EXCEPTION).done:
-                ended.result()
-            return [future.result() for future in futures]
+            ended = wait(futures, return_when=FIRST_EXCEPTION).done
+            return [future.result() for future in futures if future in ended]  # all, or one of them raises
         except BaseException:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)

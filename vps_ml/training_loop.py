@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
 from pathlib import Path
+from threading import Event
 from time import monotonic
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from vps_ml.checkpoints import Checkpoint, Stateful
 from vps_ml.data_parallel import ALONE, Rank
 from vps_ml.recorded_steps import RecordedSteps
-from vps_ml.threads import WORTH_SHARING, one_thread
+from vps_ml.threads import WORTH_SHARING, check_wanted, one_thread
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Session:
     log_every_s: float = 20.0
     curves: dict[str, Curve] = field(default_factory=dict)
     """Of the loops that have ended, by name."""
+    not_wanted: Event | None = None
+    """Is set as soon as what is trained is not wanted any more."""
 
     def checkpoint(self, name: str) -> Checkpoint | None:
         return Checkpoint(self.folder / f"{name}.pt") if self.folder else None
@@ -107,6 +110,16 @@ class Best:
         self.states = state_dict
 
 
+def is_small(parameters: int, rows: int | float) -> bool:
+    """Whether a step of so many parameters on so many rows is too small for threads to share its operations."""
+    return parameters * rows < WORTH_SHARING
+
+
+def size(network: nn.Module) -> int:
+    """How many parameters a network has."""
+    return sum(weights.numel() for weights in network.parameters())
+
+
 @dataclass(frozen=True)
 class Loop:
     """One training: which networks, in which phases, on how many rows, with which loss."""
@@ -120,7 +133,9 @@ class Loop:
     loss: Callable[[Tensor, Phase], Tensor]
     """The loss of a batch, given as row numbers."""
     generator: torch.Generator
-    """Shuffles the rows, and drives what else is random in `loss`."""
+    """Shuffles the rows, and drives what else is random in `loss` but dropout."""
+    dropout: torch.Generator = torch.default_generator
+    """What the networks' dropout draws from: if from torch's own, no other loop can go on meanwhile."""
     validation_loss: Callable[[Phase], Tensor] | None = None
     patience: int | None = None
     """See `Plateau`; needs a `validation_loss`."""
@@ -140,8 +155,7 @@ class Loop:
     @property
     def small(self) -> bool:
         """Whether a step is too small for threads to share its operations; a network that convolves is not."""
-        parameters = sum(weights.numel() for network in self.networks.values() for weights in network.parameters())
-        return parameters * self.rows / self.batches_per_epoch < WORTH_SHARING
+        return is_small(sum(map(size, self.networks.values())), self.rows / self.batches_per_epoch)
 
     @property
     def parts(self) -> dict[str, Stateful]:
@@ -197,8 +211,12 @@ def optimise(loop: Loop, session: Session) -> list[float]:
 
     Raises:
         FloatingPointError: a loss is not finite; the message has the epoch and the learning rate.
+        NotWantedError: it is not wanted any more.
     """
-    with products_in_tf32(), one_thread() if loop.small else nullcontext():
+    with (
+        products_in_tf32() if loop.device.type == "cuda" else nullcontext(),
+        one_thread() if loop.small else nullcontext(),
+    ):
         return optimised(loop, session)
 
 
@@ -207,14 +225,14 @@ def optimised(loop: Loop, session: Session) -> list[float]:
     checkpoint = session.checkpoint(loop.name)
     best = Best(loop.networks)
     parts = {**loop.parts, "best": best}
-    resumed = checkpoint.resume(parts, loop.generator) if checkpoint else None
+    resumed = checkpoint.resume(parts, loop.generator, loop.dropout) if checkpoint else None
     start = Progress(**resumed) if resumed else Progress()
     losses, held_out, logged_at = start.loss_by_epoch, start.held_out_by_epoch, monotonic()
     for number in range(start.phase, len(loop.phases)):
         phase, first, plateau = loop.phases[number], 0, Plateau(loop.patience)
         if number == start.phase:
             first, plateau = start.epoch, Plateau(loop.patience, start.lowest, start.stale)
-        step = begun(loop, phase)
+        step = begun(loop, phase, session.not_wanted)
         for epoch in range(first, phase.epochs):
             losses.append(one_epoch(loop, epoch, step))
             if monotonic() - logged_at >= session.log_every_s:
@@ -227,14 +245,14 @@ def optimised(loop: Loop, session: Session) -> list[float]:
                 break
             if checkpoint and loop.rank.writes and checkpoint.due():
                 now = Progress(number, epoch + 1, plateau.lowest, plateau.stale, losses, held_out)
-                checkpoint.save(parts, loop.generator, vars(now))
+                checkpoint.save(parts, loop.generator, vars(now), loop.dropout)
         best.restore()
     for network in loop.networks.values():
         network.eval()
         network.zero_grad(set_to_none=True)  # what was recorded keeps its memory as long as its gradients are there
     if checkpoint and loop.rank.writes:
         ended_as = Progress(phase=len(loop.phases), loss_by_epoch=losses, held_out_by_epoch=held_out)
-        checkpoint.save(parts, loop.generator, vars(ended_as))
+        checkpoint.save(parts, loop.generator, vars(ended_as), loop.dropout)
     # A checkpoint of older code has none of the epochs before it.
     session.curves[loop.name] = Curve(losses, held_out if len(held_out) == len(losses) else [])
     return losses
@@ -252,9 +270,15 @@ class Step:
 
     loop: Loop
     phase: Phase
+    not_wanted: Event | None = None
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """Take it on the rows with these numbers; the loss before."""
+        """Take it on the rows with these numbers; the loss before.
+
+        Raises:
+            NotWantedError: it is not wanted any more.
+        """
+        check_wanted(self.not_wanted)
         loop = self.loop
         loss = loop.loss(rows, self.phase)
         loop.optimizer.zero_grad(set_to_none=True)
@@ -265,11 +289,11 @@ class Step:
         return loss.detach()
 
 
-def begun(loop: Loop, phase: Phase) -> Step | RecordedSteps:
+def begun(loop: Loop, phase: Phase, not_wanted: Event | None = None) -> Step | RecordedSteps:
     """Begin a phase, at its rate unless the loop has a schedule; what takes its steps."""
     for group in loop.optimizer.param_groups if loop.schedule is None else ():
         group["lr"] = phase.learning_rate
-    step, records = Step(loop, phase), loop.recordable and loop.device.type == "cuda"
+    step, records = Step(loop, phase, not_wanted), loop.recordable and loop.device.type == "cuda"
     for group in loop.optimizer.param_groups if loop.recordable else ():
         group["capturable"] = records  # a checkpoint may say what another machine could
     return RecordedSteps(step) if records else step

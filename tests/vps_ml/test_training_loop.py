@@ -28,7 +28,7 @@ def test_a_plateau_is_reached_after_so_many_epochs_without_a_lower_loss() -> Non
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_rate() -> None:
     x, y, _ = world(50)
     y[0] = np.nan
-    with pytest.raises(FloatingPointError, match="fold 1 of 3: the loss is nan in epoch 1 at learning rate 0.005"):
+    with pytest.raises(FloatingPointError, match="fold [1-3] of 3: the loss is nan in epoch 1 at learning rate 0.005"):
         fold_networks(x, y, np.repeat(0, 50), replace(QUICK, huber_at=None))
 
 

@@ -212,7 +212,7 @@ class DeepEnsemble(Baseline):
     def fitted(
         self, dataset: "PricingDataset", variant: Variant, x: "FeatureMatrix", log: Log, model_id: str
     ) -> Contents:
-        from vps_ml.pricing.learners import gaussian, train_alone
+        from vps_ml.pricing.learners import gaussian, train_each
         from vps_ml.pricing.networks import Examples, state_of
         from vps_ml.training_loop import Session
 
@@ -220,12 +220,10 @@ class DeepEnsemble(Baseline):
         rows = (dataset.role(variant.split_kind, role) for role in ("train", "validation"))
         train, validation = (Examples.of(x.rows(part), dataset.log_price[part]) for part in rows)
         session = Session(log, dataset.artefacts.models.resume_folder(model_id))
-        networks = {}
-        for k in range(self.members):
-            learner = gaussian(f"member {k + 1} of {self.members}", train, recipe)
-            seed = variant.seed * 1000 + k
-            networks[f"member{k}"] = train_alone(learner, train, validation, recipe, seed, session)
-        return Contents({}, arrays={"state": state_of(networks)})
+        members = [(gaussian(f"member {k + 1} of {self.members}", train, recipe), train) for k in range(self.members)]
+        seeds = [variant.seed * 1000 + k for k in range(self.members)]
+        networks = train_each(members, validation, recipe, seeds, session)
+        return Contents({}, arrays={"state": state_of({f"member{k}": one for k, one in enumerate(networks)})})
 
     def judge(self, dataset: "PricingDataset", variant: Variant, model_id: str, rows: np.ndarray) -> Judgement:
         from vps_ml.pricing.networks import judge_gaussians, networks_of

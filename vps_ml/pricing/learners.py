@@ -4,7 +4,9 @@ Axes: N item, B batch, O output, V validation item.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
@@ -13,20 +15,33 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gaussian_nll_loss, huber_loss, mse_loss
 
+from vps_ml.backbones.networks import accelerator
 from vps_ml.features.matrix import MatrixRows
 from vps_ml.features.tabular import ERRORS, PRICES
 from vps_ml.pricing.folds import fold_of_group
-from vps_ml.pricing.networks import Examples, PriceNetwork, all_outputs, mean_output, network_for, output
+from vps_ml.pricing.networks import (
+    Examples,
+    PriceNetwork,
+    all_outputs,
+    mean_output,
+    network_for,
+    output,
+    own_dropout,
+    parameters_of,
+)
 from vps_ml.pricing.objectives import laplace_objective, percentile_objective, threshold_objective
 from vps_ml.pricing.schedule import batches_per_epoch, phases, stage_one_twice
 from vps_ml.recipes import PricingRecipe
-from vps_ml.training_loop import Loop, Phase, Session, optimise
+from vps_ml.threads import one_thread, side_by_side
+from vps_ml.training_loop import Loop, Phase, Session, is_small, optimise
 
 MARGIN_OF_CONSTRAINT_WEIGHT = 4.0
 """β over the regressor's mean squared error: β must exceed the loss at the δ boundary."""
 EXPLAINED_AT_LEAST = 0.5
 """Share of the prices' variance that a regressor is taken to explain where β has to be set before it is trained."""
 
+DRAWING = Lock()
+"""Held while a network is drawn from torch's own generator, which all threads share."""
 Objective = Callable[..., Tensor]
 """(squared_error, gate_logit, warming_up, counted) -> loss; see `percentile_objective` for the last, which may be left
 out, and which only Eq. 1 takes."""
@@ -110,9 +125,11 @@ def train_alone(
     learner: Learner, train: Examples, validation: Examples, recipe: PricingRecipe, seed: int, session: Session
 ) -> PriceNetwork:
     """Train one network with its learner's loss."""
-    torch.manual_seed(seed)
     matrix = train.x.matrix
-    network = network_for(matrix.width, learner.start, recipe.hidden, learner.dropout, learner.outputs)
+    with DRAWING:
+        torch.manual_seed(seed)
+        network = network_for(matrix.width, learner.start, recipe.hidden, learner.dropout, learner.outputs)
+        dropout = own_dropout(network)
     if learner.learning is not None:
         blind(network, matrix.hidden.get(learner.learning, ()))
 
@@ -129,12 +146,40 @@ def train_alone(
         batches_per_epoch=batches_per_epoch(len(train.x), recipe.batch_size),
         loss=loss,
         generator=torch.Generator().manual_seed(seed),
+        dropout=dropout,
         validation_loss=lambda phase: learner.loss(all_outputs(network, validation.x), validation.target),
         patience=recipe.patience,
         recordable=learner.recordable and isinstance(train.x, MatrixRows),
     )
     optimise(loop, session)
     return network
+
+
+def train_each(
+    members: Sequence[tuple[Learner, Examples]],
+    validation: Examples,
+    recipe: PricingRecipe,
+    seeds: Sequence[int],
+    session: Session,
+) -> list[PriceNetwork]:
+    """Train a network for each learner with its examples and seed: side by side if their steps are small.
+
+    Each is what it is if trained alone (docs/adr/0034). A GPU is given one after the other.
+    """
+
+    def trained(k: int, not_wanted: Event | None = None) -> tuple[PriceNetwork, Session]:
+        own = replace(session, curves={}, not_wanted=not_wanted)
+        (learner, train), seed = members[k], seeds[k]
+        return train_alone(learner, train, validation, recipe, seed, own), own
+
+    each, device = range(len(members)), accelerator().type
+    width = max(train.x.matrix.width for _, train in members)
+    small = device == "cpu" and is_small(parameters_of(width, recipe.hidden), recipe.batch_size)
+    with one_thread() if small else nullcontext():
+        ended = side_by_side(trained, each) if small else [trained(k) for k in each]
+    for _, own in ended:
+        session.curves.update(own.curves)
+    return [network for network, _ in ended]
 
 
 def regressor(name: str, train: Examples, recipe: PricingRecipe) -> Learner:
@@ -201,10 +246,12 @@ def train_jointly(
     session: Session,
 ) -> tuple[PriceNetwork, PriceNetwork]:
     """f_reg and f_cls together, as in the paper: in-sample squared errors, Adam, two stages."""
-    torch.manual_seed(seed)
     width = train.x.matrix.width
-    price = network_for(width, float(train.target.mean()), recipe.hidden, recipe.dropout)
-    accept = network_for(width, 0.0, recipe.hidden, recipe.gate_dropout)
+    with DRAWING:
+        torch.manual_seed(seed)
+        price = network_for(width, float(train.target.mean()), recipe.hidden, recipe.dropout)
+        accept = network_for(width, 0.0, recipe.hidden, recipe.gate_dropout)
+        dropout = own_dropout(price, accept)
 
     def loss(rows: Tensor, phase: Phase) -> Tensor:
         x, y = train.batch(rows)
@@ -226,6 +273,7 @@ def train_jointly(
         batches_per_epoch=batches_per_epoch(len(train.x), recipe.batch_size),
         loss=loss,
         generator=torch.Generator().manual_seed(seed),
+        dropout=dropout,
         validation_loss=validation_loss,
         patience=recipe.patience,
         recordable=isinstance(train.x, MatrixRows),
@@ -269,13 +317,14 @@ def train_folds(
     """
     (x, y), stop = train, Examples.of(*validation)
     fold = fold_of_group(group, recipe.folds, seed)
-    residual = np.zeros(len(y))
-    networks = []
+    members = []
     for k in range(recipe.folds):
-        inside, outside = Examples.of(x.where(fold != k), y[fold != k]), fold == k
-        learner = regressor(f"fold {k + 1} of {recipe.folds}", inside, recipe)
-        networks.append(train_alone(learner, inside, stop, recipe, seed * 1000 + k, session))
-        residual[outside] = y[outside] - output(networks[-1], x.where(outside))
+        inside = Examples.of(x.where(fold != k), y[fold != k])
+        members.append((regressor(f"fold {k + 1} of {recipe.folds}", inside, recipe), inside))
+    networks = train_each(members, stop, recipe, [seed * 1000 + k for k in range(recipe.folds)], session)
+    residual = np.zeros(len(y))
+    for k, network in enumerate(networks):
+        residual[fold == k] = y[fold == k] - output(network, x.where(fold == k))
     held_out_residual = validation[1] - mean_output(networks, validation[0])
     errors = Examples.of(x, residual)
     learner = expected_error(errors, recipe)

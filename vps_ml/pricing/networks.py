@@ -3,6 +3,7 @@
 Axes: N item, B batch, F feature, O output.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,20 @@ from vps_ml.pricing.calibration import Judgement
 from vps_ml.training_loop import weights
 
 
+class Dropout(nn.Dropout):
+    """torch's, but from a generator of its network's own where there is one: so networks can be trained side by side,
+    each as if alone."""
+
+    generator: torch.Generator | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.generator is None or not self.training or not 0 < self.p < 1:
+            return super().forward(input)
+        # As torch does it on a CPU, whose function takes no generator: the same bits (a test holds it).
+        kept = torch.empty_like(input).bernoulli_(1 - self.p, generator=self.generator)
+        return input * kept.div_(1 - self.p)
+
+
 class PriceNetwork(nn.Module):
     """A multilayer perceptron; f_reg and f_cls have this shape, with one output, not these weights (Figure 5)."""
 
@@ -25,12 +40,18 @@ class PriceNetwork(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for width_in, width_out in zip((features, *hidden), hidden, strict=False):
-            layers += [nn.Linear(width_in, width_out), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(width_in, width_out), nn.ReLU(), Dropout(dropout)]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden[-1], outputs))
 
     def forward(self, x: Float[Tensor, "B F"]) -> Float[Tensor, " B"]:
         """The first output."""
         return self.layers(x)[:, 0]
+
+
+def parameters_of(features: int, hidden: tuple[int, ...], outputs: int = 1) -> int:
+    """How many parameters a network of this shape has."""
+    widths = (features, *hidden, outputs)
+    return sum((width + 1) * after for width, after in itertools.pairwise(widths))
 
 
 def network_for(features: int, start: float, hidden: tuple[int, ...], dropout: float, outputs: int = 1) -> PriceNetwork:
@@ -41,6 +62,22 @@ def network_for(features: int, start: float, hidden: tuple[int, ...], dropout: f
     with torch.no_grad():
         last.bias[0] = start
     return network.to(accelerator())
+
+
+def own_dropout(*networks: PriceNetwork) -> torch.Generator:
+    """What these networks' dropout draws from, from now on: their own generator, which goes on from where torch's is.
+
+    On a GPU torch's own, which a step that is recorded has to draw from.
+    """
+    if accelerator().type == "cuda":
+        return torch.default_generator
+    generator = torch.Generator()
+    generator.set_state(torch.get_rng_state())
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, Dropout):
+                module.generator = generator
+    return generator
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from vps_ml.pricing.folds import fold_of_group
-from vps_ml.threads import side_by_side
+from vps_ml.threads import check_wanted, side_by_side
 
 TREES = {
     "learning_rate": 0.05,
@@ -56,10 +56,6 @@ class FoldTrees:
     """y less the boosters' mean, on the validation rows."""
 
 
-class NotWantedError(Exception):
-    """A booster that is being fitted is not wanted any more."""
-
-
 def fit_booster(
     learnt: TrainingRows,
     stop: TrainingRows,
@@ -77,8 +73,7 @@ def fit_booster(
     judge = lightgbm.Dataset(*stop, reference=data)
 
     def look(_: object) -> None:
-        if not_wanted is not None and not_wanted.is_set():
-            raise NotWantedError
+        check_wanted(not_wanted)
 
     patience = lightgbm.early_stopping(PATIENCE, verbose=False)
     settings = {**TREES, **objective, "seed": seed, "num_threads": threads}

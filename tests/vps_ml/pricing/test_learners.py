@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from worlds import QUICK, Killed, examples, fold_networks, jointly, quiet, rows,
 from vps_ml import training_loop
 from vps_ml.features.matrix import FeatureMatrix
 from vps_ml.features.tabular import ERRORS
-from vps_ml.pricing.learners import FoldNetworks, constraint_objective, gate, train_alone, train_folds
+from vps_ml.pricing.learners import FoldNetworks, constraint_objective, gate, regressor, train_alone, train_folds
 from vps_ml.pricing.networks import Examples, PriceNetwork, mean_output, output
 from vps_ml.recipes import PricingRecipe
+from vps_ml.threads import NotWantedError
 from vps_ml.training_loop import Checkpoint, Loop, Session, Step
 
 
@@ -86,6 +88,65 @@ def test_the_same_seed_gives_the_same_networks_and_another_seed_others() -> None
     again = [train_folds((rows(x), y), (rows(x), y), np.arange(200), QUICK, seed, Session(quiet)) for seed in (0, 0, 1)]
     assert np.array_equal(again[0].residual, again[1].residual)
     assert not np.array_equal(again[0].residual, again[2].residual)
+
+
+def test_small_networks_learn_side_by_side_as_if_each_were_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    x, y, _ = world(200)
+    real, both, met = training_loop.one_epoch, Barrier(2), set[str]()
+
+    def together(loop: Loop, epoch: int, step: Step) -> float:
+        if loop.name in ("fold 1 of 3", "fold 2 of 3") and loop.name not in met:
+            met.add(loop.name)
+            both.wait(timeout=20)
+        return real(loop, epoch, step)
+
+    def folds(session: Session) -> FoldNetworks:
+        return train_folds((rows(x), y), (rows(x), y), np.arange(200), QUICK, 0, session)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training_loop, "one_epoch", together)
+        side_by_side = folds(beside := Session(quiet))
+    assert met == {"fold 1 of 3", "fold 2 of 3"}
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    alone = folds(by_itself := Session(quiet))
+    assert list(beside.curves) == list(by_itself.curves) and beside.curves == by_itself.curves
+    assert np.array_equal(side_by_side.residual, alone.residual)
+    for one, other in zip(side_by_side.networks, alone.networks, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_networks_whose_steps_are_large_learn_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(training_loop, "WORTH_SHARING", 1)
+    x, y, _ = world(60)
+    real, seen = training_loop.one_epoch, list[str]()
+
+    def noted(loop: Loop, epoch: int, step: Step) -> float:
+        seen.append(loop.name)
+        return real(loop, epoch, step)
+
+    monkeypatch.setattr(training_loop, "one_epoch", noted)
+    train_folds((rows(x), y), (rows(x), y), np.arange(60), QUICK, 0, Session(quiet))
+    assert seen == sorted(seen, key=["fold 1 of 3", "fold 2 of 3", "fold 3 of 3", "expected error"].index)
+
+
+def test_a_network_that_is_not_wanted_any_more_ends_at_its_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, _ = world(60)
+    prices, stop, real, taken = examples(x, y), Event(), Step.__call__, list[int]()
+
+    def step(step: Step, rows: torch.Tensor) -> torch.Tensor:
+        loss = real(step, rows)
+        taken.append(len(rows))
+        if len(taken) == 3:
+            stop.set()
+        return loss
+
+    monkeypatch.setattr(Step, "__call__", step)
+    learner = replace(regressor("f_reg", prices, QUICK), recordable=False)
+    with pytest.raises(NotWantedError):
+        train_alone(learner, prices, prices, QUICK, 0, Session(quiet, not_wanted=stop))
+    assert len(taken) == 3
 
 
 def test_a_cross_fitting_that_goes_on_from_its_checkpoints_ends_with_the_same_networks(

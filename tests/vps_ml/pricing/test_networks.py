@@ -3,7 +3,15 @@ import pytest
 import torch
 from worlds import world
 
-from vps_ml.pricing.networks import PriceNetwork, PricingModel, judge_gaussians, model_from_state, model_state
+from vps_ml.pricing.networks import (
+    Dropout,
+    PriceNetwork,
+    PricingModel,
+    judge_gaussians,
+    model_from_state,
+    model_state,
+    parameters_of,
+)
 
 
 def gaussian(mean: float, variance: float) -> PriceNetwork:
@@ -30,3 +38,21 @@ def test_a_saved_model_judges_the_same() -> None:
     x = world(20)[0]
     for name in ("log_price", "gate_logit", "expected_error"):
         assert np.array_equal(getattr(model.judge(x), name), getattr(again.judge(x), name))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+def test_dropout_with_a_generator_of_its_own_drops_what_torchs_drops(share: float) -> None:
+    torch.manual_seed(3)
+    x, layer = torch.randn(300, 128), Dropout(share)
+    layer.generator = torch.Generator()
+    layer.generator.set_state(torch.get_rng_state())
+    theirs = torch.nn.functional.dropout(x, share)
+    torch.manual_seed(4)  # others draw meanwhile
+    assert torch.equal(layer(x), theirs)
+    assert torch.equal(layer.eval()(x), x)
+
+
+@pytest.mark.parametrize("hidden,outputs", [((8, 4), 1), ((5,), 2)])
+def test_the_parameters_of_a_network_are_counted_before_it_is_made(hidden: tuple[int, ...], outputs: int) -> None:
+    made = PriceNetwork(16, hidden, 0.1, outputs)
+    assert parameters_of(16, hidden, outputs) == sum(weights.numel() for weights in made.parameters())

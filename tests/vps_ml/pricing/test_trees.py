@@ -15,6 +15,7 @@ from vps_ml.pricing.trees import (
     trees_price,
     trees_text,
 )
+from vps_ml.threads import NotWantedError
 
 
 def noisy_world(rows: int = 800) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -62,7 +63,7 @@ def test_a_booster_that_is_not_wanted_any_more_ends_after_a_round() -> None:
     x, y, _ = noisy_world(400)
     not_wanted = Event()
     not_wanted.set()
-    with pytest.raises(trees.NotWantedError):
+    with pytest.raises(NotWantedError):
         trees.fit_booster((x, y), (x, y), trees.PRICE, 0, 1, not_wanted)
 
 
