@@ -58,10 +58,10 @@ def check_wanted(not_wanted: Event | None) -> None:
 
 
 def side_by_side(work: Callable[[Item, Event], Result], items: Sequence[Item], bytes_each: int = 0) -> list[Result]:
-    """What `work` returns for each item, a thread a core being at work on one each.
+    """What `work` returns for each item, a thread a core being at work on one each, and sharing no operation.
 
-    For work that is not Python's and that does with one thread: several that share one operation wait for each other
-    after each, ten times as long beside another process that takes a core (docs/adr/0034).
+    For work most of which is not Python's: several threads that share one operation wait for each other after each, ten
+    times as long beside another process that takes a core (docs/adr/0034).
 
     Args:
         work: takes an item, and what is set as soon as its result is not wanted any more: an interruption waits for
@@ -74,8 +74,13 @@ def side_by_side(work: Callable[[Item, Event], Result], items: Sequence[Item], b
     """
     at_once = AT_ONCE_BYTES // max(1, bytes_each)
     stop = Event()
-    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, at_once))) as pool:
-        futures = [pool.submit(work, item, stop) for item in items]
+
+    def alone(item: Item) -> Result:
+        with one_thread():  # OpenMP has a number for each thread
+            return work(item, stop)
+
+    with one_thread(), ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, at_once))) as pool:
+        futures = [pool.submit(alone, item) for item in items]
         try:
             ended = wait(futures, return_when=FIRST_EXCEPTION).done
             return [future.result() for future in futures if future in ended]  # all, or one of them raises

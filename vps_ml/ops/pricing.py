@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from itertools import count
+from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -91,20 +92,25 @@ def sharing(variants: Sequence[Variant]) -> list[tuple[Variant, ...]]:
 def fit_variants(job: PricingJob, log: Log) -> dict[Variant, tuple[str, Calibration]]:
     """Of each of the job's variants its artefact, which is fitted unless it was before, and its calibration."""
     from vps_ml.features.dataset import PricingDataset
-    from vps_ml.pricing.models import Predictions, fit_variant
+    from vps_ml.pricing.models import Predictions, fit_alike, fit_variant
 
-    dataset, began, found = PricingDataset(job.rows, job.recipe, job.artefacts), monotonic(), {}
+    dataset, began, begun = PricingDataset(job.rows, job.recipe, job.artefacts), monotonic(), count()
+    found, telling = dict[Variant, str](), Lock()
+
+    def fit(variant: Variant, not_wanted: Event | None = None) -> None:
+        with telling:
+            place = place_of(variant, next(begun), len(job.variants), monotonic() - began)
+
+        def tell(line: str) -> None:
+            with telling:
+                log(f"{place} {line}")
+
+        found[variant] = fit_variant(dataset, variant, tell, not_wanted)
+
+    for alike in sharing(job.variants):
+        fit_alike(dataset, alike, fit)
     predictions = Predictions(dataset)
-    for done, variant in enumerate(job.variants):
-        place = place_of(variant, done, len(job.variants), monotonic() - began)
-        model_id = fit_variant(dataset, variant, partial(log_at, log, place))
-        found[variant] = model_id, predictions.calibration(variant, model_id)
-    return found
-
-
-def log_at(log: Log, place: str, line: str) -> None:
-    """Log the line with the place before it."""
-    log(f"{place} {line}")
+    return {variant: (found[variant], predictions.calibration(variant, found[variant])) for variant in job.variants}
 
 
 def place_of(variant: Variant, done: int, count: int, elapsed_s: float) -> str:

@@ -4,7 +4,6 @@ Axes: N item, B batch, O output, V validation item.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from threading import Event, Lock
 from typing import Any
@@ -32,7 +31,7 @@ from vps_ml.pricing.networks import (
 from vps_ml.pricing.objectives import laplace_objective, percentile_objective, threshold_objective
 from vps_ml.pricing.schedule import batches_per_epoch, phases, stage_one_twice
 from vps_ml.recipes import PricingRecipe
-from vps_ml.threads import one_thread, side_by_side
+from vps_ml.threads import side_by_side
 from vps_ml.training_loop import Loop, Phase, Session, is_small, optimise
 
 MARGIN_OF_CONSTRAINT_WEIGHT = 4.0
@@ -155,6 +154,11 @@ def train_alone(
     return network
 
 
+def at_once(width: int, recipe: PricingRecipe) -> bool:
+    """Whether networks that take so many columns are trained side by side: where their steps are small, on a CPU."""
+    return accelerator().type == "cpu" and is_small(parameters_of(width, recipe.hidden), recipe.batch_size)
+
+
 def train_each(
     members: Sequence[tuple[Learner, Examples]],
     validation: Examples,
@@ -172,11 +176,8 @@ def train_each(
         (learner, train), seed = members[k], seeds[k]
         return train_alone(learner, train, validation, recipe, seed, own), own
 
-    each, device = range(len(members)), accelerator().type
-    width = max(train.x.matrix.width for _, train in members)
-    small = device == "cpu" and is_small(parameters_of(width, recipe.hidden), recipe.batch_size)
-    with one_thread() if small else nullcontext():
-        ended = side_by_side(trained, each) if small else [trained(k) for k in each]
+    each, width = range(len(members)), members[0][1].x.matrix.width
+    ended = side_by_side(trained, each) if at_once(width, recipe) else [trained(k) for k in each]
     for _, own in ended:
         session.curves.update(own.curves)
     return [network for network, _ in ended]

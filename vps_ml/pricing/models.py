@@ -1,7 +1,8 @@
 """Price models: fitted, stored by id and loaded again; and predictions of models and baselines alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from vps_ml.pricing.baselines import BASELINES
 from vps_ml.pricing.blends import Beside, Blend, Priced, Ranks
 from vps_ml.pricing.calibration import Calibration, Judgement, accepted_residuals, calibrated
 from vps_ml.pricing.fitting import OBJECTIVES, STATE, Fit, Log
+from vps_ml.pricing.learners import at_once
 from vps_ml.pricing.networks import PricingModel, model_from_state, model_state, networks_of, output
 from vps_ml.pricing.variants import CURVES, Variant
-from vps_ml.threads import threads_for
+from vps_ml.threads import side_by_side, threads_for
 from vps_ml.training_loop import Session
 
 CALIBRATING = "calibrating"
@@ -44,19 +46,44 @@ def check_registered(variants: Sequence[Variant]) -> None:
             raise ValueError(f"no {kind} is called {variant.objective!r}; there are {', '.join(registry)}")
 
 
-def fit_variant(dataset: PricingDataset, variant: Variant, log: Log) -> str:
+def fit_alike(
+    dataset: PricingDataset, variants: Sequence[Variant], fit: Callable[[Variant, Event | None], None]
+) -> None:
+    """Fit variants of the same features, split and seed.
+
+    The first of an objective makes what all of it have in common; the others, a small network each, are then fitted
+    side by side (docs/adr/0034).
+    """
+    alone, others = list[Variant](), list[Variant]()
+    for variant in variants:
+        common = variant.constraint_kind != "baseline" and variant.objective in {one.objective for one in alone}
+        (others if common else alone).append(variant)
+    for variant in alone:
+        fit(variant, None)
+    if not others:
+        return
+    _, x = dataset.matrix(variants[0].features, variants[0].split_kind)
+    if at_once(x.width, dataset.recipe.pricing):
+        side_by_side(fit, others, x.visual.nbytes + x.tabular.nbytes)
+    else:
+        for variant in others:
+            fit(variant, None)
+
+
+def fit_variant(dataset: PricingDataset, variant: Variant, log: Log, not_wanted: Event | None = None) -> str:
     """Fit the variant unless its artefact exists; the artefact's id.
 
     Raises:
         ValueError: its objective or baseline is not registered.
+        NotWantedError: `not_wanted` was set meanwhile.
     """
     check_registered([variant])
     if variant.constraint_kind == "baseline":
         return BASELINES[variant.objective].fit(dataset, variant, log)
-    return fit_model(dataset, variant, log)
+    return fit_model(dataset, variant, log, not_wanted)
 
 
-def fit_model(dataset: PricingDataset, variant: Variant, log: Log) -> str:
+def fit_model(dataset: PricingDataset, variant: Variant, log: Log, not_wanted: Event | None = None) -> str:
     """Train a price model unless its artefact exists; its id.
 
     Trained on the split's training rows; epochs, threshold and price range are set on its validation rows; its test
@@ -66,7 +93,7 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log) -> str:
     model_id = identity("pricing_model", CODE_VERSION, dataset.data_id, asdict(variant), recipe.described())
 
     def fill() -> Contents:
-        session = Session(log, models.resume_folder(model_id))
+        session = Session(log, models.resume_folder(model_id), not_wanted=not_wanted)
         fit = Fit(dataset, variant, session)
         fitted = OBJECTIVES[variant.objective](fit)
         log(f"{variant.constraint_kind} {variant.constraint_value} {variant.objective} {variant.features} trained")

@@ -1,20 +1,87 @@
-"""What a long training says while it goes on."""
+"""How the models of a job are fitted, and what a long training says while it goes on."""
 
-from vps_ml.ops.pricing import log_at, place_of
+from dataclasses import replace
+from pathlib import Path
+from threading import Barrier, Event
+
+import numpy as np
+import pytest
+from datasets import quick_recipe, sold_rows
+
+from vps_ml import training_loop
+from vps_ml.artefacts import Artefacts
+from vps_ml.ops.pricing import PricingJob, fit_variants, place_of
+from vps_ml.pricing import fitting
 from vps_ml.pricing.variants import SERVED, Variant
+from vps_ml.training_loop import Loop, Step
 
 MODEL = Variant(**{**SERVED, "seed": 2, "features": "MSTFE"})
 
 
-def test_each_line_says_which_model_of_how_many_with_which_seed_and_what_is_left() -> None:
-    said: list[str] = []
-    log_at(said.append, place_of(MODEL, 0, 20, 0.0), "folds")
-    log_at(said.append, place_of(MODEL, 10, 20, 25.0), "folds")
-    log_at(said.append, place_of(MODEL, 5, 20, 100.0), "folds")
-    log_at(said.append, place_of(MODEL, 19, 20, 100.0), "folds")
-    assert said == [
-        "[1 of 20, seed 2] folds",
-        "[11 of 20, seed 2] folds",
-        "[6 of 20, seed 2, about 5 min left] folds",
-        "[20 of 20, seed 2] folds",
+def test_it_is_said_which_model_of_how_many_it_is_with_which_seed_and_what_is_left() -> None:
+    assert [place_of(MODEL, *at) for at in ((0, 20, 0.0), (10, 20, 25.0), (5, 20, 100.0), (19, 20, 100.0))] == [
+        "[1 of 20, seed 2]",
+        "[11 of 20, seed 2]",
+        "[6 of 20, seed 2, about 5 min left]",
+        "[20 of 20, seed 2]",
     ]
+
+
+def job(folder: Path) -> PricingJob:
+    artefacts, values = Artefacts(folder), (0.3, 0.5, 0.7)
+    served = [replace(MODEL, seed=0, split_kind="group", constraint_value=value) for value in values]
+    return PricingJob(sold_rows(artefacts), tuple(served), quick_recipe(), artefacts)
+
+
+def test_models_that_have_all_but_a_gate_in_common_are_fitted_side_by_side_as_if_each_were_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, both, met, said = training_loop.one_epoch, Barrier(2), dict[int, Loop](), list[str]()
+
+    def together(loop: Loop, epoch: int, step: Step) -> float:
+        if loop.name == "gate" and id(loop) not in met:
+            met[id(loop)] = loop
+            if len(met) > 1:  # the first makes what the others read
+                both.wait(timeout=20)
+        return real(loop, epoch, step)
+
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(training_loop, "one_epoch", together)
+        beside = fit_variants(made := job(tmp_path / "beside"), said.append)
+    assert len(met) == 3
+    assert [line for line in said if "fold networks" in line] == [
+        "[1 of 3, seed 0] 2 fold networks on MSTFE, group split"
+    ]
+    assert sorted(line[:6] for line in said if line.endswith("trained")) == ["[1 of ", "[2 of ", "[3 of "]
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    alone = fit_variants(other := job(tmp_path / "alone"), said.append)
+    assert beside == alone and list(beside) == list(made.variants)
+    for artefact_id, _ in beside.values():
+        ours, theirs = (one.artefacts.models.arrays(artefact_id, fitting.STATE) for one in (made, other))
+        assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_when_one_model_fails_its_neighbour_ends_too_and_what_was_fitted_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    real, made, failed = training_loop.one_epoch, job(tmp_path), Event()
+
+    def failing(loop: Loop, epoch: int, step: Step) -> float:
+        if loop.name == "gate" and "0.3 trained" in said:
+            if not failed.is_set():
+                failed.set()
+                raise ZeroDivisionError
+            assert failed.wait(timeout=20)
+        return real(loop, epoch, step)
+
+    said = list[str]()
+    monkeypatch.setattr(training_loop, "one_epoch", failing)
+    with pytest.raises(ZeroDivisionError):
+        fit_variants(made, lambda line: said.append("0.3 trained") if " 0.3 " in line and "trained" in line else None)
+    monkeypatch.setattr(training_loop, "one_epoch", real)
+    again = list[str]()
+    assert len(fit_variants(made, again.append)) == 3
+    assert not [line for line in again if "fold networks" in line or " 0.3 " in line], "the first is still there"
+    assert len([line for line in again if line.endswith("trained")]) == 2
