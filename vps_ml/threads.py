@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Event
 from typing import TypeVar
@@ -76,15 +76,22 @@ def side_by_side(work: Callable[[Item, Event], Result], items: Sequence[Item], b
     stop = Event()
 
     def alone(item: Item) -> Result:
-        with one_thread():  # OpenMP has a number for each thread
-            return work(item, stop)
+        check_wanted(stop)
+        try:
+            with one_thread():  # OpenMP has a number for each thread
+                return work(item, stop)
+        except BaseException:
+            stop.set()
+            raise
 
     with one_thread(), ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, at_once))) as pool:
         futures = [pool.submit(alone, item) for item in items]
         try:
-            ended = wait(futures, return_when=FIRST_EXCEPTION).done
-            return [future.result() for future in futures if future in ended]  # all, or one of them raises
+            wait(futures)
         except BaseException:
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
             raise
+    errors = [error for future in futures if (error := future.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, NotWantedError)):
+        raise error
+    return [future.result() for future in futures]

@@ -73,7 +73,7 @@ def test_when_one_model_fails_its_neighbour_ends_too_and_what_was_fitted_stays(
             if not failed.is_set():
                 failed.set()
                 raise ZeroDivisionError
-            assert failed.wait(timeout=20)
+            assert step.not_wanted is not None and step.not_wanted.wait(timeout=20)
         return real(loop, epoch, step)
 
     said = list[str]()
