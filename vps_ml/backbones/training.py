@@ -180,7 +180,7 @@ def train_backbone(
         batch = rows[numbers.numpy()][share]
         # The output of a frozen trunk is moved like a photo: otherwise the stage memorises its photos.
         inputs = augmented(stage_inputs(source.batch(batch), recipe, device), generator, len(numbers), share)
-        with autocast(device):
+        with autocast(device, recipe.start):
             return rank.weighted(learning.loss(shared(inputs), values[batch].to(device)), len(numbers))
 
     batches = max(1, len(rows) // recipe.batch_size)

@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vps_ml.backbones.networks import halves, normalised, resnet
+from vps_ml.backbones import networks
+from vps_ml.backbones.networks import autocast, halves, normalised, resnet
 
 
 @pytest.mark.parametrize("frozen_stages", [0, 2, 4])
@@ -16,6 +17,20 @@ def test_trunk_and_stage_together_are_the_network_without_its_head(frozen_stages
     features = stage(trunk(photos))
     assert features.shape == (2, 512)
     assert torch.allclose(network.fc(features), network(photos), atol=1e-6)
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+@pytest.mark.parametrize("start", ["random", "imagenet", "weights.safetensors"])
+def test_what_is_tuned_is_tuned_in_bf16_on_a_cpu_that_multiplies_it_and_nothing_else_is(
+    start: str, has_it: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert networks.multiplies_bf16() in (True, False)
+    monkeypatch.setattr(networks, "multiplies_bf16", lambda: has_it)
+    a = torch.ones(2, 2)
+    with autocast(a.device, start):
+        assert (a @ a).dtype == (torch.bfloat16 if has_it and start != "random" else torch.float32)
+    with autocast(a.device):  # embeddings
+        assert (a @ a).dtype == torch.float32
 
 
 def test_pixels_are_normalised_as_imagenet() -> None:

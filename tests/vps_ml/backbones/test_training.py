@@ -3,8 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from worlds import TINY, Killed, coloured, quiet
 
+from vps_ml.backbones import networks
 from vps_ml.backbones.networks import resnet
 from vps_ml.backbones.training import photo_source, train_backbone
 from vps_ml.checkpoints import Checkpoint
@@ -54,6 +56,21 @@ def test_a_frozen_trunk_stays_as_it_started(tmp_path: Path) -> None:
     assert np.array_equal(trained.state["layer3.0.conv1.weight"], start["layer3.0.conv1.weight"])
     assert np.array_equal(trained.state["layer3.0.bn1.running_mean"], start["layer3.0.bn1.running_mean"])
     assert not np.array_equal(trained.state["layer4.0.conv1.weight"], start["layer4.0.conv1.weight"])
+
+
+def test_a_backbone_is_tuned_in_the_precision_of_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bf16 the weights end elsewhere, by more than by rounding of single precision and less than by a mistake."""
+    paths, labels = coloured(tmp_path, 30)
+    save_file(resnet("resnet10", "random", 0).state_dict(), start := tmp_path / "start.safetensors")
+    recipe = BackboneRecipe(**{**vars(TINY), "start": str(start), "epochs": 1})
+    source, ended = photo_source(paths, recipe, 0, quiet), {}
+    for has_it in (True, False):
+        monkeypatch.setattr(networks, "multiplies_bf16", lambda has_it=has_it: has_it)
+        ended[has_it] = train_backbone("category", source, labels, recipe, 0, Session(quiet)).state[
+            "layer4.0.conv1.weight"
+        ]
+    moved = np.abs(ended[True] - ended[False]).mean()
+    assert 1e-6 < moved < 0.2 * np.abs(ended[False]).mean()
 
 
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_rate(tmp_path: Path) -> None:
