@@ -9,7 +9,7 @@ import pytest
 from conftest import Marketplace, vps
 from PIL import Image
 
-from vps_assets.commands.suggest import photos_in
+from vps_assets.commands.suggest import photos_in, warnings_of
 from vps_assets.errors import UserError
 from vps_assets.serving.offers import Offer
 from vps_assets.serving.snapshot import Snapshot
@@ -131,9 +131,14 @@ def test_a_photo_in_which_nothing_can_be_seen_does_not_look_like_a_category_thou
     Image.new("RGB", (200, 200), (4, 4, 4)).save(black := tmp_path / "black.jpg")
     snapshot = Snapshot.read(marketplace.home)
     said = {"title": "Aldera, like new", "description": "works, with receipt", "image": black}
-    answers = [one.answer for one in snapshot.suggestions([Offer(name, **said) for name in snapshot.categories.names])]
-    assert any(answer["qualified"] and answer["inputs"] == "words" for answer in answers)
-    assert {answer["looks_like"] for answer in answers} == {None}
+    offers = [Offer(name, **said) for name in snapshot.categories.names]
+    suggested = snapshot.suggestions(offers)
+    by_words = [one.answer["qualified"] and one.answer["inputs"] == "words" for one in suggested]
+    assert any(by_words)
+    assert {one.answer["looks_like"] for one in suggested} == {None}
+    told = [[*warnings_of(*one)] for one in zip(suggested, offers, strict=True)]
+    why = f"the price is by words alone, as the photo {black} shows too little: a better one may change it"
+    assert [why in warnings for warnings in told] == by_words
 
 
 @pytest.mark.parametrize(("category", "near"), [("phnoe", "'phone'"), ("", None), ("spaceship", None)])

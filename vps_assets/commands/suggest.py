@@ -120,9 +120,11 @@ def warnings_of(suggested: "Suggested", offer: Offer) -> Iterator[str]:
     """What the price does not know."""
     if not suggested.answer["category_known"]:
         yield f"nothing of the category {offer.category!r} has sold: the price is by what others sold for"
+    which = f" {offer.image}" if isinstance(offer.image, Path) else ""
+    if offer.image is not None and suggested.answer["inputs"] == "words" and suggested.answer["qualified"]:
+        yield f"the price is by words alone, as the photo{which} shows too little: a better one may change it"
     if suggested.answer["looks_like"]:
         what, given = suggested.answer["looks_like"], offer.category
-        which = f" {offer.image}" if isinstance(offer.image, Path) else ""
         yield f"the photo{which} looks like the category {what!r}, and was given as {given!r}: is that right?"
     for label in suggested.answer["unknown_labels"]:
         yield f"nothing with {label} has sold"

@@ -51,15 +51,18 @@ def fit_alike(
 ) -> None:
     """Fit variants of the same features, split and seed.
 
-    The first of an objective makes what all of it have in common; the others, a small network each, are then fitted
-    side by side (docs/adr/0034).
+    Of those that are not there, the first of an objective makes what all of it have in common; the others, a small
+    network each, are then fitted side by side (docs/adr/0034).
     """
-    alone, others = list[Variant](), list[Variant]()
+    begun, others = set[str](), list[Variant]()
     for variant in variants:
-        common = variant.constraint_kind != "baseline" and variant.objective in {one.objective for one in alone}
-        (others if common else alone).append(variant)
-    for variant in alone:
-        fit(variant, None)
+        if variant.constraint_kind == "baseline" or dataset.artefacts.usable(model_id_of(dataset, variant)):
+            fit(variant, None)
+        elif variant.objective in begun:
+            others.append(variant)
+        else:
+            fit(variant, None)
+            begun.add(variant.objective)
     if not others:
         return
     _, x = dataset.matrix(variants[0].features, variants[0].split_kind)
@@ -89,8 +92,7 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log, not_wanted: E
     Trained on the split's training rows; epochs, threshold and price range are set on its validation rows; its test
     rows are not read.
     """
-    models, recipe = dataset.artefacts.models, dataset.recipe
-    model_id = identity("pricing_model", CODE_VERSION, dataset.data_id, asdict(variant), recipe.described())
+    models, model_id = dataset.artefacts.models, model_id_of(dataset, variant)
 
     def fill() -> Contents:
         session = Session(log, models.resume_folder(model_id), not_wanted=not_wanted)
@@ -107,6 +109,11 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log, not_wanted: E
         return Contents(card, arrays=arrays, frames=frames)
 
     return dataset.artefacts.make_usable(model_id, fill)
+
+
+def model_id_of(dataset: PricingDataset, variant: Variant) -> str:
+    """The id of a price model: what it is trained on, and how."""
+    return identity("pricing_model", CODE_VERSION, dataset.data_id, asdict(variant), dataset.recipe.described())
 
 
 def out_of_fold(dataset: PricingDataset, variant: Variant, residual: np.ndarray) -> pl.DataFrame:

@@ -62,6 +62,22 @@ def test_models_that_have_all_but_a_gate_in_common_are_fitted_side_by_side_as_if
         assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_when_the_first_is_there_but_not_what_it_had_in_common_that_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    made, said = job(tmp_path), list[str]()
+    first = fit_variants(replace(made, variants=made.variants[:1]), said.append)
+    models = made.artefacts.models
+    for kind in ("folds", "kernel", "trees"):
+        (shared,) = (one for one in models.ids() if models.card(one)["kind"] == kind)
+        models.delete(shared)
+    again = list[str]()
+    assert fit_variants(made, again.append).items() > first.items()
+    for what in ("fold networks", "kernel machine", "boosted trees"):
+        assert len([line for line in again if what in line]) == 1
+
+
 def test_when_one_model_fails_its_neighbour_ends_too_and_what_was_fitted_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
