@@ -141,7 +141,9 @@ def test_a_photo_in_which_nothing_can_be_seen_does_not_look_like_a_category_thou
     assert [why in warnings for warnings in told] == by_words
 
 
-@pytest.mark.parametrize(("category", "near"), [("phnoe", "'phone'"), ("", None), ("spaceship", None), ("dresses", None)])
+@pytest.mark.parametrize(
+    ("category", "near"), [("phnoe", "'phone'"), ("", None), ("spaceship", None), ("dresses", None)]
+)
 def test_a_category_of_which_nothing_has_sold_is_refused_with_the_nearest_names(
     marketplace: Marketplace, category: str, near: str | None
 ) -> None:

@@ -45,24 +45,33 @@ def one_line_errors() -> Iterator[None]:
 
     After an interruption nothing is said of whatever error it came out as.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError as error:  # whoever read has read enough, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from error
-    except (VpsError, OSError, pl.exceptions.PolarsError, *IN_ONE_LINE, duckdb.Error, SQLAlchemyError) as error:
+    except told_in_one_line() as error:
         if interruption.CAME.is_set():
             raise typer.Exit(interruption.EXIT_CODE) from error
         line = one_line(getattr(error, "orig", None) or error)
-        if isinstance(error, SQLAlchemyError):  # Dagster's own records, under $VPS_HOME/dagster
+        if isinstance(error, errors_of_records()):  # Dagster's own records, under $VPS_HOME/dagster
             line = f"Dagster's records: {line}"
-        if isinstance(error, SQLAlchemyError | duckdb.Error):
+        if isinstance(error, (duckdb.Error, *errors_of_records())):
             line = f"{line} (vps doctor says what to do)"
         tell(f"vps: {line}")
         raise typer.Exit(error.exit_code if isinstance(error, VpsError) else 1) from error
+
+
+def told_in_one_line() -> tuple[type[Exception], ...]:
+    """Errors whose message is for a person."""
+    return VpsError, OSError, pl.exceptions.PolarsError, *IN_ONE_LINE, duckdb.Error, *errors_of_records()
+
+
+def errors_of_records() -> tuple[type[Exception], ...]:
+    """SQLAlchemy's, if this process has it: what suggests a price does not, and would take a tenth of a second more."""
+    found = sys.modules.get("sqlalchemy.exc")
+    return (found.SQLAlchemyError,) if found else ()
 
 
 def refuse_wrong_settings() -> None:

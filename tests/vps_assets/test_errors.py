@@ -1,8 +1,11 @@
 import importlib
 import pkgutil
+import sqlite3
+import sys
 
 import pytest
 import typer
+from sqlalchemy.exc import OperationalError
 
 import vps_assets
 from vps_assets.cli import one_line_errors
@@ -32,6 +35,20 @@ def test_the_command_line_maps_the_tree_to_exit_codes_and_one_line(
         raise error
     assert ended.value.exit_code == code
     assert capsys.readouterr().err == "vps: two lines\n"
+
+
+def test_an_error_of_dagsters_records_is_one_line_that_says_whose_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, one_line_errors():
+        raise OperationalError("select 1", {}, sqlite3.OperationalError("database disk image\nis malformed"))
+    assert ended.value.exit_code == 1
+    said = "vps: Dagster's records: database disk image is malformed (vps doctor says what to do)\n"
+    assert capsys.readouterr().err == said
+
+
+def test_without_records_there_are_no_errors_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sqlalchemy.exc")
+    with pytest.raises(ZeroDivisionError), one_line_errors():
+        raise ZeroDivisionError
 
 
 def test_an_error_without_a_message_is_named_by_its_class() -> None:

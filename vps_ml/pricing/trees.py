@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
-import lightgbm
 import numpy as np
 from jaxtyping import Float
 
+from vps_ml.imports import without
 from vps_ml.pricing.folds import fold_of_group
 from vps_ml.threads import check_wanted, side_by_side
+
+with without("sklearn"):  # of which LightGBM would make estimators that nobody uses
+    import lightgbm
 
 TREES = {
     "learning_rate": 0.05,

@@ -1,6 +1,7 @@
 """One suggestion: what it is made from, and what it says where there is nothing to suggest with."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def test_what_is_wrong_whatever_the_models_say_is_said_before_they_are_loaded(
     monkeypatch.setitem(sys.modules, "vps_assets.serving.snapshot", None)  # so that importing it, and torch, fails
     with pytest.raises(UserError, match=re.escape(said).replace(r"\$", "$")):
         suggest_one(offer, home)
+
+
+def test_a_process_that_suggests_does_without_dagster_its_records_and_scikit_learn() -> None:
+    """Each takes as long to import as a suggestion to make."""
+    there = "[name for name in ('dagster', 'sqlalchemy', 'sklearn', 'matplotlib') if name in sys.modules]"
+    script = f"import sys, vps_assets.cli, vps_assets.serving.snapshot, vps_ml.pricing.trees; print({there})"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
 
 
 def test_a_column_that_the_seller_has_not_given_is_missing() -> None:
