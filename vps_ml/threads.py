@@ -22,6 +22,7 @@ WORTH_SHARING = 2**26
 """Multiplications of a training step from which threads share its operations."""
 AT_ONCE_BYTES = 2 << 30
 """What is made side by side takes no more memory together."""
+LOOKS_EVERY_S = 0.1
 NUMBERS_WORTH_SHARING = 2**22
 """Numbers of a matrix that is predicted from: of fewer, operations are small. 8,192 rows of 512 features."""
 
@@ -70,7 +71,7 @@ def side_by_side(work: Callable[[Item, Event], Result], items: Sequence[Item], b
         bytes_each: that it takes for one; together they take no more than `AT_ONCE_BYTES`.
 
     Raises:
-        Exception: the first that `work` has raised; those that had not begun are left.
+        Exception: one that `work` has raised, of several that of the first item; those that had not begun are left.
     """
     at_once = AT_ONCE_BYTES // max(1, bytes_each)
     stop = Event()
@@ -87,7 +88,8 @@ def side_by_side(work: Callable[[Item, Event], Result], items: Sequence[Item], b
     with one_thread(), ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, at_once))) as pool:
         futures = [pool.submit(alone, item) for item in items]
         try:
-            wait(futures)
+            while wait(futures, LOOKS_EVERY_S).not_done:  # a signal that another thread got does not end a wait
+                pass
         except BaseException:
             stop.set()
             raise

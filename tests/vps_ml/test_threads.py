@@ -1,5 +1,7 @@
 """Small steps are one thread's, large ones are shared."""
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Event, Semaphore
@@ -72,6 +74,18 @@ def test_what_is_at_work_hears_of_an_error_and_what_has_not_begun_is_left(monkey
     with pytest.raises(ZeroDivisionError):
         side_by_side(work, range(6))
     assert sorted(begun) == [0, 1] and heard == [True]
+
+
+def test_an_interruption_is_heard_by_what_is_at_work() -> None:
+    heard = list[bool]()
+
+    def work(item: int, stop: Event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        heard.append(stop.wait(timeout=20))
+
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side(work, [0])
+    assert heard == [True]
 
 
 def test_no_more_are_done_at_a_time_than_memory_is_there_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,8 +98,7 @@ def fit_variants(job: PricingJob, log: Log) -> dict[Variant, tuple[str, Calibrat
     found, telling = dict[Variant, str](), Lock()
 
     def fit(variant: Variant, not_wanted: Event | None = None) -> None:
-        with telling:
-            place = place_of(variant, next(begun), len(job.variants), monotonic() - began)
+        place = place_of(variant, next(begun), len(job.variants), monotonic() - began)
 
         def tell(line: str) -> None:
             with telling:

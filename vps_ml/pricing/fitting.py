@@ -42,6 +42,7 @@ from vps_ml.pricing.learners import (
 from vps_ml.pricing.networks import Examples, PriceNetwork, PricingModel, mean_output, networks_of, output, state_of
 from vps_ml.pricing.trees import FoldTrees, fit_fold_trees, trees_of, trees_text
 from vps_ml.pricing.variants import CURVES, Variant
+from vps_ml.threads import check_wanted
 from vps_ml.training_loop import Session
 
 STATE = "state"
@@ -173,9 +174,11 @@ def fit_blended(fit: Fit) -> Fitted:
     errors which the networks and comparables let expect.
     """
     blend_id, residual = blended(fit)
+    check_wanted(fit.session.not_wanted)
     blend, kind = Blend.load(fit.dataset.artefacts.models, blend_id), fit.variant.constraint_kind
     x = fit.rows("validation")
     price = blend.price(x, mean_output(fit.folds.networks, x))
+    check_wanted(fit.session.not_wanted)
     copies = spoilt(fit, residual) if kind == "percentile" else None
     accept, weight = fit.trained_gate(residual, fit.log_price("validation") - price, copies)
     words = Words(output(accept, x), np.exp(output(fit.folds.scale, x)), blend.error.expected_error(x, price))

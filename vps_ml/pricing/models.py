@@ -21,7 +21,7 @@ from vps_ml.pricing.fitting import OBJECTIVES, STATE, Fit, Log
 from vps_ml.pricing.learners import at_once
 from vps_ml.pricing.networks import PricingModel, model_from_state, model_state, networks_of, output
 from vps_ml.pricing.variants import CURVES, Variant
-from vps_ml.threads import side_by_side, threads_for
+from vps_ml.threads import check_wanted, side_by_side, threads_for
 from vps_ml.training_loop import Session
 
 CALIBRATING = "calibrating"
@@ -29,6 +29,8 @@ CALIBRATING = "calibrating"
 OUT_OF_FOLD = "out_of_fold"
 """Name of the frame of a model's prices of the listings that it was trained on, by parts of it that had not seen them:
 what it would have suggested for them."""
+AT_WORK_BYTES = 256 << 20
+"""Of a model that is fitted beside others: the boosters, the kernel machine and the comparables that it reads."""
 RANKS = "ranks"
 """Name of the arrays that join the gates of a blended model."""
 
@@ -67,7 +69,7 @@ def fit_alike(
         return
     _, x = dataset.matrix(variants[0].features, variants[0].split_kind)
     if at_once(x.width, dataset.recipe.pricing):
-        side_by_side(fit, others, x.visual.nbytes + x.tabular.nbytes)
+        side_by_side(fit, others, AT_WORK_BYTES + x.visual.nbytes + x.tabular.nbytes)
     else:
         for variant in others:
             fit(variant, None)
@@ -98,7 +100,9 @@ def fit_model(dataset: PricingDataset, variant: Variant, log: Log, not_wanted: E
         session = Session(log, models.resume_folder(model_id), not_wanted=not_wanted)
         fit = Fit(dataset, variant, session)
         fitted = OBJECTIVES[variant.objective](fit)
-        log(f"{variant.constraint_kind} {variant.constraint_value} {variant.objective} {variant.features} trained")
+        check_wanted(not_wanted)
+        kind, value, split = variant.constraint_kind, variant.constraint_value, variant.split_kind
+        log(f"{kind} {value} {variant.objective} on {variant.features}, {split} split: trained")
         card, residuals = model_card(dataset, variant, fitted.model)
         card |= {"model_id": model_id, "constraint_weight": fitted.constraint_weight, CURVES: fit.curves}
         beside, arrays = fitted.model.beside, {STATE: model_state(fitted.model), CALIBRATING: {CALIBRATING: residuals}}

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Event
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from datasets import quick_recipe, sold_rows
 from vps_ml import training_loop
 from vps_ml.artefacts import Artefacts
 from vps_ml.ops.pricing import PricingJob, fit_variants, place_of
-from vps_ml.pricing import fitting
+from vps_ml.pricing import fitting, models
 from vps_ml.pricing.variants import SERVED, Variant
 from vps_ml.training_loop import Loop, Step
 
@@ -68,34 +69,54 @@ def test_when_the_first_is_there_but_not_what_it_had_in_common_that_is_made_once
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     made, said = job(tmp_path), list[str]()
     first = fit_variants(replace(made, variants=made.variants[:1]), said.append)
-    models = made.artefacts.models
+    stored = made.artefacts.models
     for kind in ("folds", "kernel", "trees"):
-        (shared,) = (one for one in models.ids() if models.card(one)["kind"] == kind)
-        models.delete(shared)
+        (shared,) = (one for one in stored.ids() if stored.card(one)["kind"] == kind)
+        stored.delete(shared)
     again = list[str]()
     assert fit_variants(made, again.append).items() > first.items()
     for what in ("fold networks", "kernel machine", "boosted trees"):
         assert len([line for line in again if what in line]) == 1
 
 
+@pytest.mark.parametrize("worth_sharing", [2**26, 1])
+def test_of_each_objective_the_first_is_fitted_alone_and_large_networks_all_are(
+    worth_sharing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_loop, "WORTH_SHARING", worth_sharing)
+    monkeypatch.setattr(models, "side_by_side", beside := Mock(wraps=models.side_by_side))
+    small = job(tmp_path)
+    first = replace(small.variants[0], objective="cross_fitted")
+    said = list[str]()
+    fitted = fit_variants(replace(small, variants=(first, *small.variants)), said.append)
+    assert len(fitted) == 4
+    if worth_sharing == 1:
+        assert not beside.called
+        return
+    ((_, others, bytes_each),) = (call.args for call in beside.call_args_list)
+    assert [*others] == [*small.variants[1:]]
+    assert bytes_each > models.AT_WORK_BYTES + 200 * 4 * 4, "and the matrix"
+
+
 def test_when_one_model_fails_its_neighbour_ends_too_and_what_was_fitted_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    real, made, failed = training_loop.one_epoch, job(tmp_path), Event()
+    real, made, failed, heard = training_loop.one_epoch, job(tmp_path), Event(), list[bool]()
 
     def failing(loop: Loop, epoch: int, step: Step) -> float:
         if loop.name == "gate" and "0.3 trained" in said:
             if not failed.is_set():
                 failed.set()
                 raise ZeroDivisionError
-            assert step.not_wanted is not None and step.not_wanted.wait(timeout=20)
+            heard.append(step.not_wanted is not None and step.not_wanted.wait(timeout=20))
         return real(loop, epoch, step)
 
     said = list[str]()
     monkeypatch.setattr(training_loop, "one_epoch", failing)
     with pytest.raises(ZeroDivisionError):
         fit_variants(made, lambda line: said.append("0.3 trained") if " 0.3 " in line and "trained" in line else None)
+    assert heard == [True]
     monkeypatch.setattr(training_loop, "one_epoch", real)
     again = list[str]()
     assert len(fit_variants(made, again.append)) == 3

@@ -154,7 +154,7 @@ def test_a_cross_fitting_that_goes_on_from_its_checkpoints_ends_with_the_same_ne
 ) -> None:
     """Broken off in the second of three folds; phases end early, so that what has to be kept of that shows."""
     x, y, _ = world(300)
-    recipe = replace(QUICK, epochs=(30, 15, 3, 3), dropout=0.0, weight_decay=0.0, patience=3)
+    recipe = replace(QUICK, epochs=(30, 15, 3, 3), dropout=0.1, weight_decay=0.0, patience=3)
 
     def folds(session: Session) -> FoldNetworks:
         unseen, prices = world(100, seed=9)[:2]
@@ -181,7 +181,9 @@ def test_a_cross_fitting_that_goes_on_from_its_checkpoints_ends_with_the_same_ne
         folds(Session(quiet, tmp_path))
     broken_off = False
     resumed = folds(Session(quiet, tmp_path))
-    assert {name: seen.count(name) for name in seen} == epochs | {"fold 2 of 3": epochs["fold 2 of 3"] + 1}
+    again = {name: seen.count(name) - epochs[name] for name in epochs}
+    assert again.pop("fold 2 of 3") == 1
+    assert set(again.values()) <= {0, 1}, "what ended a phase beside it has no checkpoint of that epoch"
     assert np.array_equal(resumed.residual, unbroken.residual)
     ours, theirs = ([*made.networks, made.scale] for made in (resumed, unbroken))
     for one, other in zip(ours, theirs, strict=True):
