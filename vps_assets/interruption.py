@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 
 from vps_assets.errors import tell
@@ -9,6 +10,8 @@ from vps_assets.errors import tell
 EXIT_CODE = 130
 """Also typer's own, after Ctrl-C."""
 ENDS_WITHIN_S = 10.0
+HEARD_WITHIN_S = 0.2
+"""From a signal to the thread that notes it, which waits for the one that handles it."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CAME = threading.Event()
 """Set once somebody has ended this command."""
@@ -24,6 +27,7 @@ def listen() -> None:
     os.set_blocking(write, False)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)  # a byte for each signal, whoever handles it
+    sys.unraisablehook = unraised
     threading.Thread(target=watch, args=(read,), daemon=True).start()
 
 
@@ -35,6 +39,12 @@ def watch(read: int) -> None:
     threading.Event().wait(ENDS_WITHIN_S)
     say()
     os._exit(EXIT_CODE)
+
+
+def unraised(error: "sys.UnraisableHookArgs") -> None:
+    """Print what was raised in a destructor, unless it is the interruption that was lost there."""
+    if not CAME.wait(HEARD_WITHIN_S):
+        sys.__unraisablehook__(error)
 
 
 def say() -> None:
