@@ -1,9 +1,10 @@
+import gc
 import subprocess
 import sys
 
 import pytest
 
-from vps_ml.imports import without
+from vps_ml.imports import uncollected, without
 
 TREES = """
 import sys
@@ -34,3 +35,18 @@ def test_what_is_there_already_stays_and_what_is_hidden_is_not_there_meanwhile(m
     with pytest.raises(ZeroDivisionError), without("cmath_that_is_not_there"):
         raise ZeroDivisionError
     assert "cmath_that_is_not_there" not in sys.modules
+
+
+def test_what_is_made_meanwhile_is_not_looked_through_again_and_what_is_made_later_is() -> None:
+    assert gc.isenabled()
+    before = gc.get_freeze_count()
+    with uncollected():
+        assert not gc.isenabled()
+        kept = [[number] for number in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(kept)
+    gc.disable()
+    with pytest.raises(ZeroDivisionError), uncollected():
+        raise ZeroDivisionError
+    assert not gc.isenabled(), "as it was"
+    gc.enable()

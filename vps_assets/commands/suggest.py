@@ -11,6 +11,7 @@ from vps_assets.home import Home
 from vps_assets.serving.categories import published_categories
 from vps_assets.serving.offers import NOTHING_SAID, Offer, not_taken
 from vps_ml.features.given import inputs_of_rows
+from vps_ml.imports import uncollected
 from vps_ml.photos.decoding import refuse_shape
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ def suggest_one(offer: Offer, home: Home) -> str:
         UserError: the photo cannot be decoded, nothing of the category has sold, there is neither photo nor words.
     """
     refuse_early(offer, home)
-    from vps_assets.serving.snapshot import Snapshot
+    with uncollected():
+        from vps_assets.serving.snapshot import Snapshot
 
-    (suggested,) = Snapshot.read(home).suggestions([offer])
+        (suggested,) = Snapshot.read(home).suggestions([offer])
     if isinstance(suggested, UserError):
         raise suggested
     warn(suggested, offer, set())
@@ -48,9 +50,10 @@ def suggest_each(offer: Offer, photos: Sequence[Path], home: Home) -> Iterator[t
         UserError: what is said of all photos cannot be.
     """
     published_categories(home).known(offer).row()  # what is wrong of all is said once
-    from vps_assets.serving.snapshot import Snapshot
+    with uncollected():
+        from vps_assets.serving.snapshot import Snapshot
 
-    snapshot, told = Snapshot.read(home), set[str]()
+        snapshot, told = Snapshot.read(home), set[str]()
     for first in range(0, len(photos), AT_ONCE):
         some = photos[first : first + AT_ONCE]
         answers = snapshot.suggestions([replace(offer, image=photo) for photo in some])
