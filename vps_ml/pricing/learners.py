@@ -5,7 +5,7 @@ Axes: N item, B batch, O output, V validation item.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from threading import Event, Lock
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from vps_ml.features.matrix import MatrixRows
 from vps_ml.features.tabular import ERRORS, PRICES
 from vps_ml.pricing.folds import fold_of_group
 from vps_ml.pricing.networks import (
+    DRAWING,
     Examples,
     PriceNetwork,
     all_outputs,
@@ -39,8 +40,6 @@ MARGIN_OF_CONSTRAINT_WEIGHT = 4.0
 EXPLAINED_AT_LEAST = 0.5
 """Share of the prices' variance that a regressor is taken to explain where β has to be set before it is trained."""
 
-DRAWING = Lock()
-"""Held while a network is drawn from torch's own generator, which all threads share."""
 Objective = Callable[..., Tensor]
 """(squared_error, gate_logit, warming_up, counted) -> loss; see `percentile_objective` for the last, which may be left
 out, and which only Eq. 1 takes."""

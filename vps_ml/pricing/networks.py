@@ -6,6 +6,7 @@ Axes: N item, B batch, F feature, O output.
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
@@ -17,6 +18,10 @@ from vps_ml.features.matrix import FeatureMatrix, JoinedRows, MatrixRows
 from vps_ml.pricing.blends import Beside, Priced
 from vps_ml.pricing.calibration import Judgement
 from vps_ml.training_loop import weights
+
+DRAWING = Lock()
+"""Held while a network is made: its weights are drawn from torch's own generator, which all threads share, even where
+others replace them at once."""
 
 
 class Dropout(nn.Dropout):
@@ -182,6 +187,8 @@ def model_from_state(state: Mapping[str, np.ndarray], beside: Beside | None = No
 def network_from_state(state: Mapping[str, Tensor]) -> PriceNetwork:
     """A network with these weights, ready to predict."""
     matrices = [value for value in state.values() if value.ndim == 2]
-    network = PriceNetwork(matrices[0].shape[1], tuple(m.shape[0] for m in matrices[:-1]), 0.0, matrices[-1].shape[0])
+    hidden = tuple(matrix.shape[0] for matrix in matrices[:-1])
+    with DRAWING:
+        network = PriceNetwork(matrices[0].shape[1], hidden, 0.0, matrices[-1].shape[0])
     network.load_state_dict(dict(state))
     return network.eval().to(accelerator())

@@ -1,15 +1,19 @@
+from threading import Thread
+
 import numpy as np
 import pytest
 import torch
 from worlds import world
 
 from vps_ml.pricing.networks import (
+    DRAWING,
     Dropout,
     PriceNetwork,
     PricingModel,
     judge_gaussians,
     model_from_state,
     model_state,
+    network_from_state,
     parameters_of,
 )
 
@@ -50,6 +54,21 @@ def test_dropout_with_a_generator_of_its_own_drops_what_torchs_drops(share: floa
     torch.manual_seed(4)  # others draw meanwhile
     assert torch.equal(layer(x), theirs)
     assert torch.equal(layer.eval()(x), x)
+
+
+def test_a_network_is_not_loaded_while_another_is_drawn_whose_numbers_it_would_take() -> None:
+    state = PriceNetwork(16, (8, 4), 0.1).state_dict()
+    loading = Thread(target=network_from_state, args=(state,))
+    with DRAWING:
+        torch.manual_seed(5)
+        loading.start()
+        loading.join(timeout=0.2)
+        drawn = torch.rand(4)
+        assert loading.is_alive()
+    loading.join(timeout=20)
+    assert not loading.is_alive()
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(4))
 
 
 @pytest.mark.parametrize("hidden,outputs", [((8, 4), 1), ((5,), 2)])
