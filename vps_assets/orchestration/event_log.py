@@ -1,4 +1,4 @@
-"""Dagster's event log in SQLite, with connections that are kept open.
+"""Dagster's event log in SQLite, with connections that are kept open and events of many dates stored as one.
 
 Dagster 1.13 makes an engine, opens the file, commits and closes it again, through to the disk, for every statement:
 two thirds of what an event costs, and a run writes two or more for each date of each asset (docs/adr/0032). The
@@ -6,8 +6,9 @@ files are as Dagster's own class writes and reads them, in other processes at th
 """
 
 import os
+import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine
 from sqlalchemy.exc import OperationalError
 
 from vps_assets.orchestration.internals import (
+    ASSET_EVENTS,
     EVENT_TYPE_TO_PIPELINE_RUN_STATUS,
     INDEX_SHARD_NAME,
     SQLITE_BUSY_TIMEOUT_SECONDS,
@@ -29,6 +31,9 @@ from vps_assets.orchestration.internals import (
 
 MOST_KEPT = 4
 """Files: the index of all runs, and the runs that were written last."""
+BATCH_SIZE = "DAGSTER_EVENT_BATCH_SIZE"
+"""Dagster's own setting: how many events of an asset's dates it collects before it has them stored, 0 for none."""
+MOST_IN_A_BATCH = "500"
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class EventLog(SqliteEventLogStorage):
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._written: set[str] = set()
         super().__init__(base_dir, inst_data)
+        self._db_lock = threading.RLock()  # type: ignore[assignment]  # a batch is written to two files at once
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -106,13 +112,41 @@ class EventLog(SqliteEventLogStorage):
         return kept.engine
 
     def store_event(self, event: dg.EventLogEntry) -> None:
-        """Store an event, and let those know who wait for the file to change: what is new is in its log."""
+        """Store an event."""
         self._written.add(event.run_id)
         super().store_event(event)
-        with suppress(OSError):  # it is stored, whatever has become of the file since
-            os.utime(self.path_for_shard(event.run_id))
+        self._tell_who_waits(event.run_id)
         if event.is_dagster_event and event.dagster_event_type in EVENT_TYPE_TO_PIPELINE_RUN_STATUS:
             self._let_go(event.run_id)  # from here on another process may write the run, or none
+
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store the events of one run, those of assets in one transaction of its file and of the index: all or none.
+
+        The index says of an asset what its last event of a kind says, as after all of them. Other events follow singly.
+        """
+        of_assets = [event for event in events if event.dagster_event_type in ASSET_EVENTS]
+        (run_id,) = {event.run_id for event in events}
+        last: dict[object, tuple[dg.EventLogEntry, int]] = {}
+        self._written.add(run_id)
+        with self.run_connection(run_id) as of_run, self.index_transaction() as index:
+            ids = []
+            for event in of_assets:
+                statement = self.prepare_insert_event(event)
+                of_run.execute(statement)
+                ids.append(index.execute(statement).lastrowid)
+                last[event.get_dagster_event().asset_key, event.dagster_event_type] = event, ids[-1]
+            self._store_asset_event_tags(index, of_assets, ids)
+            for event, event_id in last.values():
+                self._store_asset_event(index, event, event_id)
+        self._tell_who_waits(run_id)
+        for event in events:
+            if event.dagster_event_type not in ASSET_EVENTS:
+                self.store_event(event)
+
+    def _tell_who_waits(self, run_id: str) -> None:
+        """Let those know who wait for a run's file to change: what is new is in its log."""
+        with suppress(OSError):  # it is stored, whatever has become of the file since
+            os.utime(self.path_for_shard(run_id))
 
     def _let_go(self, run_id: str) -> None:
         """Keep a run's file open no more."""
@@ -133,6 +167,7 @@ class Storage(DagsterSqliteStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
         self._event_log_storage = EventLog(self._event_log_storage._base_dir)
+        os.environ.setdefault(BATCH_SIZE, MOST_IN_A_BATCH)  # Dagster reads it at each event
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> "Storage":

@@ -11,7 +11,7 @@ import dagster as dg
 from dagster._core.definitions.decorators.op_decorator import DecoratedOpFunction
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.events import EVENT_TYPE_TO_PIPELINE_RUN_STATUS
+from dagster._core.events import ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dagster._core.workspace.context import WorkspaceProcessContext
 
 __all__ = [
+    "ASSET_EVENTS",
     "EVENT_TYPE_TO_PIPELINE_RUN_STATUS",
     "FINISHED_STATUSES",
     "INDEX_SHARD_NAME",

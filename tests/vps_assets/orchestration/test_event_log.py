@@ -1,13 +1,15 @@
 """The event log whose connections are kept: Dagster's own, but quicker."""
 
 import os
+import sqlite3
 import threading
 import time
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.events import DagsterEvent, StepMaterializationData
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
+from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, StepMaterializationData
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from vps_assets.home import Home
@@ -15,15 +17,43 @@ from vps_assets.orchestration.event_log import MOST_KEPT, EventLog, with_kept_co
 from vps_assets.orchestration.instance import open_instance, prepare_instance
 from vps_assets.orchestration.internals import ConfigurableClassData, InstanceRef
 
+WHEN_WRITTEN = {"create_timestamp", "migration_completed"}
 
-def made(run_id: str, partition: str) -> dg.EventLogEntry:
+
+def made(run_id: str, partition: str, asset: str = "prices") -> dg.EventLogEntry:
     """The event that a run has made a partition."""
-    data = StepMaterializationData(dg.AssetMaterialization("prices", partition=partition))
-    event = DagsterEvent("ASSET_MATERIALIZATION", "job", step_key="step", event_specific_data=data)
+    tags = {"dagster/data_version": f"version of {partition}"}
+    data = StepMaterializationData(dg.AssetMaterialization(asset, partition=partition, tags=tags))
+    return entry(run_id, DagsterEvent("ASSET_MATERIALIZATION", "job", step_key="step", event_specific_data=data))
+
+
+def planned(run_id: str, partition: str, asset: str = "prices") -> dg.EventLogEntry:
+    """The event that a run is going to make a partition."""
+    data = AssetMaterializationPlannedData(dg.AssetKey(asset), partition=partition)
+    return entry(
+        run_id, DagsterEvent("ASSET_MATERIALIZATION_PLANNED", "job", step_key="step", event_specific_data=data)
+    )
+
+
+def entry(run_id: str, event: DagsterEvent) -> dg.EventLogEntry:
     return dg.EventLogEntry(
-        error_info=None, level=20, user_message="", run_id=run_id, timestamp=time.time(), step_key="step",
+        error_info=None, level=20, user_message="", run_id=run_id, timestamp=time.time(), step_key=event.step_key,
         job_name="job", dagster_event=event,
     )  # fmt: skip
+
+
+def tables(folder: Path) -> dict[str, list[tuple]]:
+    """All that the files have, less when a row was written."""
+    found = {}
+    for file in ("index", "run"):
+        with sqlite3.connect(folder / f"{file}.db") as connection:
+            names = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
+            for table in names:
+                columns = [row[1] for row in connection.execute(f"pragma table_info({table})")]
+                kept = ", ".join(f'"{column}"' for column in columns if column not in WHEN_WRITTEN)
+                found[f"{file}.{table}"] = connection.execute(f"select {kept} from {table}").fetchall()
+        connection.close()
+    return found
 
 
 def partitions(log: SqliteEventLogStorage, run_id: str) -> list[str | None]:
@@ -83,6 +113,59 @@ def test_who_waits_for_a_runs_events_is_told_of_each(
     finally:
         own.dispose()
     assert told == ["0", "1", "2"]
+
+
+def test_a_batch_is_stored_as_dagsters_own_class_stores_its_events_one_by_one(tmp_path: Path) -> None:
+    """Of two assets, two kinds of events, in turns: every row of both files but when it was written."""
+    batch = [kind("run", day, asset) for day in "012" for kind in (planned, made) for asset in ("prices", "ranges")]
+    checked = dg.AssetCheckKey(dg.AssetKey("prices"), "schema")
+    data = AssetCheckEvaluationPlanned(asset_key=checked.asset_key, check_name=checked.name)
+    check = DagsterEvent("ASSET_CHECK_EVALUATION_PLANNED", "job", step_key="step", event_specific_data=data)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "ours").mkdir()
+    own, log = SqliteEventLogStorage(str(tmp_path / "own")), EventLog(str(tmp_path / "ours"))
+    batch.append(entry("run", check))
+    own.store_event_batch(batch)
+    log.store_event_batch(batch)
+    log.dispose()
+    expected, found = tables(tmp_path / "own"), tables(tmp_path / "ours")
+    assert len(expected["run.event_logs"]) == len(expected["index.event_logs"]) == 13
+    assert len(expected["index.asset_event_tags"]) == 6
+    assert found == expected
+
+
+def test_a_batch_that_cannot_be_stored_whole_leaves_no_event(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster then stores its events one by one: none would be there twice."""
+    log.store_event(made("run", "0"))
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(log, "_store_asset_event", full)
+    with pytest.raises(OSError, match="No space"):
+        log.store_event_batch([made("run", day) for day in "123"])
+    assert partitions(log, "run") == ["0"]
+    assert log.get_materialized_partitions(dg.AssetKey("prices")) == {"0"}
+
+
+def test_a_runs_events_of_many_dates_come_in_batches(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    whole = EventLog.store_event_batch
+
+    def noted(log: EventLog, events: list[dg.EventLogEntry]) -> None:
+        sizes.append(len(events))
+        whole(log, events)
+
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition(list("0123456")))
+    def prices() -> None:
+        pass
+
+    monkeypatch.setattr(EventLog, "store_event_batch", noted)
+    with open_instance(home) as instance:
+        window = {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": "6"}
+        assert dg.materialize([prices], instance=instance, tags=window).success
+        assert instance.get_materialized_partitions(prices.key) == set("0123456")
+    assert sizes == [7, 7], "planned, then made"
 
 
 def test_the_file_of_a_run_that_was_deleted_is_made_anew(log: EventLog, tmp_path: Path) -> None:
