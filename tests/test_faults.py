@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -146,3 +147,28 @@ def test_an_interrupted_run_says_so_in_one_line(tmp_path: Path, how: signal.Sign
     assert process.returncode == 130, rest
     assert "Traceback" not in rest
     assert rest.strip().splitlines()[-1].startswith("vps: interrupted; ")
+
+
+def test_an_interruption_as_a_dagster_run_ends_ends_the_command(tmp_path: Path) -> None:
+    """Dagster takes note of a signal between steps, and forgets it where no step follows."""
+    home = Home(tmp_path / "home")
+    land([listings_file(tmp_path, [listing(n) for n in range(20)])], None, home, quiet)
+    script = """
+import os, signal
+from vps_assets.cli import main
+from vps_assets.orchestration.event_log import EventLog
+store = EventLog.store_event
+def interrupted(log, event):
+    if event.is_dagster_event and event.dagster_event_type.value == "PIPELINE_SUCCESS":
+        os.kill(os.getpid(), signal.SIGINT)
+    store(log, event)
+EventLog.store_event = interrupted
+main()
+"""
+    _, keywords = command(home.path)
+    ran = subprocess.run([sys.executable, "-c", script, "run"], **keywords, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 130, ran.stderr
+    began, said = ran.stderr.splitlines()
+    assert began.startswith("raw_listings")
+    assert said.startswith("vps: interrupted; ")
+    assert rows_in_copy(home, "raw_listings") == [20], "what it has made is there"

@@ -41,6 +41,16 @@ def watch(read: int) -> None:
     os._exit(EXIT_CODE)
 
 
+def heed() -> None:
+    """End a command that goes on although it was interrupted: of a signal after a run's last step Dagster says nothing.
+
+    Raises:
+        KeyboardInterrupt: somebody has ended it.
+    """
+    if CAME.is_set():
+        raise KeyboardInterrupt
+
+
 def unraised(error: "sys.UnraisableHookArgs") -> None:
     """Print what was raised in a destructor, unless it is the interruption that was lost there."""
     if not CAME.wait(HEARD_WITHIN_S):

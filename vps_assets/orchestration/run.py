@@ -105,6 +105,7 @@ def execute_job(
 
     Raises:
         RunFailed: it failed.
+        KeyboardInterrupt: it ended before it could be interrupted.
     """
     recon = ReconstructableRepository.for_module(CODE_LOCATION, "defs", None)
     result = dg.execute_job(
@@ -114,6 +115,7 @@ def execute_job(
         tags={"vps/started_by": "vps run", **tags},
         asset_selection=assets,
     )
+    interruption.heed()
     if not result.success:
         raise RunFailed(first_cause(result))
     shutil.rmtree(home.op_outputs / result.run_id, ignore_errors=True)

@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
     server = Webhook()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("VPS_ALERTS", "webhook")
     monkeypatch.setenv("VPS_ALERTS_WEBHOOK", server.url)
     monkeypatch.setattr(alerts, "PAUSES_S", (0.0, 0.01, 0.01))

@@ -40,7 +40,7 @@ class Told(BaseHTTPRequestHandler):
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server = HTTPServer(("127.0.0.1", 0), Told)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setattr(Told, "body", json.dumps(ANSWER))
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv("VPS_SERVICES", f"{address}/")
@@ -122,7 +122,7 @@ def test_the_key_is_not_shown_to_whom_a_service_sends_us_nor_to_a_proxy(
     monkeypatch.setenv("http_proxy", address)
     Told.keys.clear()
     server = HTTPServer(("127.0.0.1", 0), Sends)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     assert "302" in asked(f"http://127.0.0.1:{server.server_port}")["unreachable"]
     server.shutdown()
     server.server_close()

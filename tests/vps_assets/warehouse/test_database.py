@@ -2,8 +2,10 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import duckdb
@@ -205,6 +207,23 @@ def test_an_interruption_at_any_moment_leaves_the_process_able_to_go_on(tmp_path
             assert connection.execute("select count(*) > 0 from x").fetchall() == [(True,)]
 
 
+@pytest.mark.parametrize("transaction", [True, False])
+def test_a_write_that_a_signal_interrupts_gives_the_file_up(tmp_path: Path, transaction: bool) -> None:
+    """DuckDB raises an error of its own then, and keeps the transaction when its connection is closed."""
+    file = File(Home(tmp_path), lock_timeout_s=0.5)
+    file.transact(lambda connection: connection.execute("create table x (y bigint)"))
+    many = "insert into x from range(20_000_000)"
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    with pytest.raises((RuntimeError, KeyboardInterrupt)), file.connect(read_only=False) as connection:
+        if transaction:
+            connection.execute("begin")
+        timer.start()
+        while True:
+            connection.execute(many)
+    with file.connect(read_only=True) as connection:
+        assert connection.execute("select count(*) % 20_000_000 from x").fetchall() == [(0,)]
+
+
 class Interrupted:
     """A connection that is interrupted once it has executed what begins so."""
 
@@ -220,6 +239,9 @@ class Interrupted:
     def cursor(self) -> object:
         cursor = self.connection.cursor()
         return Interrupted(cursor, self.moment) if self.moment == "use" else cursor
+
+    def rollback(self) -> None:
+        self.connection.rollback()
 
     def close(self) -> None:
         self.connection.close()
