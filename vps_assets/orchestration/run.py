@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from vps_assets import interruption
 from vps_assets.errors import Failure
 from vps_assets.home import Home
 from vps_assets.landing.landed import LandedIndex, landed_index
