@@ -35,9 +35,9 @@ demo: install
 report: install
 	$(BIN)/vps report
 
-# Two processes on two cores, of about as long: the tests' marketplace with those of landing, and all else. The first
+# Two processes on two cores, of about as long: the tests' marketplace with those of some rooms, and all else. The first
 # reads only the files that it runs tests of; both keep what Python compiles, as hundreds of processes read it.
-BESIDE := tests/vps_assets/landing
+BESIDE := tests/vps_assets/landing tests/vps_assets/demo tests/vps_assets/report
 ON_MARKETPLACE = $(shell grep -rlw --include='test_*.py' marketplace tests)
 
 test: install
@@ -46,9 +46,9 @@ test: install
 test-of-marketplace test-of-all-else: export OMP_NUM_THREADS := 1
 test-of-marketplace test-of-all-else: export PYTHONDONTWRITEBYTECODE :=
 test-of-marketplace:
-	$(BIN)/pytest $(ON_MARKETPLACE) $(BESIDE) -m "not slow and (marketplace or landing)"
+	$(BIN)/pytest $(ON_MARKETPLACE) $(BESIDE) -m "not slow and (marketplace or beside)"
 test-of-all-else:
-	$(BIN)/pytest --ignore=$(BESIDE) -m "not slow and not marketplace and not scale"
+	$(BIN)/pytest $(addprefix --ignore=,$(BESIDE)) -m "not slow and not marketplace and not scale"
 
 # What an extra installs, `scale` or `mlflow`, laid over the other environment.
 .venv-%/.installed: .venv/.installed constraints-%.txt

@@ -31,13 +31,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 VPS = [sys.executable, "-c", "from vps_assets.cli import main; main()"]
 REPOSITORY = Path(__file__).resolve().parents[1]
+MAKEFILE = (REPOSITORY / "Makefile").read_text()
+BESIDE = [REPOSITORY / room for room in re.findall(r"^BESIDE := (.*)$", MAKEFILE, re.MULTILINE)[0].split()]
 LAST_DATE = date(2024, 7, 29)
 """Of the demo marketplaces of tests, so that their figures are the same on each day; of a user's it is yesterday."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before markers select
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests on the small marketplace and those of landing: `make test` gives them one of its two processes.
+    """Mark the tests on the small marketplace and those beside it: `make test` gives them one of its two processes.
 
     Raises:
         pytest.UsageError: a file that does not name the marketplace has a test on it, and no process would run that.
@@ -47,8 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("marketplace")
             if not re.search(r"\bmarketplace\b", item.path.read_text()):  # as the Makefile's grep finds it
                 raise pytest.UsageError(f"{item.nodeid} is on the marketplace, which `make test` looks for by its name")
-        if item.path.is_relative_to(REPOSITORY / "tests" / "vps_assets" / "landing"):
-            item.add_marker("landing")
+        if any(item.path.is_relative_to(room) for room in BESIDE):
+            item.add_marker("beside")
 
 
 def pytest_collection_finish() -> None:
@@ -130,8 +132,10 @@ class Marketplace:
         return self.polars(f'from "{table}"')
 
     def copied(self, folder: Path) -> Home:
-        """A data directory of its own, for a test that changes it."""
-        shutil.copytree(self.home.path, folder, ignore=shutil.ignore_patterns("demo"))
+        """A data directory of its own, for a test that changes it; models, which nobody changes, are links."""
+        models = self.home.artefacts.models.folder
+        shutil.copytree(self.home.path, folder, ignore=shutil.ignore_patterns("demo", models.name))
+        shutil.copytree(models, folder / models.name, copy_function=os.link)
         return Home(folder)
 
 

@@ -30,6 +30,7 @@ from vps_ml.recipes import demo
 def flipped(path: Path, at: int) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= 0x40
+    path.unlink()  # it may be a link
     path.write_bytes(data)
 
 

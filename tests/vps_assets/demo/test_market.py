@@ -1,5 +1,6 @@
 """The demo marketplace: its listings, and the truth behind them."""
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,12 @@ def market() -> tuple[pl.DataFrame, pl.DataFrame]:
     return pl.DataFrame(listings, infer_schema_length=None), pl.DataFrame(truths, infer_schema_length=None)
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small one with its photos."""
+    return make_market(tmp_path_factory.mktemp("market") / "demo", 300, 0, quiet)
+
+
 def test_the_same_seed_draws_the_same_marketplace() -> None:
     assert simulated(300, 1, LAST_DATE)[0] == simulated(300, 1, LAST_DATE)[0]
     assert simulated(300, 1, LAST_DATE)[0] != simulated(300, 2, LAST_DATE)[0]
@@ -30,9 +37,9 @@ def test_another_last_date_moves_the_same_marketplace() -> None:
     assert {b["listed_at"] - a["listed_at"] for a, b in zip(listings, moved, strict=True)} == {timedelta(days=40)}
 
 
-def test_a_fresh_marketplace_ends_yesterday_and_stays_as_it_is_on_later_days(tmp_path: Path) -> None:
+def test_a_fresh_marketplace_ends_yesterday_and_stays_as_it_is_on_later_days(drawn: Path, tmp_path: Path) -> None:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    folder = make_market(tmp_path / "demo", 300, 0, quiet)
+    folder = shutil.copytree(drawn, tmp_path / "demo")
     listed = pl.read_parquet(folder / "listings.parquet")["listed_at"].dt.date()
     assert yesterday - timedelta(days=1) <= listed.max() <= yesterday
     assert listed.min() > yesterday - timedelta(days=90)
@@ -80,10 +87,9 @@ def test_the_noise_depends_on_the_category(market: tuple) -> None:
     assert np.corrcoef(spread["residual"], spread["noise"])[0, 1] > 0.95
 
 
-def test_the_truth_lies_apart_from_what_is_landed(tmp_path: Path) -> None:
-    folder = make_market(tmp_path / "demo", 300, 0, quiet)
-    assert "noise_free_log_price" not in pl.read_parquet(folder / "listings.parquet").columns
-    assert pl.read_parquet(folder / "truth.parquet").height == 300
-    made = (folder / "market.json").stat().st_mtime_ns
-    make_market(folder, 300, 0, quiet)
-    assert (folder / "market.json").stat().st_mtime_ns == made
+def test_the_truth_lies_apart_from_what_is_landed(drawn: Path) -> None:
+    assert "noise_free_log_price" not in pl.read_parquet(drawn / "listings.parquet").columns
+    assert pl.read_parquet(drawn / "truth.parquet").height == 300
+    made = (drawn / "market.json").stat().st_mtime_ns
+    make_market(drawn, 300, 0, quiet)
+    assert (drawn / "market.json").stat().st_mtime_ns == made
