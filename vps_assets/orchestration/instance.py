@@ -14,7 +14,7 @@ from vps_assets.orchestration.event_log import with_kept_connections
 from vps_assets.orchestration.internals import InstanceRef
 from vps_assets.warehouse import presence
 from vps_assets.warehouse.io_manager import PROCESS_TAG
-from vps_ml.processes import has_ended
+from vps_ml.processes import has_ended, here_and_now
 
 CONFIGURATION = Path(__file__).with_name("dagster.yaml")
 UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
@@ -56,7 +56,14 @@ def open_instance(home: Home) -> dg.DagsterInstance:
 
 
 BROKE_OFF = "vps/broke_off"
-"""Tag of a failed run whose process is gone: nothing in it failed."""
+"""Tag of a failed run whose process is gone, or was interrupted: nothing in it failed."""
+
+
+def note_interrupted(instance: dg.DagsterInstance) -> None:
+    """Tag the run that failed because this process was interrupted."""
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags={PROCESS_TAG: here_and_now()})
+    for run in instance.get_runs(failed):
+        instance.add_run_tags(run.run_id, {BROKE_OFF: "yes"})
 
 
 def free_dead_runs(instance: dg.DagsterInstance, *, wait: bool = False) -> list[str]:

@@ -12,7 +12,7 @@ from vps_assets.home import Home
 from vps_assets.landing.landed import LandedIndex, landed_index
 from vps_assets.lineage.graph import LAYERS, LINEAGE
 from vps_assets.lineage.planning import ALL_DATES, RANGE_TAGS, Plan, Request, plans, without_listings
-from vps_assets.orchestration.instance import free_dead_runs, open_instance
+from vps_assets.orchestration.instance import free_dead_runs, note_interrupted, open_instance
 from vps_assets.orchestration.internals import ReconstructableRepository
 from vps_assets.orchestration.retention import (
     days_from_environment,
@@ -109,14 +109,19 @@ def execute_job(
         KeyboardInterrupt: it ended before it could be interrupted.
     """
     recon = ReconstructableRepository.for_module(CODE_LOCATION, "defs", None)
-    result = dg.execute_job(
-        recon.get_reconstructable_job(job_name),
-        instance,
-        run_config={"loggers": {"console": {"config": {}}}, "ops": ops},
-        tags={"vps/started_by": "vps run", **tags},
-        asset_selection=assets,
-    )
-    interruption.heed()
+    try:
+        result = dg.execute_job(
+            recon.get_reconstructable_job(job_name),
+            instance,
+            run_config={"loggers": {"console": {"config": {}}}, "ops": ops},
+            tags={"vps/started_by": "vps run", **tags},
+            asset_selection=assets,
+        )
+        interruption.heed()
+    except BaseException:  # as an error of Dagster's, too
+        if interruption.CAME.is_set():
+            note_interrupted(instance)
+        raise
     if not result.success:
         raise RunFailed(first_cause(result))
     shutil.rmtree(home.op_outputs / result.run_id, ignore_errors=True)

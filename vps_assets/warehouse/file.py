@@ -178,8 +178,9 @@ class Attached:
         Where there is no room for that the log stays, and whoever opens the file next takes what it has.
         """
         with self.lock:
-            with contextlib.suppress(duckdb.Error):  # none is at work
-                connection.rollback()  # of a write that a signal has interrupted, or DuckDB never gives up the file
+            connection.interrupt()  # a query that a signal has ended here goes on in DuckDB's threads
+            with contextlib.suppress(duckdb.Error):  # nothing was written
+                connection.rollback()  # or DuckDB keeps the transaction, and with it the file
             connection.close()
             self.connections -= 1
             if not self.connections:

@@ -240,6 +240,9 @@ class Interrupted:
         cursor = self.connection.cursor()
         return Interrupted(cursor, self.moment) if self.moment == "use" else cursor
 
+    def interrupt(self) -> None:
+        self.connection.interrupt()
+
     def rollback(self) -> None:
         self.connection.rollback()
 
