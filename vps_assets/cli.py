@@ -380,7 +380,7 @@ def main() -> None:
     interruption.listen()
     try:
         code = app(standalone_mode=False)
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:  # Dagster's own of an interruption is no Exception
         if not interruption.CAME.is_set() and not isinstance(error, KeyboardInterrupt):
             usage_error(error)
         code = interruption.EXIT_CODE

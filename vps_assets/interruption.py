@@ -42,7 +42,9 @@ def watch(read: int) -> None:
 
 
 def heed() -> None:
-    """End a command that goes on although it was interrupted: of a signal after a run's last step Dagster says nothing.
+    """End a command that goes on although it was interrupted: whoever was called may have kept it to himself.
+
+    Of a signal after a run's last step Dagster says nothing; one that is raised in a destructor is lost.
 
     Raises:
         KeyboardInterrupt: somebody has ended it.

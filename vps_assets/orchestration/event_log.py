@@ -120,21 +120,28 @@ class EventLog(SqliteEventLogStorage):
             self._let_go(event.run_id)  # from here on another process may write the run, or none
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
-        """Store the events of one run, those of assets in one transaction of its file and of the index: all or none.
+        """Store the events of one run, those of assets in one transaction of its file, then of the index.
 
+        Where either cannot be written neither is. Where the index then cannot be committed, or a kill comes between,
+        the run has events that the index has not, as after one that is stored by itself.
         The index says of an asset what its last event of a kind says, as after all of them. Other events follow singly.
         """
         of_assets = [event for event in events if event.dagster_event_type in ASSET_EVENTS]
-        (run_id,) = {event.run_id for event in events}
+        run_ids = {event.run_id for event in events}
+        if len(run_ids) != 1:
+            return super().store_event_batch(events)
+        (run_id,) = run_ids
         last: dict[object, tuple[dg.EventLogEntry, int]] = {}
         self._written.add(run_id)
-        with self.run_connection(run_id) as of_run, self.index_transaction() as index:
+        with self.index_transaction() as index, self.run_connection(run_id) as of_run:  # which is committed first
             ids = []
             for event in of_assets:
                 statement = self.prepare_insert_event(event)
                 of_run.execute(statement)
                 ids.append(index.execute(statement).lastrowid)
-                last[event.get_dagster_event().asset_key, event.dagster_event_type] = event, ids[-1]
+                of = event.get_dagster_event().asset_key, event.dagster_event_type
+                last.pop(of, None)
+                last[of] = event, ids[-1]
             self._store_asset_event_tags(index, of_assets, ids)
             for event, event_id in last.values():
                 self._store_asset_event(index, event, event_id)
@@ -142,6 +149,7 @@ class EventLog(SqliteEventLogStorage):
         for event in events:
             if event.dagster_event_type not in ASSET_EVENTS:
                 self.store_event(event)
+        return None
 
     def _tell_who_waits(self, run_id: str) -> None:
         """Let those know who wait for a run's file to change: what is new is in its log."""

@@ -3,6 +3,7 @@
 import re
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +13,7 @@ from vps_assets.errors import Failure, one_line
 from vps_assets.home import Home
 from vps_assets.orchestration.event_log import with_kept_connections
 from vps_assets.orchestration.internals import InstanceRef
+from vps_assets.orchestration.output_logs import with_deaf_helpers
 from vps_assets.warehouse import presence
 from vps_assets.warehouse.io_manager import PROCESS_TAG
 from vps_ml.processes import has_ended, here_and_now
@@ -46,7 +48,7 @@ def open_instance(home: Home) -> dg.DagsterInstance:
     """
     try:
         ref = InstanceRef.from_dir(str(prepare_instance(home)))
-        return dg.DagsterInstance.from_ref(with_kept_connections(ref))
+        return dg.DagsterInstance.from_ref(with_deaf_helpers(with_kept_connections(ref)))
     except (yaml.YAMLError, dg.DagsterInvalidConfigError) as error:
         file = home.dagster / CONFIGURATION.name
         if unset := re.search(r'environment variable "(\w+)" which is not set', str(error)):
@@ -59,11 +61,28 @@ BROKE_OFF = "vps/broke_off"
 """Tag of a failed run whose process is gone, or was interrupted: nothing in it failed."""
 
 
-def note_interrupted(instance: dg.DagsterInstance) -> None:
-    """Tag the run that failed because this process was interrupted."""
-    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], tags={PROCESS_TAG: here_and_now()})
+INTERRUPTIONS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError", "Query interrupted")
+"""What errors say that an interruption comes out as: Python's, Dagster's, DuckDB's."""
+
+
+def note_interrupted(instance: dg.DagsterInstance, since: datetime) -> None:
+    """Tag the run of this process that failed since then because the process was interrupted.
+
+    Which process it is of is noted only once its resources are there.
+    """
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], created_after=since)
     for run in instance.get_runs(failed):
-        instance.add_run_tags(run.run_id, {BROKE_OFF: "yes"})
+        ours = run.tags.get(PROCESS_TAG, here_and_now()) == here_and_now()
+        if ours and not any(
+            of_itself(entry) for entry in instance.all_logs(run.run_id, dg.DagsterEventType.STEP_FAILURE)
+        ):
+            instance.add_run_tags(run.run_id, {BROKE_OFF: "yes"})
+
+
+def of_itself(failure: dg.EventLogEntry) -> bool:
+    """Whether a step failed of something else than an interruption."""
+    error = failure.get_dagster_event().step_failure_data.error
+    return error is not None and not any(word in error.to_string() for word in INTERRUPTIONS)
 
 
 def free_dead_runs(instance: dg.DagsterInstance, *, wait: bool = False) -> list[str]:

@@ -14,8 +14,10 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from dagster._core.events import ASSET_EVENTS, EVENT_TYPE_TO_PIPELINE_RUN_STATUS
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.scheduler.instigation import InstigatorStatus
+from dagster._core.storage.compute_log_manager import CapturedLogContext
 from dagster._core.storage.dagster_run import FINISHED_STATUSES
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
@@ -29,10 +31,12 @@ __all__ = [
     "FINISHED_STATUSES",
     "INDEX_SHARD_NAME",
     "SQLITE_BUSY_TIMEOUT_SECONDS",
+    "CapturedLogContext",
     "ConfigurableClassData",
     "DagsterSqliteStorage",
     "InstanceRef",
     "InstigatorStatus",
+    "LocalComputeLogManager",
     "ReconstructableRepository",
     "SqliteEventLogStorage",
     "UnresolvedAssetJobDefinition",

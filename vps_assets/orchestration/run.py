@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -109,6 +110,7 @@ def execute_job(
         KeyboardInterrupt: it ended before it could be interrupted.
     """
     recon = ReconstructableRepository.for_module(CODE_LOCATION, "defs", None)
+    began = datetime.now(UTC)
     try:
         result = dg.execute_job(
             recon.get_reconstructable_job(job_name),
@@ -120,7 +122,7 @@ def execute_job(
         interruption.heed()
     except BaseException:  # as an error of Dagster's, too
         if interruption.CAME.is_set():
-            note_interrupted(instance)
+            note_interrupted(instance, began)
         raise
     if not result.success:
         raise RunFailed(first_cause(result))

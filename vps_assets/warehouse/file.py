@@ -178,17 +178,38 @@ class Attached:
         Where there is no room for that the log stays, and whoever opens the file next takes what it has.
         """
         with self.lock:
+            try:
+                roll_back(connection)
+            finally:
+                connection.close()
+                self.connections -= 1
+                if not self.connections:
+                    try:
+                        self.database.execute(f"detach {WAREHOUSE}")
+                    except duckdb.Error as error:
+                        if "CHECKPOINT during DETACH failed" not in str(error):
+                            raise
+
+
+def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """Undo what was begun and not committed: of a write that a signal has interrupted DuckDB keeps the file otherwise.
+
+    Raises:
+        RuntimeError: another signal came meanwhile; it is undone all the same.
+    """
+    again = None
+    while True:
+        try:
             connection.interrupt()  # a query that a signal has ended here goes on in DuckDB's threads
-            with contextlib.suppress(duckdb.Error):  # nothing was written
-                connection.rollback()  # or DuckDB keeps the transaction, and with it the file
-            connection.close()
-            self.connections -= 1
-            if not self.connections:
-                try:
-                    self.database.execute(f"detach {WAREHOUSE}")
-                except duckdb.Error as error:
-                    if "CHECKPOINT during DETACH failed" not in str(error):
-                        raise
+            connection.rollback()
+        except duckdb.Error:  # nothing was begun
+            break
+        except RuntimeError as error:
+            again = error
+        else:
+            break
+    if again is not None:
+        raise again
 
 
 KEPT: dict[str, Attached] = {}

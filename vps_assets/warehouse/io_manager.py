@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from vps_assets import interruption
 from vps_assets.home import Home
 from vps_assets.lineage.fingerprints import Fingerprint, Fingerprints, Records, basis_of, landed_fingerprints
 from vps_assets.lineage.graph import LINEAGE
@@ -64,6 +65,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
 
         With the columns that the input names, or all (`COLUMNS`).
         """
+        interruption.heed()
         asset = context.asset_key.to_user_string()
         where, parameters = input_window(context, asset)
         columns = (context.definition_metadata or {}).get(COLUMNS) or list(TABLES[asset].columns)
@@ -77,6 +79,7 @@ class WarehouseIOManager(dg.ConfigurableIOManager):
         Raises:
             ValueError: the frame breaks its schema, or has rows of other partitions; nothing is written.
         """
+        interruption.heed()
         asset = context.asset_key.to_user_string()
         rows = conforming(obj, TABLES[asset])
         partitions = list(context.asset_partition_keys) if context.has_asset_partitions else [WHOLE]

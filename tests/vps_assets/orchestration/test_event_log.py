@@ -11,6 +11,7 @@ import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, StepMaterializationData
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from sqlalchemy.engine import RootTransaction as Transaction
 
 from vps_assets.home import Home
 from vps_assets.orchestration.event_log import MOST_KEPT, EventLog, with_kept_connections
@@ -117,7 +118,8 @@ def test_who_waits_for_a_runs_events_is_told_of_each(
 
 def test_a_batch_is_stored_as_dagsters_own_class_stores_its_events_one_by_one(tmp_path: Path) -> None:
     """Of two assets, two kinds of events, in turns: every row of both files but when it was written."""
-    batch = [kind("run", day, asset) for day in "012" for kind in (planned, made) for asset in ("prices", "ranges")]
+    kinds = (made, planned, made)
+    batch = [kind("run", day, asset) for day in "01" for kind in kinds for asset in ("prices", "ranges")]
     checked = dg.AssetCheckKey(dg.AssetKey("prices"), "schema")
     data = AssetCheckEvaluationPlanned(asset_key=checked.asset_key, check_name=checked.name)
     check = DagsterEvent("ASSET_CHECK_EVALUATION_PLANNED", "job", step_key="step", event_specific_data=data)
@@ -130,8 +132,35 @@ def test_a_batch_is_stored_as_dagsters_own_class_stores_its_events_one_by_one(tm
     log.dispose()
     expected, found = tables(tmp_path / "own"), tables(tmp_path / "ours")
     assert len(expected["run.event_logs"]) == len(expected["index.event_logs"]) == 13
-    assert len(expected["index.asset_event_tags"]) == 6
+    assert len(expected["index.asset_event_tags"]) == 8
     assert found == expected
+
+
+def test_who_waits_for_a_runs_events_is_told_of_a_batch_and_its_file_stays_open(log: EventLog, tmp_path: Path) -> None:
+    log.store_event(made("run", "0"))
+    os.utime(tmp_path / "run.db", (0, 0))
+    log._let_go("run")
+    log.store_event_batch([made("run", day) for day in "12"])
+    assert (tmp_path / "run.db").stat().st_mtime > 0
+    assert "run.db" in open_files(tmp_path)
+
+
+def test_where_a_runs_file_cannot_be_committed_the_index_has_no_event(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.store_event(made("run", "0"))
+    whole = Transaction.commit
+
+    def full(transaction: Transaction) -> None:
+        if "run.db" in str(transaction.connection.engine.url):
+            raise OSError("No space left on device")
+        whole(transaction)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Transaction, "commit", full)
+        with pytest.raises(OSError, match="No space"):
+            log.store_event_batch([made("run", day) for day in "12"])
+    assert log.get_materialized_partitions(dg.AssetKey("prices")) == {"0"}
 
 
 def test_a_batch_that_cannot_be_stored_whole_leaves_no_event(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from prices import COMMITTED, ROWS, X, Y, Z, killed_after_commit, with_prices
 from vps_assets.home import Home
 from vps_assets.tables.partitions import WHOLE
 from vps_assets.warehouse.database import Warehouse
-from vps_assets.warehouse.file import KEPT, File, WarehouseBusy, beside, log_of
+from vps_assets.warehouse.file import KEPT, File, WarehouseBusy, beside, log_of, roll_back
 from vps_assets.warehouse.publication import publication_of
 
 
@@ -208,11 +208,17 @@ def test_an_interruption_at_any_moment_leaves_the_process_able_to_go_on(tmp_path
 
 
 @pytest.mark.parametrize("transaction", [True, False])
-def test_a_write_that_a_signal_interrupts_gives_the_file_up(tmp_path: Path, transaction: bool) -> None:
-    """DuckDB raises an error of its own then, and keeps the transaction when its connection is closed."""
+@pytest.mark.parametrize(
+    "many",
+    [
+        "insert into x from range(20_000_000)",
+        "select sum(a.range * b.range) from range(9_999_999) a, range(9_999_999) b",
+    ],
+)
+def test_what_a_signal_interrupts_gives_the_file_up(tmp_path: Path, transaction: bool, many: str) -> None:
+    """DuckDB raises an error of its own then, keeps a closed connection's transaction, and goes on with a query."""
     file = File(Home(tmp_path), lock_timeout_s=0.5)
     file.transact(lambda connection: connection.execute("create table x (y bigint)"))
-    many = "insert into x from range(20_000_000)"
     timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
     with pytest.raises((RuntimeError, KeyboardInterrupt)), file.connect(read_only=False) as connection:
         if transaction:
@@ -222,6 +228,36 @@ def test_a_write_that_a_signal_interrupts_gives_the_file_up(tmp_path: Path, tran
             connection.execute(many)
     with file.connect(read_only=True) as connection:
         assert connection.execute("select count(*) % 20_000_000 from x").fetchall() == [(0,)]
+
+
+def test_a_second_signal_while_what_the_first_has_interrupted_is_undone_is_not_lost() -> None:
+    connection = SignalledAgain()
+    with pytest.raises(RuntimeError, match="Query interrupted"):
+        roll_back(connection)  # type: ignore[arg-type]
+    assert connection.undone
+
+
+class SignalledAgain:
+    """A connection that a signal interrupts as it is rolled back for the first time."""
+
+    def __init__(self) -> None:
+        self.asked, self.undone = 0, False
+
+    def interrupt(self) -> None: ...
+
+    def rollback(self) -> None:
+        self.asked += 1
+        if self.asked == 1:
+            raise RuntimeError("Query interrupted")
+        self.undone = True
+
+
+def test_a_connection_that_was_closed_within_its_block_is_closed(tmp_path: Path) -> None:
+    file = File(Home(tmp_path))
+    file.transact(lambda connection: connection.execute("create table x (y bigint)"))
+    with file.connect(read_only=True), file.connect(read_only=True) as connection:
+        connection.close()
+    file.transact(lambda connection: connection.execute("insert into x values (1)"))
 
 
 class Interrupted:
