@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from vps_assets.home import Home
 from vps_assets.orchestration.instance import open_instance, prepare_instance
 from vps_assets.orchestration.internals import ConfigurableClassData, InstanceRef
@@ -20,6 +22,7 @@ def children() -> list[int]:
     return [int(child) for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
 
 
+@pytest.mark.usefixtures("_signals_are_heard")
 def test_its_helpers_hear_no_interrupt_this_process_does_and_they_end(home: Home) -> None:
     before = set(children())
     with open_instance(home) as instance:
