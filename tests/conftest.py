@@ -87,7 +87,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def _signals_are_heard() -> Iterator[None]:
-    """As on a terminal: what a shell starts in the background ignores interrupts, and with Dagster in it SIGTERM too."""
+    """As on a terminal: what a shell starts in the background ignores interrupts, and Dagster then SIGTERM too."""
     before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
