@@ -164,19 +164,13 @@ def interrupted(log, event):
 EventLog.store_event = interrupted
 """
 AS_IT_BEGINS = AS_IT_ENDS.replace("PIPELINE_SUCCESS", "PIPELINE_START")
-AFTER_A_FAILURE = """
-from vps_assets.orchestration.event_log import EventLog
+FAILS = """
 from vps_assets.warehouse import unchecked
-store = EventLog.store_event
-def interrupted(log, event):
-    if event.is_dagster_event and event.dagster_event_type.value == "PIPELINE_FAILURE":
-        os.kill(os.getpid(), signal.SIGINT)
-    store(log, event)
 def fails(*arguments):
     raise ValueError("of itself")
-EventLog.store_event = interrupted
 unchecked.add = fails
 """
+AFTER_A_FAILURE = AS_IT_ENDS.replace("PIPELINE_SUCCESS", "PIPELINE_FAILURE") + FAILS
 IN_A_WRITE = """
 from vps_assets.warehouse import unchecked
 def interrupted(connection, *arguments):

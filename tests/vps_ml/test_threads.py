@@ -76,14 +76,7 @@ def test_what_is_at_work_hears_of_an_error_and_what_has_not_begun_is_left(monkey
     assert sorted(begun) == [0, 1] and heard == [True]
 
 
-@pytest.fixture
-def interruptions_are_raised() -> object:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptions_are_raised")
+@pytest.mark.usefixtures("_signals_are_heard")
 def test_an_interruption_is_heard_by_what_is_at_work() -> None:
     heard = list[bool]()
 

@@ -135,8 +135,7 @@ def beside(connection: duckdb.DuckDBPyConnection, file: Path, name: str, *, read
     try:
         yield
     finally:
-        with contextlib.suppress(duckdb.TransactionException):  # none is at work
-            connection.execute("rollback")
+        roll_back(connection)
         connection.execute(f"use {in_use}")
         connection.execute(f"detach {name}")
 
@@ -173,10 +172,7 @@ class Attached:
             return self.database.cursor()
 
     def close(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Close a connection; the last one gives the file up, once what its log has is in it.
-
-        Where there is no room for that the log stays, and whoever opens the file next takes what it has.
-        """
+        """Close a connection; the last one gives the file up."""
         with self.lock:
             try:
                 roll_back(connection)
@@ -184,11 +180,18 @@ class Attached:
                 connection.close()
                 self.connections -= 1
                 if not self.connections:
-                    try:
-                        self.database.execute(f"detach {WAREHOUSE}")
-                    except duckdb.Error as error:
-                        if "CHECKPOINT during DETACH failed" not in str(error):
-                            raise
+                    self.give_up()
+
+    def give_up(self) -> None:
+        """Detach the file, once what its log has is in it.
+
+        Where there is no room for that the log stays, and whoever opens the file next takes what it has.
+        """
+        try:
+            self.database.execute(f"detach {WAREHOUSE}")
+        except duckdb.Error as error:
+            if "CHECKPOINT during DETACH failed" not in str(error):
+                raise
 
 
 def roll_back(connection: duckdb.DuckDBPyConnection) -> None:

@@ -23,7 +23,7 @@ import duckdb
 from vps_assets.errors import Failure, one_line
 from vps_assets.home import Home
 from vps_assets.settling import settle
-from vps_assets.warehouse.file import WarehouseBusy
+from vps_assets.warehouse.file import WarehouseBusy, roll_back
 
 Result = TypeVar("Result")
 CATALOGUE = "warehouse"
@@ -82,9 +82,10 @@ class Lake:
                 cursor.execute("begin transaction read only")
             yield cursor
         finally:
-            with contextlib.suppress(duckdb.Error):  # closed with a transaction whose Postgres is gone, DuckDB aborts
-                cursor.execute("rollback")
-            cursor.close()
+            try:
+                roll_back(cursor)  # closed with a transaction whose Postgres is gone, DuckDB aborts
+            finally:
+                cursor.close()
 
     def transact(self, work: Callable[[duckdb.DuckDBPyConnection], Result], table: str = "") -> Result:
         """What `work` returns, having written in one transaction; done again if another one was faster.
